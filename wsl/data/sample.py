@@ -1,0 +1,129 @@
+"""What every reader yields: samples and their annotations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsl.boxes import Box, as_boxes
+from wsl.data.categories import Categories
+
+__all__ = ["Annotation", "Dataset", "Instance", "Sample"]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One annotated object of an image.
+
+    Attributes
+    ----------
+    label : int
+        Index into the classifier's categories; -1 for an object of a class that the classifier
+        does not know.
+    box : Box
+        0-based, half-open, in pixels of the image.
+    mask : str or None
+        COCO compressed run lengths of the object's mask (see `wsl.masks`), or None if the dataset
+        has boxes only.
+    ignore : bool
+        The dataset asks not to score this object (VOC's ``difficult``, COCO's ``iscrowd``).
+    """
+
+    label: int
+    box: Box
+    mask: str | None = None
+    ignore: bool = False
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The annotated objects of one image.
+
+    Attributes
+    ----------
+    instances : tuple of Instance
+    size : (int, int) or None
+        The image's (height, width) as the annotation states it; None if it does not.
+    ignore_mask : str or None
+        COCO compressed run lengths of the pixels that are not to be scored.
+    """
+
+    instances: tuple[Instance, ...]
+    size: tuple[int, int] | None = None
+    ignore_mask: str | None = None
+
+    def boxes(self, label: int | None = None) -> NDArray[np.float64]:
+        """Boxes of all instances, or of those of one class: shape (N, 4)."""
+        return as_boxes([i.box for i in self.instances if label is None or i.label == label])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a dataset, not yet read.
+
+    Attributes
+    ----------
+    image_id : str
+        Unique in the dataset; the key of predictions.
+    path : Path
+    label : int or None
+        The image's class, an index into the classifier's categories; None if it has no label.
+    annotation : Annotation or None
+        None if the dataset has no boxes for this image, or they were not asked for.
+    """
+
+    image_id: str
+    path: Path
+    label: int | None = None
+    annotation: Annotation | None = None
+
+
+class Dataset(ABC):
+    """A list of images with what is known of them. Annotations are read when asked for.
+
+    Attributes
+    ----------
+    name : str
+        For reports, such as ``"ilsvrc val"``.
+    root : Path
+    categories : Categories
+        The classifier's categories, into which labels are indices.
+    image_ids : tuple of str
+        In the dataset's order, without repetition.
+    """
+
+    name: str
+    root: Path
+    categories: Categories
+    image_ids: tuple[str, ...]
+
+    @abstractmethod
+    def sample(self, index: int, *, annotated: bool = True) -> Sample:
+        """Read what is known of one image, but not the image.
+
+        Parameters
+        ----------
+        index : int
+            Position in `image_ids`.
+        annotated : bool
+            False: leave the annotation out if the label is known without it (much faster).
+
+        Raises
+        ------
+        AnnotationError
+            If this image's annotation cannot be used. Other images are not concerned.
+        """
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.sample(index) for index in range(len(self)))
