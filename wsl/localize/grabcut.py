@@ -1,0 +1,114 @@
+"""From seeds to a mask: OpenCV's GrabCut (Rother, Kolmogorov and Blake 2004)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from wsl.localize.seeds import Seeds
+from wsl.masks import Mask
+from wsl.options import Options
+
+__all__ = ["GrabCutOptions", "Refinement", "grabcut", "rng_seed", "working_size"]
+
+
+class GrabCutOptions(Options):
+    """How GrabCut runs."""
+
+    iterations: int = Field(5, ge=0, le=100)
+    """Rounds of colour models and cut; 0 takes the foreground seeds as the mask."""
+    working_size: int | None = Field(224, ge=8)
+    """Longer side in pixels at which seeds and GrabCut work (smaller images are not enlarged);
+    null works at the image's own size, which is slow."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What GrabCut made of seeds.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape (H, W)
+    refined : bool
+        Whether GrabCut ran. It does not where one side has no seeds: then `mask` is the
+        foreground seeds, definite and probable, as they are.
+    """
+
+    mask: Mask
+    refined: bool
+
+
+def rng_seed(image_id: str, label: int, seed: int) -> int:
+    """Seed of GrabCut's random generator for one class of one image, in 0 … 2^31 - 1.
+
+    It depends on nothing else, so that results do not depend on the order of the work, the number
+    of workers, or a restart.
+    """
+    digest = hashlib.blake2b(f"{seed}\0{image_id}\0{label}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def working_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:
+    """(height, width) at which an image is segmented; never larger than the image.
+
+    Examples
+    --------
+    >>> working_size((375, 500), 224)
+    (168, 224)
+    >>> working_size((60, 80), 224)
+    (60, 80)
+    """
+    if longer_side is None or max(size) <= longer_side:
+        return size
+    scale = longer_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def grabcut(
+    image: NDArray[np.uint8], seeds: Seeds, *, iterations: int = 5, random_seed: int = 0
+) -> Refinement:
+    """Grow seeds into a mask by colour.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    seeds : ndarray of uint8, shape (H, W)
+        GrabCut's codes; not changed. Definite seeds stay what they are.
+    iterations : int
+        0 does not run GrabCut.
+    random_seed : int
+        For the k-means that starts the colour models. OpenCV's generator belongs to the thread;
+        it is seeded here, right before the call.
+
+    Returns
+    -------
+    Refinement
+        Without GrabCut where there is no (definite or probable) foreground or background pixel:
+        OpenCV has no answer then.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ or the seeds hold other codes.
+    """
+    if image.shape[:2] != seeds.shape:
+        raise ValueError(
+            f"image and seeds must have one size, but got {image.shape[:2]} and {seeds.shape}"
+        )
+    if seeds.max(initial=0) > cv2.GC_PR_FGD:
+        raise ValueError(f"seeds must hold codes 0 to 3, but got {seeds.max()}")
+    foreground = (seeds & 1).astype(bool)  # GC_FGD = 1 and GC_PR_FGD = 3
+    if iterations == 0 or not foreground.any() or foreground.all():
+        return Refinement(foreground, refined=False)
+    labels = seeds.copy()
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    cv2.setRNGSeed(random_seed)
+    cv2.grabCut(bgr, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    return Refinement((labels & 1).astype(bool), refined=True)

@@ -1,0 +1,127 @@
+"""From a saliency map to GrabCut's seeds.
+
+Simonyan et al. 2013 sec. 3.2: the foreground's colour model comes from the pixels whose saliency
+lies above the image's 95 % quantile, the background's from those below its 30 % quantile. What
+the pixels in between are at the start, the paper leaves open; here it is an option.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from wsl.options import Options
+
+__all__ = ["SeedOptions", "Seeds", "quantile_seeds", "smooth_map"]
+
+Seeds = NDArray[np.uint8]
+"""(H, W) uint8 with GrabCut's codes: 0 background, 1 foreground, 2 probable background,
+3 probable foreground."""
+
+
+class SeedOptions(Options):
+    """How a saliency map becomes seeds."""
+
+    foreground: float = Field(0.95, ge=0, le=1)
+    """Pixels at or above this quantile of the map are foreground."""
+    background: float = Field(0.30, ge=0, le=1)
+    """Pixels at or below this quantile of the map are background."""
+    between: Literal["probable_background", "probable_foreground", "split"] = (
+        "probable_background"
+    )
+    """What the pixels between the two quantiles are at the start. GrabCut counts probable pixels
+    in the colour model of their side and may move them to the other; `split`: probable foreground
+    at or above the quantile `split_at`, probable background below."""
+    split_at: float = Field(0.60, ge=0, le=1)
+    """Quantile at which `between: split` divides."""
+    smoothing: float = Field(0.0, ge=0, le=1)
+    """Standard deviation of a Gaussian laid over the map first, as a share of the image's longer
+    side; 0 leaves the map as it is."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SeedOptions:
+        if self.background >= self.foreground:
+            raise ValueError(
+                f"background must be below foreground, but got {self.background} and "
+                f"{self.foreground}"
+            )
+        if self.between == "split" and not self.background <= self.split_at <= self.foreground:
+            raise ValueError(
+                f"split_at must lie between background and foreground, but got {self.split_at}"
+            )
+        return self
+
+
+def smooth_map(saliency: NDArray[np.float32], smoothing: float) -> NDArray[np.float32]:
+    """Lay a Gaussian over a map.
+
+    Parameters
+    ----------
+    saliency : ndarray of float32, shape (H, W)
+    smoothing : float
+        Standard deviation as a share of the longer side; 0 changes nothing. Borders are reflected.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+    """
+    if smoothing == 0:
+        return saliency
+    sigma = smoothing * max(saliency.shape)
+    smoothed = cv2.GaussianBlur(saliency, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(smoothed, dtype=np.float32)
+
+
+def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = None) -> Seeds:
+    """Seeds by the quantiles of a map (Simonyan et al. 2013 sec. 3.2).
+
+    A pixel is background at or below the background quantile, else foreground at or above the
+    foreground quantile, else in between. Ties therefore go to the background, so that a flat map
+    has no foreground seeds; every map has background seeds. Raising the foreground quantile never
+    adds a foreground seed. Smoothing is not done here (`smooth_map`).
+
+    Parameters
+    ----------
+    saliency : ndarray of float32, shape (H, W)
+        Finite.
+    options : SeedOptions, optional
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        GrabCut's codes.
+
+    Raises
+    ------
+    ValueError
+        If the map is empty, not two-dimensional, or not finite.
+
+    Examples
+    --------
+    >>> ramp = np.arange(10, dtype=np.float32).reshape(2, 5)
+    >>> quantile_seeds(ramp, SeedOptions(foreground=0.8, background=0.3))
+    array([[0, 0, 0, 2, 2],
+           [2, 2, 2, 1, 1]], dtype=uint8)
+    """
+    options = options or SeedOptions()
+    if saliency.ndim != 2 or not saliency.size:
+        raise ValueError(f"a saliency map must be (H, W), but got shape {saliency.shape}")
+    if not np.isfinite(saliency).all():
+        raise ValueError("a saliency map must be finite, but got NaN or infinity")
+    low, middle, high = np.quantile(
+        saliency, [options.background, options.split_at, options.foreground]
+    )
+    probable = {
+        "probable_background": np.uint8(cv2.GC_PR_BGD),
+        "probable_foreground": np.uint8(cv2.GC_PR_FGD),
+        "split": np.where(saliency >= middle, cv2.GC_PR_FGD, cv2.GC_PR_BGD),
+    }[options.between]
+    seeds = np.empty(saliency.shape, dtype=np.uint8)
+    seeds[:] = probable
+    seeds[saliency >= high] = cv2.GC_FGD
+    seeds[saliency <= low] = cv2.GC_BGD
+    return seeds
