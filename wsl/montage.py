@@ -1,0 +1,113 @@
+"""Pictures side by side, with a caption beneath each and a title above, in crisp type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["FAINT", "Panel", "side_by_side"]
+
+Colour = tuple[int, int, int]
+
+FAINT: Colour = (95, 99, 104)
+"""Grey of captions; its contrast with white is 6 to 1."""
+_INK: Colour = (32, 33, 36)
+_PAPER: Colour = (255, 255, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A picture, (H, W, 3) uint8, and its caption in pieces of one colour each."""
+
+    picture: NDArray[np.uint8]
+    caption: tuple[tuple[str, Colour], ...]
+
+    @property
+    def text(self) -> str:
+        """The caption without its colours."""
+        return "".join(text for text, _ in self.caption)
+
+
+def side_by_side(
+    panels: Sequence[Panel], *, title: str | None = None, height: int, captions: bool = True
+) -> NDArray[np.uint8]:
+    """Set panels side by side on white, with their captions and the title.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        Their pictures are at most `height` high; lower ones are centred.
+    title : str, optional
+        Cut to the width that the panels have.
+    height : int
+        Of the row of pictures, in pixels; the type's size follows it.
+    captions : bool
+        Whether the captions are written.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+    """
+    size = max(11, round(height * 0.065))
+    gap, font = max(4, size // 2), _font(size)
+    cells = [
+        max(panel.picture.shape[1], _text_width(panel.text, font) if captions else 0)
+        for panel in panels
+    ]
+    margin = gap if captions or title else 0
+    above = margin + (round(size * 1.84) if title else 0)
+    below = round(size * 1.7) if captions else margin
+    width = 2 * margin + sum(cells) + gap * (len(panels) - 1)
+    canvas = Image.new("RGB", (width, above + height + below), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        bold = _font(round(size * 1.15), bold=True)
+        draw.text((margin, margin), _fit(title, bold, width - 2 * margin), _INK, font=bold)
+    left = margin
+    for panel, cell in zip(panels, cells, strict=True):
+        top = above + (height - panel.picture.shape[0]) // 2
+        canvas.paste(Image.fromarray(panel.picture), (left, top))
+        if captions:
+            _write_caption(draw, (left, above + height + size * 0.25), panel, font)
+        left += cell + gap
+    return np.array(canvas)
+
+
+def _write_caption(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    panel: Panel,
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    left, top = at
+    for text, colour in panel.caption:
+        draw.text((left, top), text, colour, font=font)
+        left += font.getlength(text)
+
+
+@cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib  # ships the DejaVu fonts, which every system then has
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf" / name), size)
+
+
+def _text_width(text: str, font: ImageFont.FreeTypeFont) -> int:
+    return int(np.ceil(font.getlength(text)))
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Put text on one line, cut to fit a width, with an ellipsis where it was cut."""
+    line = " ".join(text.split())[:1000]
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line.rstrip() + "…"
