@@ -1,0 +1,144 @@
+"""Figures and their intervals, against formulas solved in another way and simulated coverage."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from wsl.errors import ScoreError
+from wsl.score.intervals import (
+    Figure,
+    bootstrap_difference,
+    bootstrap_mean,
+    difference_figure,
+    exact_mean,
+    mean_figure,
+    percentile_interval,
+    share_figure,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # Newcombe 1998, Table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_published(successes, n, low, high):
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_ends_solve_the_score_equation():
+    z = 1.959963984540054
+    for n in (1, 2, 7, 650, 50_000):
+        for successes in {0, 1, n // 3, n // 2, n - 1, n}:
+            for end in wilson(successes, n):
+                gap = (successes / n - end) ** 2 - z * z * end * (1 - end) / n
+                assert abs(gap) < 1e-12
+
+
+def test_wilson_degenerate():
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 5)[0] == 0.0
+    assert wilson(5, 5)[1] == 1.0
+    with pytest.raises(ValueError, match="in 0 to n = 3, but got 4"):
+        wilson(4, 3)
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
+        wilson(1, 3, confidence=1.0)
+
+
+def test_wilson_narrows_with_n_and_widens_with_confidence():
+    few, many = wilson(5, 10), wilson(500, 1000)
+    assert few[0] < many[0] < 0.5 < many[1] < few[1]
+    sure = wilson(5, 10, confidence=0.99)
+    assert sure[0] < few[0]
+    assert sure[1] > few[1]
+
+
+def test_bootstrap_is_the_percentile_of_resampled_means():
+    values = np.array([0.0, 0.25, 1.0, 0.5])
+    generator = np.random.default_rng(3)
+    drawn = generator.integers(0, 4, size=(500, 4), dtype=np.int32)
+    means = sorted(sum(values[i] for i in row) / 4 for row in drawn)
+    low, high = bootstrap_mean(values, seed=3, resamples=500)
+    assert means[11] <= low <= means[13]
+    assert means[486] <= high <= means[488]
+
+
+def test_bootstrap_is_near_the_normal_interval():
+    values = np.random.default_rng(0).random(4000)
+    half = 1.96 * values.std() / math.sqrt(4000)
+    low, high = bootstrap_mean(values)
+    assert low == pytest.approx(values.mean() - half, abs=half / 8)
+    assert high == pytest.approx(values.mean() + half, abs=half / 8)
+
+
+def test_bootstrap_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
+    values = np.random.default_rng(1).random(30)
+    whole = bootstrap_mean(values, seed=5)
+    monkeypatch.setattr("wsl.score.intervals._DRAWN_AT_ONCE", 64)
+    assert bootstrap_mean(values, seed=5) == whole
+    assert bootstrap_mean(values, seed=6) != whole
+
+
+def test_paired_difference_uses_the_pairs():
+    generator = np.random.default_rng(0)
+    first = generator.random(300)
+    second = first + 0.01
+    low, high = bootstrap_difference(first, second)
+    assert low == pytest.approx(0.01)
+    assert high == pytest.approx(0.01)
+    figure = difference_figure("x", first > 0.5, first > 0.4)
+    assert figure.value == np.mean((first > 0.4) & (first <= 0.5))
+    assert figure.low < figure.value < figure.high
+    assert (figure.n, figure.unit) == (300, "difference")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bootstrap_mean([]), "at least one image"),
+        (lambda: bootstrap_mean([0.5, np.nan]), "finite values, but got NaN"),
+        (lambda: bootstrap_difference([1.0], [1.0, 2.0]), "but got 1 and 2"),
+        (lambda: share_figure("gt_known_0.5", []), "gt_known_0.5 needs at least one image"),
+        (lambda: exact_mean([]), "at least one image"),
+    ],
+    ids=["empty", "nan", "unpaired", "share", "mean"],
+)
+def test_refused(call, message):
+    with pytest.raises(ScoreError, match=message):
+        call()
+
+
+def test_exact_mean_does_not_depend_on_order():
+    values = np.random.default_rng(0).random(10_001)
+    assert exact_mean(values) == exact_mean(values[::-1]) == exact_mean(np.sort(values))
+    assert exact_mean([0.1] * 10) == 0.1
+
+
+def test_figures():
+    share = share_figure("error", [True, False, False, True], higher_is_better=False)
+    assert share == Figure("error", 0.5, 4, *wilson(2, 4), "share", False, "wilson")
+    mean = mean_figure("mean_iou", [0.25, 0.75])
+    assert (mean.value, mean.n, mean.unit, mean.interval) == (0.5, 2, "mean", "bootstrap")
+    assert 0.25 <= mean.low <= 0.5 <= mean.high <= 0.75
+    assert json.loads(json.dumps(share.to_json())) == {
+        "name": "error",
+        "value": 0.5,
+        "n": 4,
+        "low": wilson(2, 4)[0],
+        "high": wilson(2, 4)[1],
+        "unit": "share",
+        "higher_is_better": False,
+        "interval": "wilson",
+    }
+
+
+def test_percentile_interval_of_one_value():
+    assert percentile_interval([2.0]) == (2.0, 2.0)

@@ -1,0 +1,64 @@
+"""Scores in the terminal and as JSON."""
+
+import io
+import json
+
+from rich.console import Console
+
+from wsl.score.intervals import mean_figure, share_figure
+from wsl.score.result import Baseline, Scores
+from wsl.score.table import SCHEMA, scores_table, scores_to_json
+
+
+def example():
+    return Scores(
+        protocol="ilsvrc",
+        dataset="drawn [val]",
+        figures=(
+            share_figure("localization_error_top1", [True] * 2 + [False], higher_is_better=False),
+            mean_figure("mean_iou", [0.25, 0.5, 0.25]),
+        ),
+        baselines=(Baseline("whole image", "all of it", (mean_figure("mean_iou", [0.5] * 3),)),),
+        counts={"read": 4, "scored": 3, "failed": 0, "missing": 0, "unannotated": 1},
+        omitted={"a_top5": "fewer classes", "b_top5": "fewer classes"},
+        notes=("the threshold was chosen elsewhere",),
+        left_out=(("[bold]x", "it has no label"),),
+    )
+
+
+def printed(scores, *, width=120):
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None).print(scores_table(scores))
+    return stream.getvalue()
+
+
+def test_table_shows_everything():
+    text = printed(example())
+    line = next(line for line in text.splitlines() if "localization error top1" in line)
+    assert "66.67" in line
+    assert "20.77 to 93.85" in line
+    assert "↓" in line
+    line = next(line for line in text.splitlines() if "mean iou" in line)
+    assert "33.33" in line
+    assert "50.00" in line
+    assert "↑" in line
+    assert "images: 4 read, 3 scored, 0 failed, 1 unannotated" in text
+    assert "whole image: all of it" in text
+    assert "without a_top5, b_top5: fewer classes" in text
+    assert "the threshold was chosen elsewhere" in text
+    assert "left out: 1, the first '[bold]x': it has no label" in text
+    assert "drawn [val]" in text
+
+
+def test_json_rounds_nothing():
+    scores = example()
+    read = json.loads(json.dumps(scores_to_json(scores), allow_nan=False))
+    assert read["schema"] == SCHEMA
+    figure = scores.figure("localization_error_top1")
+    assert read["figures"]["localization_error_top1"] == figure.to_json()
+    assert read["figures"]["localization_error_top1"]["value"] == 2 / 3
+    assert read["baselines"][0]["figures"]["mean_iou"]["value"] == 0.5
+    assert read["counts"]["unannotated"] == 1
+    assert read["omitted"]["a_top5"] == "fewer classes"
+    assert read["left_out"] == [{"image_id": "[bold]x", "reason": "it has no label"}]
+    assert read["notes"] == ["the threshold was chosen elsewhere"]

@@ -1,0 +1,1 @@
+"""Predictions and annotations -> figures with their intervals, beside the trivial baselines."""

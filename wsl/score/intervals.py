@@ -1,0 +1,249 @@
+"""Figures that say how sure they are: Wilson's interval for shares, the bootstrap for means.
+
+Images are the unit of resampling. All draws come from a seed, so that a score is the same whenever
+and wherever it is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wsl.errors import ScoreError
+
+__all__ = [
+    "Figure",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "difference_figure",
+    "exact_mean",
+    "mean_figure",
+    "percentile_interval",
+    "share_figure",
+    "wilson",
+]
+
+Unit = Literal["share", "mean", "difference"]
+
+# Indices drawn at once: bounds the memory of the bootstrap to about 50 MB for any n.
+_DRAWN_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number, how many images it rests on, and its 95 % interval. Nothing is rounded.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``"localization_error_top5"``.
+    value : float
+        A share is in [0, 1], not in percent.
+    n : int
+        Images (or whatever else is counted, as the protocol says) behind the value.
+    low, high : float
+        Ends of the interval.
+    unit : {'share', 'mean', 'difference'}
+        ``share``: of the n, so many; ``mean``: of a quantity in [0, 1]; ``difference``: of two
+        shares or means on the same images, in [-1, 1].
+    higher_is_better : bool
+    interval : {'wilson', 'bootstrap'}
+        How the interval was made.
+    """
+
+    name: str
+    value: float
+    n: int
+    low: float
+    high: float
+    unit: Unit = "share"
+    higher_is_better: bool = True
+    interval: Literal["wilson", "bootstrap"] = "wilson"
+
+    def to_json(self) -> dict[str, str | float | int | bool]:
+        """Return the figure as JSON's types."""
+        return asdict(self)
+
+
+def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share.
+
+    Parameters
+    ----------
+    successes : int
+        In 0 to n.
+    n : int
+        With n = 0 nothing is known: the interval is (0, 1).
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        In [0, 1], around ``successes / n``.
+
+    References
+    ----------
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    J. Am. Stat. Assoc. 22 (1927).
+
+    Examples
+    --------
+    >>> [round(end, 4) for end in wilson(5, 10)]
+    [0.2366, 0.7634]
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be in 0 to n = {n}, but got {successes}")
+    if n == 0:
+        return (0.0, 1.0)
+    z = NormalDist().inv_cdf(0.5 + _checked_confidence(confidence) / 2)
+    share = successes / n
+    shrink = 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / shrink
+    half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At the two ends the formula gives exactly 0 and 1, but for the rounding of the square root.
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return (low, high)
+
+
+def exact_mean(values: ArrayLike) -> float:
+    """Mean whose sum is rounded once, so that it does not depend on the order of the images."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if not array.size:
+        raise ScoreError("a mean needs at least one image, but there is none")
+    return math.fsum(array.tolist()) / array.size
+
+
+def percentile_interval(replicates: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the central part of the bootstrap's replicates."""
+    tail = (1 - _checked_confidence(confidence)) / 2
+    low, high = np.quantile(np.asarray(replicates, dtype=np.float64), [tail, 1 - tail])
+    return (float(low), float(high))
+
+
+def bootstrap_mean(
+    values: ArrayLike, *, seed: int = 0, resamples: int = 2000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of a mean, resampling the images.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+        One value per image.
+    seed : int
+        Two calls with one seed and one n draw the same images.
+    resamples : int
+        Number of replicates.
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    ScoreError
+        If there is no image, or a value is not finite.
+
+    References
+    ----------
+    B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), sec. 13.3.
+    """
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if not array.size:
+        raise ScoreError("a bootstrap needs at least one image, but there is none")
+    if not np.isfinite(array).all():
+        raise ScoreError("a bootstrap needs finite values, but got NaN or infinity")
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _DRAWN_AT_ONCE // array.size)
+    means: list[NDArray[np.float64]] = []
+    for start in range(0, resamples, at_once):
+        shape = (min(at_once, resamples - start), array.size)
+        drawn = generator.integers(0, array.size, size=shape, dtype=np.int32)
+        means.append(array[drawn].mean(axis=1))
+    return percentile_interval(np.concatenate(means), confidence=confidence)
+
+
+def bootstrap_difference(
+    first: ArrayLike, second: ArrayLike, *, seed: int = 0, resamples: int = 2000
+) -> tuple[float, float]:
+    """95 % interval of mean(second) - mean(first), resampling images: both keep their pairs.
+
+    Parameters
+    ----------
+    first, second : array_like, shape (n,)
+        Values of the same images in the same order.
+
+    Raises
+    ------
+    ScoreError
+        If the two have different lengths, or as `bootstrap_mean`.
+    """
+    return bootstrap_mean(_differences(first, second), seed=seed, resamples=resamples)
+
+
+def share_figure(name: str, flags: ArrayLike, *, higher_is_better: bool = True) -> Figure:
+    """Share of images for which a flag is true, with Wilson's interval.
+
+    Raises
+    ------
+    ScoreError
+        If there is no image.
+    """
+    array = np.asarray(flags, dtype=bool).ravel()
+    if not array.size:
+        raise ScoreError(f"{name} needs at least one image, but there is none")
+    count = int(np.count_nonzero(array))
+    low, high = wilson(count, array.size)
+    return Figure(name, count / array.size, array.size, low, high, "share", higher_is_better)
+
+
+def mean_figure(
+    name: str, values: ArrayLike, *, higher_is_better: bool = True, seed: int = 0
+) -> Figure:
+    """Mean over images, with a bootstrap interval."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    low, high = bootstrap_mean(array, seed=seed)
+    mean = exact_mean(array)
+    return Figure(name, mean, array.size, low, high, "mean", higher_is_better, "bootstrap")
+
+
+def difference_figure(
+    name: str,
+    first: Sequence[float] | NDArray[np.generic],
+    second: Sequence[float] | NDArray[np.generic],
+    *,
+    higher_is_better: bool = True,
+    seed: int = 0,
+) -> Figure:
+    """Paired difference mean(second) - mean(first) on the same images, with its interval."""
+    differences = _differences(first, second)
+    low, high = bootstrap_mean(differences, seed=seed)
+    mean = exact_mean(differences)
+    n = differences.size
+    return Figure(name, mean, n, low, high, "difference", higher_is_better, "bootstrap")
+
+
+def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    a = np.asarray(first, dtype=np.float64).ravel()
+    b = np.asarray(second, dtype=np.float64).ravel()
+    if a.shape != b.shape:
+        raise ScoreError(
+            f"a paired difference needs the same images on both sides, "
+            f"but got {a.size} and {b.size}"
+        )
+    return b - a
+
+
+def _checked_confidence(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), but got {confidence}")
+    return confidence

@@ -1,0 +1,116 @@
+"""Scores for the terminal and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from wsl.score.intervals import Figure
+from wsl.score.result import Baseline, Scores
+
+__all__ = ["SCHEMA", "scores_table", "scores_to_json"]
+
+SCHEMA = 1
+
+# Counts that a reader expects even if they are 0; others are shown if there is anything to tell.
+_ALWAYS_COUNTED = ("read", "scored", "failed")
+
+
+def scores_table(scores: Scores) -> Group:
+    """Lay scores out for the terminal.
+
+    Parameters
+    ----------
+    scores : Scores
+
+    Returns
+    -------
+    rich.console.Group
+        A table with one line per figure (value and 95 % interval in percent, with n, and the
+        baselines beside), then the counts, what was omitted and why, and the notes.
+    """
+    title = f"{scores.protocol}: {scores.dataset}" if scores.dataset else scores.protocol
+    # Text and not str: brackets in a name would be taken for markup.
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    for heading in ("n", "%", "95 % interval", *(baseline.name for baseline in scores.baselines)):
+        table.add_column(heading, justify="right")
+    for figure in scores.figures:
+        table.add_row(
+            _readable(figure),
+            f"{figure.n:,}",
+            _percent(figure.value),
+            f"{_percent(figure.low)} to {_percent(figure.high)}",
+            *(_beside(baseline, figure.name) for baseline in scores.baselines),
+        )
+    return Group(table, *(Text(line) for line in _lines(scores)))
+
+
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    """Return scores as JSON's types, nothing rounded.
+
+    Parameters
+    ----------
+    scores : Scores
+
+    Returns
+    -------
+    dict
+        ``schema`` (the number of this layout), ``protocol``, ``dataset``, ``counts``, ``figures``
+        by name, ``baselines`` (name, note, figures by name), ``omitted``, ``notes``, ``left_out``.
+    """
+    return {
+        "schema": SCHEMA,
+        "protocol": scores.protocol,
+        "dataset": scores.dataset,
+        "counts": dict(scores.counts),
+        "figures": {figure.name: figure.to_json() for figure in scores.figures},
+        "baselines": [
+            {
+                "name": baseline.name,
+                "note": baseline.note,
+                "figures": {figure.name: figure.to_json() for figure in baseline.figures},
+            }
+            for baseline in scores.baselines
+        ],
+        "omitted": dict(scores.omitted),
+        "notes": list(scores.notes),
+        "left_out": [{"image_id": name, "reason": why} for name, why in scores.left_out],
+    }
+
+
+def _lines(scores: Scores) -> list[str]:
+    """Everything that a reader of the figures must know."""
+    counted = [
+        f"{count:,} {name.replace('_', ' ')}"
+        for name, count in scores.counts.items()
+        if count or name in _ALWAYS_COUNTED
+    ]
+    lines = [f"images: {', '.join(counted)}"] if counted else []
+    lines += [f"{baseline.name}: {baseline.note}" for baseline in scores.baselines]
+    reasons: dict[str, list[str]] = {}
+    for name, why in scores.omitted.items():
+        reasons.setdefault(why, []).append(name)
+    lines += [f"without {', '.join(names)}: {why}" for why, names in reasons.items()]
+    lines += scores.notes
+    if scores.left_out:
+        name, why = scores.left_out[0]
+        lines.append(f"left out: {len(scores.left_out):,}, the first {name!r}: {why}")
+    return lines
+
+
+def _readable(figure: Figure) -> str:
+    arrow = "↑" if figure.higher_is_better else "↓"
+    return f"{figure.name.replace('_', ' ')} {arrow}"
+
+
+def _beside(baseline: Baseline, name: str) -> str:
+    found = [figure for figure in baseline.figures if figure.name == name]
+    return _percent(found[0].value) if found else ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
