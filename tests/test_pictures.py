@@ -158,6 +158,13 @@ def test_what_is_missing_leaves_its_panel_out() -> None:
     assert widths == [60, 60 * 3 + 10, 60 * 2 + 5]
 
 
+def test_maps_and_seeds_of_the_working_size_are_stretched_to_the_image() -> None:
+    seeds = np.array([[1, 0]], np.uint8)
+    drawn = pictures.strip(grey_image(40, 80), None, seeds, height=40, captions=False)[:, 85:]
+    whole = np.repeat(np.repeat(seeds, 40, axis=0), 40, axis=1)
+    assert (drawn == pictures.overlay_seeds(grey_image(40, 80), whole)).all()
+
+
 def test_title_and_captions_add_lines_and_a_long_title_no_width() -> None:
     plain = pictures.strip(grey_image(), height=64)
     titled = pictures.strip(grey_image(), height=64, title="long " * 100)
@@ -180,8 +187,8 @@ def test_strips_of_extreme_images_stay_within_bounds(shape: tuple[int, int]) -> 
         ({"image": np.zeros((4, 4), np.uint8)}, r"image must be \(H, W, 3\) of uint8"),
         ({"image": np.zeros((4, 4, 3))}, "but got float64"),
         ({"mask": np.zeros((5, 4), bool)}, r"mask must have the image's size \(4, 4\)"),
-        ({"seeds": np.zeros((4, 5), np.uint8)}, "seeds must have the image's size"),
-        ({"saliency": np.zeros((1, 1), np.float32)}, "saliency must have the image's size"),
+        ({"seeds": np.zeros((4, 5, 1), np.uint8)}, r"seeds must be \(h, w\), but got shape"),
+        ({"saliency": np.zeros((0, 1), np.float32)}, r"saliency must be \(h, w\), but got shape"),
         ({"height": 3}, "height must be at least 16, but got 3"),
     ],
     ids=["grey", "float", "mask", "seeds", "saliency", "height"],

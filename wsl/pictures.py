@@ -289,8 +289,10 @@ def strip(
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
-    saliency : ndarray, shape (H, W), optional
-    seeds : ndarray of uint8, shape (H, W), optional
+    saliency : ndarray, shape (h, w), optional
+        Of the image's size or of the size at which the work was done: it is stretched to fit.
+    seeds : ndarray of uint8, shape (h, w), optional
+        Likewise.
     mask : ndarray of bool, shape (H, W), optional
     pred_box : Box, optional
         In pixels of `image`.
@@ -315,8 +317,10 @@ def strip(
     """
     if height < 16:
         raise ValueError(f"height must be at least 16, but got {height}")
-    layers = {"saliency": saliency, "seeds": seeds, "mask": mask}
-    _check_sizes(image, **{name: layer for name, layer in layers.items() if layer is not None})
+    _check_sizes(image, **({} if mask is None else {"mask": mask}))
+    for name, layer in (("saliency", saliency), ("seeds", seeds)):
+        if layer is not None and (layer.ndim != 2 or not layer.size):
+            raise ValueError(f"{name} must be (h, w), but got shape {layer.shape}")
     panels = _panels(image, saliency, seeds, mask, pred_box, gt_boxes, height)
     return side_by_side(panels, title=title, height=height, captions=captions)
 
