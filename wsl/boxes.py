@@ -94,7 +94,9 @@ def box_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     sides = np.clip(bottom_right - top_left, 0, None)
     intersection = sides[..., 0] * sides[..., 1]
     union = box_area(a)[:, None] + box_area(b)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    iou = np.zeros_like(intersection)
+    np.divide(intersection, union, out=iou, where=union > 0)
+    return iou
 
 
 def clip_box(box: Box, size: tuple[int, int]) -> Box | None:

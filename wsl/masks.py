@@ -86,7 +86,8 @@ def _ordered_components(mask: Mask) -> tuple[NDArray[np.int32], list[int]]:
     found, first_pixel = np.unique(labels, return_index=True)
     first_of = dict(zip(found.tolist(), first_pixel.tolist(), strict=True))
     areas = stats[:, cv2.CC_STAT_AREA]
-    return labels, sorted(range(1, count), key=lambda label: (-areas[label], first_of[label]))
+    order = sorted(range(1, count), key=lambda label: (-areas[label], first_of[label]))
+    return np.asarray(labels, dtype=np.int32), order
 
 
 def encode_rle(mask: Mask) -> str:

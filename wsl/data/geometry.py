@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from PIL import Image
 
 from wsl.boxes import Box
 
-__all__ = ["Geometry", "average_maps"]
+__all__ = ["Geometry", "average_maps", "resize_array"]
+
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 _MAX_SIDE = 16_384
 
@@ -134,7 +137,7 @@ class Geometry:
         target = size or self.image_size
         if target == self.resized_size:
             return resized
-        return _resize_map(resized, target)
+        return resize_array(resized, target)
 
     def coverage(self, *, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
         """Tell which pixels of the image (at `size`) the view looks at: (H, W) bool."""
@@ -210,7 +213,7 @@ def average_maps(
         seen = counts[key]
         mean = np.divide(summed, seen, out=np.zeros_like(summed), where=seen > 0)
         if key != target:
-            mean, seen = _resize_map(mean, target), _resize_map(seen, target)
+            mean, seen = resize_array(mean, target), resize_array(seen, target)
         total += mean * seen
         count += seen
     return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
@@ -230,9 +233,7 @@ def _shorter_side_to(image_size: tuple[int, int], side: int) -> tuple[int, int]:
     return (side, scaled) if height <= width else (scaled, side)
 
 
-def _crop_padded(
-    image: NDArray[np.uint8], crop: tuple[int, int, int, int]
-) -> NDArray[np.uint8]:
+def _crop_padded(image: NDArray[np.uint8], crop: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     top, left, height, width = crop
     if top >= 0 and left >= 0 and top + height <= len(image) and left + width <= image.shape[1]:
         return image[top : top + height, left : left + width]
@@ -265,11 +266,23 @@ def _overlap(
     )
 
 
-def _resize_map(map_: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize a map: averaging where it shrinks on both sides, linear elsewhere."""
-    shrinks = size[0] <= map_.shape[0] and size[1] <= map_.shape[1]
+def resize_array(array: NDArray[Pixel], size: tuple[int, int]) -> NDArray[Pixel]:
+    """Resize an image or a map: averaging where it shrinks on both sides, linear elsewhere.
+
+    Parameters
+    ----------
+    array : ndarray of uint8 or float32, shape (H, W) or (H, W, 3)
+    size : (int, int)
+        The (height, width) wanted.
+
+    Returns
+    -------
+    ndarray of the same type, shape (height, width) or (height, width, 3)
+        The array itself if it has that size already.
+    """
+    if array.shape[:2] == size:
+        return array
+    shrinks = size[0] <= array.shape[0] and size[1] <= array.shape[1]
     flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.resize(np.ascontiguousarray(map_), (size[1], size[0]), interpolation=flag),
-        dtype=np.float32,
-    )
+    resized = cv2.resize(np.ascontiguousarray(array), size[::-1], interpolation=flag)
+    return np.asarray(resized, dtype=array.dtype)

@@ -107,8 +107,17 @@ def grabcut(
     if iterations == 0 or not foreground.any() or foreground.all():
         return Refinement(foreground, refined=False)
     labels = seeds.copy()
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    background_model, foreground_model = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     cv2.setRNGSeed(random_seed)
-    cv2.grabCut(bgr, labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    no_rectangle = (0, 0, 0, 0)
+    cv2.grabCut(
+        bgr,
+        labels,
+        no_rectangle,
+        background_model,
+        foreground_model,
+        iterations,
+        cv2.GC_INIT_WITH_MASK,
+    )
     return Refinement((labels & 1).astype(bool), refined=True)

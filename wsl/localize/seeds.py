@@ -30,9 +30,7 @@ class SeedOptions(Options):
     """Pixels at or above this quantile of the map are foreground."""
     background: float = Field(0.30, ge=0, le=1)
     """Pixels at or below this quantile of the map are background."""
-    between: Literal["probable_background", "probable_foreground", "split"] = (
-        "probable_background"
-    )
+    between: Literal["probable_background", "probable_foreground", "split"] = "probable_background"
     """What the pixels between the two quantiles are at the start. GrabCut counts probable pixels
     in the colour model of their side and may move them to the other; `split`: probable foreground
     at or above the quantile `split_at`, probable background below."""

@@ -26,23 +26,38 @@ refined            bool      whether GrabCut ran
 All columns from `label` on are null in the row of a failed image. A file is written under a
 temporary name and renamed: it is there whole or not at all. Every page carries a checksum, which
 is verified on reading.
+
+Maps, where they are stored, are in one NumPy archive per chunk, one array per image and class
+under the key ``IMAGE_ID|LABEL``: float16 of the working size, divided by the map's maximum.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from wsl.errors import RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import encode_rle
 
-__all__ = ["SCHEMA", "prediction_rows", "read_part", "write_part"]
+__all__ = [
+    "SCHEMA",
+    "map_key",
+    "prediction_rows",
+    "read_maps",
+    "read_part",
+    "stored_map",
+    "write_maps",
+    "write_part",
+]
 
 SCHEMA = pa.schema(
     [
@@ -104,14 +119,60 @@ def _localization_row(found: Localization) -> dict[str, Any]:
     }
 
 
+def map_key(image_id: str, label: int) -> str:
+    """Name of a map in its archive."""
+    return f"{image_id}|{label}"
+
+
+def stored_map(saliency: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return a map as it is stored: its maximum 1, so that float16 has room for small values."""
+    top = saliency.max(initial=0)
+    return (saliency / top if top > 0 else saliency).astype(np.float16)
+
+
+def write_maps(path: Path, maps: Mapping[str, NDArray[np.float16]]) -> None:
+    """Write the maps of a chunk to `path`, whole or not at all."""
+
+    def write(file: BinaryIO) -> None:
+        np.savez(file, allow_pickle=False, **maps)
+
+    _write_whole(path, write)
+
+
+def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
+    """Yield image id, label and map of all maps of a chunk, one at a time.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for key in archive.files:
+                image_id, _, label = key.rpartition("|")
+                yield image_id, int(label), archive[key]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} cannot be read and must be made again: {error}") from error
+
+
 def write_part(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write the rows of a chunk to `path`, whole or not at all."""
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+    def write(file: BinaryIO) -> None:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+    _write_whole(path, write)
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then give it its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,0 +1,104 @@
+"""Quantile seeds, checked by hand-worked maps and by properties."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
+
+from wsl.localize.seeds import SeedOptions, quantile_seeds, smooth_map
+
+maps = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    elements=st.integers(0, 9).map(lambda value: value / 8),
+)
+
+
+def test_a_ramp_is_cut_at_its_quantiles():
+    ramp = np.arange(100, dtype=np.float32).reshape(10, 10)
+    seeds = quantile_seeds(ramp, SeedOptions(foreground=0.95, background=0.30))
+    # Linear quantiles of 0 … 99: 94.05 and 29.7.
+    assert (seeds == cv2.GC_FGD).sum() == 5
+    assert (seeds == cv2.GC_BGD).sum() == 30
+    assert (seeds == cv2.GC_PR_BGD).sum() == 65
+
+
+@pytest.mark.parametrize(
+    ("between", "probable_foreground"),
+    [("probable_background", 0), ("probable_foreground", 65), ("split", 35)],
+)
+def test_between_says_what_the_others_are(between, probable_foreground):
+    ramp = np.arange(100, dtype=np.float32).reshape(10, 10)
+    seeds = quantile_seeds(ramp, SeedOptions(between=between, split_at=0.6))
+    assert (seeds == cv2.GC_PR_FGD).sum() == probable_foreground
+    assert (seeds == cv2.GC_PR_BGD).sum() == 65 - probable_foreground
+
+
+def test_a_flat_map_has_background_alone():
+    assert (quantile_seeds(np.full((4, 5), 0.5, np.float32)) == cv2.GC_BGD).all()
+
+
+def test_one_bright_pixel_of_a_dark_map_is_foreground():
+    saliency = np.zeros((10, 10), np.float32)
+    saliency[3, 7] = 1
+    seeds = quantile_seeds(saliency)
+    assert np.argwhere(seeds == cv2.GC_FGD).tolist() == [[3, 7]]
+    assert (seeds == cv2.GC_BGD).sum() == 99
+
+
+@given(maps, st.floats(0.5, 1), st.floats(0.5, 1))
+def test_raising_the_foreground_quantile_never_adds_foreground(saliency, first, second):
+    low, high = sorted((first, second))
+    few = quantile_seeds(saliency, SeedOptions(foreground=high)) == cv2.GC_FGD
+    many = quantile_seeds(saliency, SeedOptions(foreground=low)) == cv2.GC_FGD
+    assert not (few & ~many).any()
+
+
+@given(maps)
+def test_there_are_always_background_seeds(saliency):
+    assert (quantile_seeds(saliency) == cv2.GC_BGD).any()
+
+
+@given(maps, st.sampled_from([0.5, 2.0, 1024.0]))
+def test_scale_does_not_matter(saliency, scale):
+    assert (quantile_seeds(saliency) == quantile_seeds(saliency * np.float32(scale))).all()
+
+
+@pytest.mark.parametrize(
+    "saliency",
+    [np.zeros((0, 3), np.float32), np.zeros(3, np.float32)],
+    ids=["empty", "one dimension"],
+)
+def test_other_shapes_are_refused(saliency):
+    with pytest.raises(ValueError, match=r"must be \(H, W\)"):
+        quantile_seeds(saliency)
+
+
+def test_a_map_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="must be finite"):
+        quantile_seeds(np.array([[0, np.nan]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"foreground": 0.3, "background": 0.3}, "background must be below foreground"),
+        ({"between": "split", "split_at": 0.2}, "split_at must lie between"),
+    ],
+)
+def test_quantiles_out_of_order_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        SeedOptions(**options)
+
+
+def test_smoothing_is_a_share_of_the_longer_side():
+    saliency = np.zeros((100, 200), np.float32)
+    saliency[50, 100] = 1
+    smoothed = smooth_map(saliency, 0.02)
+    rows, columns = np.indices(saliency.shape)
+    spread = np.sqrt((smoothed * (columns - 100) ** 2).sum() / smoothed.sum())
+    assert spread == pytest.approx(0.02 * 200, rel=0.02)
+    assert smooth_map(saliency, 0) is saliency

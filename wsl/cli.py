@@ -1,0 +1,285 @@
+"""The command ``wsl``: thin, each command's work is a call of the library.
+
+Nothing heavy is imported before a command runs, so that ``wsl --help`` is instant.
+
+Exit status: 0 all done, 1 a user's mistake (one clear line), 3 finished but some images failed,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsl.errors import WslError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from wsl.config import RunConfig
+    from wsl.data.sample import Dataset
+    from wsl.run.folder import RunFolder, RunInfo
+    from wsl.run.runner import RunSummary
+
+__all__ = ["app", "main"]
+
+FAILED_IMAGES = 3
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Find where objects are with nothing but an image classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Show the effective configuration or its schema.")
+app.add_typer(config_app, name="config")
+
+ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration."),
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
+DataSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key, such as data.root of a moved dataset."
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line; errors that wsl raises on purpose become one line."""
+    try:
+        app()
+    except WslError as error:
+        _say(f"wsl: error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("wsl: interrupted")
+        sys.exit(INTERRUPTED)
+    except ImportError as error:
+        if not _is_missing_system_library(error):
+            raise
+        _say(
+            f"wsl: error: OpenCV needs a system library that is missing ({error}). "
+            "On Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"
+        )
+        sys.exit(1)
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from wsl import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    out: Annotated[Path, typer.Option(help="The run's folder: new, or of the same run.")],
+    overrides: SetOption = None,
+) -> None:
+    """Localize the objects of a dataset. Started again, it goes on where it stopped."""
+    from wsl.config import load_config
+
+    _exit_by(_run(load_config(config, overrides or ()), out))
+
+
+@app.command()
+def score(
+    run: RunArgument,
+    centre_side: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Side of the centred box, the baseline.")
+    ] = 0.75,
+    blacklist: Annotated[
+        Path | None, typer.Option(help="Positions in the list of images to leave out (1-based).")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Score a run that is not complete.")
+    ] = False,
+    overrides: DataSetOption = None,
+) -> None:
+    """Score a run by the ILSVRC rules, beside the trivial baselines."""
+    from wsl.run.folder import write_json
+    from wsl.score.ilsvrc import read_blacklist, score_ilsvrc
+    from wsl.score.table import scores_table, scores_to_json
+
+    folder, _, dataset = _open_run(run, overrides or ())
+    scores = score_ilsvrc(
+        folder.read(columns=_SCORED_COLUMNS).to_pandas(),
+        dataset,
+        centre_side=centre_side,
+        partial=partial,
+        blacklist=read_blacklist(blacklist) if blacklist else (),
+    )
+    _print(scores_table(scores))
+    write_json(folder.path / "scores.json", scores_to_json(scores))
+
+
+@app.command()
+def show(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration; by default the library's defaults.")
+    ] = None,
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="Class to localize: id, name or number.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Localize the classifier's first k.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
+    height: Annotated[int, typer.Option(min=16, help="Of a panel in pixels.")] = 224,
+    overrides: SetOption = None,
+) -> None:
+    """Draw one strip per class of an image: image, saliency, seeds, mask and box."""
+    from wsl.config import build_config, load_config
+    from wsl.run.runner import build_localizer
+    from wsl.show import write_strips
+
+    configuration = (
+        load_config(config, overrides or ()) if config else build_config({}, overrides or ())
+    )
+    localizer = build_localizer(configuration)
+    for image in images:
+        for strip in write_strips(
+            localizer, image, out, classes=class_, top_k=top_k, height=height
+        ):
+            found = strip.localization
+            typer.echo(
+                f"{strip.path}: {found.category}, rank {found.rank}, "
+                f"probability {found.score:.3f}, box {found.box}"
+            )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the images, the run and pictures.")] = Path(
+        "wsl-demo"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,
+    pictures: Annotated[int, typer.Option(min=0, help="Strips to draw.")] = 24,
+) -> None:
+    """Draw a small dataset, localize its objects, score the result. Needs no download."""
+    from wsl.demo.tour import DemoPlan
+
+    plan = DemoPlan(out, count=count, seed=seed)
+    typer.echo(f"Drawing {count} images into {plan.data}")
+    plan.draw()
+    summary = _run(plan.config, plan.run)
+    score(plan.run)
+    drawn = list(plan.write_pictures(pictures))
+    typer.echo(f"{len(drawn)} strips of the steps: {plan.pictures}")
+    iou = plan.mask_iou()
+    typer.echo(
+        f"mean IoU of the masks with the exact ones: {100 * iou.value:.2f} % "
+        f"({100 * iou.low:.2f} to {100 * iou.high:.2f} %, n = {iou.n})"
+    )
+    _exit_by(summary)
+
+
+@config_app.command("show")
+def config_show(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Print the effective configuration: the file, the overrides, and the defaults."""
+    from wsl.config import load_config, to_yaml
+
+    typer.echo(to_yaml(load_config(config, overrides or ())), nl=False)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of configurations."""
+    import json
+
+    from wsl.config import RunConfig
+
+    typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+
+
+_SCORED_COLUMNS = [
+    "image_id",
+    "width",
+    "height",
+    "status",
+    "label",
+    "rank",
+    "score",
+    "in_top_k",
+    "is_ground_truth",
+    "x0",
+    "y0",
+    "x1",
+    "y1",
+]
+
+
+def _run(configuration: RunConfig, out: Path) -> RunSummary:
+    """Run with a progress bar, and say what came of it."""
+    from wsl.run.runner import run_dataset
+    from wsl.terminal import ProgressBar
+
+    with ProgressBar("localize") as progress:
+        try:
+            summary = run_dataset(configuration, out, progress=progress)
+        except KeyboardInterrupt:
+            progress.stop()
+            _say(
+                f"wsl: interrupted; finished chunks are kept in {out}. "
+                "Start the same command again to go on"
+            )
+            sys.exit(INTERRUPTED)
+    counts = summary.info.counts
+    typer.echo(
+        f"{out}: {counts['images']:,} images, {counts['failed']:,} failed, "
+        f"{counts['localizations']:,} localizations"
+    )
+    for image_id, reason in summary.failures:
+        _say(f"failed: {image_id}: {reason}")
+    if summary.failed > len(summary.failures):
+        _say(f"… and {summary.failed - len(summary.failures):,} more; see the column error")
+    return summary
+
+
+def _exit_by(summary: RunSummary) -> None:
+    if summary.failed:
+        raise typer.Exit(FAILED_IMAGES)
+
+
+def _open_run(path: Path, overrides: Sequence[str]) -> tuple[RunFolder, RunInfo, Dataset]:
+    """Open a run's folder and the dataset it was made of."""
+    from wsl.config import build_config
+    from wsl.data.categories import Categories
+    from wsl.data.open import open_dataset
+    from wsl.run.folder import RunFolder
+
+    folder = RunFolder(path)
+    info = folder.read_info()
+    configuration = build_config(info.config, overrides, source=str(folder.info_path))
+    ids = info.categories["ids"]
+    categories = Categories(tuple(info.categories["names"]), None if ids is None else tuple(ids))
+    return folder, info, open_dataset(configuration.data, categories)
+
+
+def _print(renderable: RenderableType) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _is_missing_system_library(error: ImportError) -> bool:
+    return ".so" in str(error) and "cannot open shared object file" in str(error)

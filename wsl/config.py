@@ -1,0 +1,149 @@
+"""The configuration of a run: YAML files, overrides, and their schema.
+
+A stage's options and their defaults stand beside the stage; here they are only put together.
+Relative paths are relative to the working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from wsl.data.options import DataOptions
+from wsl.errors import ConfigError, choices_hint
+from wsl.localize.options import LocalizerOptions
+from wsl.models.options import ModelOptions
+from wsl.options import Options
+from wsl.run.options import ClassOptions, RunOptions
+
+__all__ = ["RunConfig", "build_config", "load_config", "to_yaml"]
+
+
+class RunConfig(LocalizerOptions):
+    """A dataset through a localizer."""
+
+    data: DataOptions = Field(default_factory=DataOptions)
+    """The images, and what is known of them."""
+    model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
+    """The classifier."""
+    classes: ClassOptions = Field(default_factory=ClassOptions)
+    """Which classes of an image are localized."""
+    run: RunOptions = Field(default_factory=RunOptions)
+    """How the work is cut and spread."""
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : Path or str
+        YAML.
+    overrides : iterable of str
+        ``key=value`` with a dotted key and a YAML value, such as
+        ``localize.seeds.foreground=0.9``; they win over the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, a key is unknown or a value is wrong; the message names the
+        file and the key.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {_one_line(error)}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, but holds a {type(content).__name__}")
+    return build_config(content, overrides, source=str(path))
+
+
+def build_config(
+    content: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str = "configuration"
+) -> RunConfig:
+    """Make a configuration from nested keys and values, as a file holds them.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    merged = _copied(content)
+    for override in overrides:
+        _apply(merged, override)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, source)) from None
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Write a configuration as YAML, defaults included; `load_config` reads it back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _copied(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _copied(value) for key, value in content.items()}
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    """Set one dotted key in nested dictionaries, in place: they are a copy."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set must be key=value, but got {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: not a YAML value: {_one_line(error)}") from error
+    *path, last = key.strip().split(".")
+    place = content
+    for name in path:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {key}: {name} is a value and has no keys below it")
+    place[last] = value
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """One line per wrong key."""
+    return "\n".join(_explain_one(dict(detail), source) for detail in error.errors())
+
+
+def _explain_one(detail: dict[str, Any], source: str) -> str:
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        known = list(_keys_at(location[:-1]))
+        return f"{source}: there is no key {key}. {choices_hint(location[-1], known)}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    found = "" if isinstance(detail.get("input"), dict) else f", but got {detail.get('input')!r}"
+    if detail["type"] == "value_error":
+        found = ""
+    return f"{source}: {key or 'the whole'}: {message}{found}"
+
+
+def _keys_at(location: list[str]) -> Iterable[str]:
+    """Return the known keys below a dotted place."""
+    model: Any = RunConfig
+    for name in location:
+        field = model.model_fields.get(name) if _is_options(model) else None
+        model = field.annotation if field is not None else None
+    return model.model_fields if _is_options(model) else ()
+
+
+def _is_options(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, Options)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

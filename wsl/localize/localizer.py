@@ -1,0 +1,280 @@
+"""The whole way for one image: decode, look, localize.
+
+`Localizer` is the library's front door. Its call is five stages, and each stage is a method of
+its own, so that an engine can overlap the stages of many images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsl.data.geometry import average_maps
+from wsl.data.images import load_image, to_rgb
+from wsl.errors import DataError
+from wsl.localize.grabcut import rng_seed, working_size
+from wsl.localize.options import LocalizerOptions
+from wsl.localize.prediction import Localization
+from wsl.localize.refine import Refined, refine
+from wsl.models import Classifier
+from wsl.saliency import SaliencyMethod, build_method
+from wsl.saliency.base import Select, per_image
+from wsl.saliency.views import Views, make_views
+
+__all__ = ["Explained", "Localizer", "Trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What the classifier says of one image.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        The K classes to localize, in the order of their ranks.
+    ranks : tuple of int
+        Their places in the classifier's order, from 1.
+    probabilities : tuple of float
+        Softmax of the scores averaged over the views.
+    input_maps : ndarray of float32, shape (V, K, h, w)
+        Saliency of each view.
+    """
+
+    classes: tuple[int, ...]
+    ranks: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    input_maps: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A localization with the steps that led to it.
+
+    Attributes
+    ----------
+    localization : Localization
+    saliency : ndarray of float32, shape (h, w)
+        The map in the image's coordinates, at the working size.
+    seeds : ndarray of uint8, shape (h, w)
+        GrabCut's codes, at the working size.
+    """
+
+    localization: Localization
+    saliency: NDArray[np.float32]
+    seeds: NDArray[np.uint8]
+
+
+class Localizer:
+    """Finds where the objects of given classes are, with nothing but a classifier.
+
+    Simonyan, Vedaldi and Zisserman 2013 sec. 3.2. The same image, class, options and seed give
+    the same result wherever and in whatever order they are computed.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    options : LocalizerOptions, optional
+
+    Examples
+    --------
+    >>> from wsl import Localizer, load_classifier  # doctest: +SKIP
+    >>> localizer = Localizer(load_classifier("resnet50"))  # doctest: +SKIP
+    >>> [found.box for found in localizer("dog.jpg", top_k=1)]  # doctest: +SKIP
+    [(34, 12, 402, 371)]
+    """
+
+    def __init__(self, classifier: Classifier, options: LocalizerOptions | None = None) -> None:
+        self.classifier = classifier
+        self.options = options or LocalizerOptions()
+        self._method: SaliencyMethod = build_method(self.options.saliency)
+
+    def __call__(
+        self,
+        image: str | Path | Image.Image | NDArray[np.uint8],
+        *,
+        classes: Sequence[int | str] | None = None,
+        top_k: int = 5,
+        image_id: str | None = None,
+    ) -> list[Localization]:
+        """Localize the objects of an image.
+
+        Parameters
+        ----------
+        image : path, PIL image, or ndarray of uint8 and shape (H, W, 3)
+            An array is RGB.
+        classes : sequence of int or str, optional
+            Classes to localize: ids, names or numbers. By default the classifier's first `top_k`.
+        top_k : int
+        image_id : str, optional
+            What the random generator is seeded with, beside the class; by default the file's name
+            without its ending, or the empty string.
+
+        Returns
+        -------
+        list of Localization
+            In the order of their ranks.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read.
+        ConfigError
+            If a class is unknown.
+        """
+        return [
+            trace.localization
+            for trace in self.trace(image, classes=classes, top_k=top_k, image_id=image_id)
+        ]
+
+    def trace(
+        self,
+        image: str | Path | Image.Image | NDArray[np.uint8],
+        *,
+        classes: Sequence[int | str] | None = None,
+        top_k: int = 5,
+        image_id: str | None = None,
+    ) -> list[Trace]:
+        """Localize the objects of an image and keep the steps; otherwise like a call."""
+        pixels, name = _as_pixels(image)
+        views = self.views(pixels)
+        if classes is None:
+            (explained,) = self.explain([views], [()], first=top_k)
+        else:
+            chosen = [self.classifier.categories.index(name) for name in classes]
+            (explained,) = self.explain([views], [chosen], first=0)
+        return self.localize(pixels, views, explained, image_id=image_id or name, top_k=top_k)
+
+    @property
+    def view_count(self) -> int:
+        """Number of views of each image that the classifier looks at."""
+        return self.options.saliency.views.count
+
+    def views(self, image: NDArray[np.uint8]) -> Views:
+        """Cut the views of an image that the classifier will look at."""
+        return make_views(image, self.classifier.preprocessing, self.options.saliency.views)
+
+    def explain(
+        self, views: Sequence[Views], classes: Sequence[Sequence[int]], *, first: int
+    ) -> list[Explained]:
+        """Scores and saliency maps of a batch of images, on the classifier's device.
+
+        Parameters
+        ----------
+        views : sequence of Views
+            One per image; all of the same number of views.
+        classes : sequence of (sequence of int)
+            Per image the classes wanted whatever their rank.
+        first : int
+            How many of the classifier's first classes are wanted beside them; 0 for none.
+        """
+        count = len(views[0].geometries)
+        inputs = torch.cat([view.inputs for view in views]).to(self.classifier.device)
+        select = per_image(_first_and(first, classes), count)
+        found = self._method(self.classifier, inputs, select)
+        scores = found.scores.reshape(len(views), count, -1).mean(dim=1).double().cpu()
+        chosen = found.classes[::count].cpu()
+        maps = found.maps.reshape(len(views), count, *found.maps.shape[1:]).cpu().numpy()
+        return [_explained(*image) for image in zip(scores, chosen, maps, strict=True)]
+
+    def localize(
+        self,
+        image: NDArray[np.uint8],
+        views: Views,
+        explained: Explained,
+        *,
+        image_id: str,
+        top_k: int,
+        label: int | None = None,
+    ) -> list[Trace]:
+        """From the maps of one image to its masks and boxes, one per class."""
+        return [
+            self._localize_class(image, views, explained, position, image_id, top_k, label)
+            for position in range(len(explained.classes))
+        ]
+
+    def _localize_class(
+        self,
+        image: NDArray[np.uint8],
+        views: Views,
+        explained: Explained,
+        position: int,
+        image_id: str,
+        top_k: int,
+        label: int | None,
+    ) -> Trace:
+        options = self.options.localize
+        class_ = explained.classes[position]
+        at = working_size(image.shape[:2], options.grabcut.working_size)
+        saliency = average_maps(explained.input_maps[:, position], views.geometries, size=at)
+        seed = rng_seed(image_id, class_, self.options.seed)
+        refined: Refined = refine(image, saliency, options, random_seed=seed)
+        localization = Localization(
+            label=class_,
+            category=self.classifier.categories.names[class_],
+            rank=explained.ranks[position],
+            score=explained.probabilities[position],
+            box=refined.box,
+            mask=refined.mask,
+            quality=None,
+            refined=refined.refined,
+            in_top_k=explained.ranks[position] <= top_k,
+            is_ground_truth=class_ == label,
+        )
+        return Trace(localization, saliency, refined.seeds)
+
+
+def _first_and(first: int, classes: Sequence[Sequence[int]]) -> Select:
+    """Select the first classes of each image, then those of `classes` that are not among them."""
+
+    def select(scores: torch.Tensor) -> torch.Tensor:
+        ordered = scores.topk(min(first, scores.shape[1]), dim=1).indices.tolist()
+        chosen = [
+            best + [label for label in wanted if label not in best]
+            for best, wanted in zip(ordered, classes, strict=True)
+        ]
+        width = max(map(len, chosen))
+        padded = [labels + [-1] * (width - len(labels)) for labels in chosen]
+        return torch.tensor(padded, dtype=torch.int64, device=scores.device)
+
+    return select
+
+
+def _explained(scores: torch.Tensor, classes: torch.Tensor, maps: NDArray[np.float32]) -> Explained:
+    """Order one image's classes by rank: scores (C,), classes (K,), maps (V, K, h, w)."""
+    # A stable sort gives every class its own rank: of equal scores the smaller index is first.
+    order = torch.argsort(scores, descending=True, stable=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(1, len(order) + 1)
+    probabilities = torch.softmax(scores, dim=0)
+    kept = sorted(
+        (position for position, label in enumerate(classes.tolist()) if label >= 0),
+        key=lambda position: int(ranks[classes[position]]),
+    )
+    labels = [int(classes[position]) for position in kept]
+    return Explained(
+        classes=tuple(labels),
+        ranks=tuple(int(ranks[label]) for label in labels),
+        probabilities=tuple(float(probabilities[label]) for label in labels),
+        input_maps=maps[:, kept],
+    )
+
+
+def _as_pixels(
+    image: str | Path | Image.Image | NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], str]:
+    if isinstance(image, str | Path):
+        return load_image(Path(image)), Path(image).stem
+    if isinstance(image, Image.Image):
+        return to_rgb(image), ""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataError(
+            "an image array must be uint8 of shape (H, W, 3), "
+            f"but got {image.dtype} of shape {image.shape}"
+        )
+    return image, ""

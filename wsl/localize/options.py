@@ -1,0 +1,22 @@
+"""Options of the whole way from an image to masks and boxes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from wsl.localize.refine import LocalizeOptions
+from wsl.options import Options
+from wsl.saliency.options import SaliencyOptions
+
+__all__ = ["LocalizerOptions"]
+
+
+class LocalizerOptions(Options):
+    """How an image becomes masks and boxes."""
+
+    saliency: SaliencyOptions = Field(default_factory=SaliencyOptions)
+    """From the classifier to saliency maps."""
+    localize: LocalizeOptions = Field(default_factory=LocalizeOptions)
+    """From a map to a mask and a box."""
+    seed: int = Field(0, ge=0)
+    """Everything random is drawn from this, the image's id and the class."""

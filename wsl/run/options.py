@@ -1,0 +1,50 @@
+"""Options of a run over a dataset."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wsl.options import Options
+
+__all__ = ["ClassOptions", "RunOptions"]
+
+
+class ClassOptions(Options):
+    """Which classes of an image are localized."""
+
+    select: Literal["top_k", "ground_truth", "both", "named"] = "top_k"
+    """The classifier's first `top_k`; the image's label; both; or the classes `names`. An image
+    without a label fails with `ground_truth`, and gets the first `top_k` with `both`."""
+    top_k: int = Field(5, ge=1)
+    """How many classes, in the order of the classifier's scores."""
+    names: tuple[str | int, ...] = ()
+    """Ids, names or numbers of categories, for `select: named`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClassOptions:
+        if (self.select == "named") != bool(self.names):
+            raise ValueError(
+                "names must be given with select: named, and only then, "
+                f"but got select: {self.select} and {len(self.names)} names"
+            )
+        return self
+
+
+class RunOptions(Options):
+    """How the work is cut and spread.
+
+    Results do not depend on `workers`, which may change when a run is continued. They do depend
+    on `batch_size` in the last bits (the arithmetic of a batch depends on its size) and on
+    `chunk_size` (a batch never reaches over a chunk's border).
+    """
+
+    chunk_size: int = Field(256, ge=1)
+    """Images per part file."""
+    batch_size: int = Field(32, ge=1)
+    """Network inputs per forward pass: images times views, but at least one image."""
+    workers: int | None = Field(None, ge=1)
+    """Threads for GrabCut, and as many for decoding; null is one per core."""
+    maps: bool = False
+    """Store the saliency maps beside the predictions, as float16 of the working size."""
