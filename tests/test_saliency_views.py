@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import nn
+
+from wsl.data.categories import Categories
+from wsl.data.geometry import Geometry, average_maps
+from wsl.models import Classifier, Preprocessing
+from wsl.saliency import ViewOptions, gradient_saliency, make_views, these
+from wsl.saliency.views import view_geometries
+
+PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
+IMAGES = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(
+    lambda size: arrays(np.uint8, (*size, 3))
+)
+KINDS = ("full", "centre", "ten_crop")
+
+
+@given(image=IMAGES, kind=st.sampled_from(KINDS))
+def test_views_are_inputs_with_their_geometry(image, kind):
+    before = image.copy()
+    views = make_views(image, PREPROCESSING, kind)
+    assert views.inputs.shape == (10 if kind == "ten_crop" else 1, 3, 8, 8)
+    assert views.inputs.dtype == torch.float32
+    assert views.geometries == view_geometries(image.shape[:2], PREPROCESSING, kind)
+    assert (image == before).all()
+
+
+@given(image=IMAGES, kind=st.sampled_from(KINDS))
+def test_resizing_once_gives_what_each_geometry_gives(image, kind):
+    views = make_views(image, PREPROCESSING, kind)
+    for found, geometry in zip(views.inputs, views.geometries, strict=True):
+        expected = PREPROCESSING.normalise(geometry.to_input(image))
+        assert torch.equal(found, expected)
+
+
+def test_the_full_view_of_an_image_of_the_inputs_size_is_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert torch.equal(make_views(image, PREPROCESSING).inputs[0], PREPROCESSING.normalise(image))
+
+
+def test_ten_crop_is_corners_centre_and_their_reflections():
+    image = np.arange(10 * 10 * 3, dtype=np.uint16).reshape(10, 10, 3).astype(np.uint8)
+    crops = make_views(image, PREPROCESSING, "ten_crop").inputs
+    places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+    for index, (top, left) in enumerate(places):
+        crop = PREPROCESSING.normalise(image[top : top + 8, left : left + 8])
+        assert torch.equal(crops[index], crop)
+        assert torch.equal(crops[index + 5], crop.flip(-1))
+
+
+def test_a_squeezing_preprocessing_squeezes_its_centre_view():
+    squeezing = Preprocessing(resize_size=(8, 8), crop_size=(8, 8))
+    image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
+    full, centre = (make_views(image, squeezing, kind).inputs for kind in ("full", "centre"))
+    assert torch.equal(full, centre)
+
+
+def test_input_size_scales_the_resize_with_it():
+    options = ViewOptions(kind="centre", input_size=112)
+    adapted = options.adapted(Preprocessing(resize_size=256, crop_size=(224, 224)))
+    assert (adapted.resize_size, adapted.crop_size) == (128, (112, 112))
+    squeezing = options.adapted(Preprocessing(resize_size=(224, 448), crop_size=(224, 224)))
+    assert squeezing.resize_size == (112, 224)
+    assert ViewOptions().adapted(PREPROCESSING) is PREPROCESSING
+    image = np.zeros((30, 40, 3), np.uint8)
+    (geometry,) = make_views(image, Preprocessing(), options).geometries
+    assert geometry == Geometry.centre((30, 40), 128, (112, 112))
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match=r"no view kind 'center'\. Did you mean centre"):
+        make_views(np.zeros((4, 4, 3), np.uint8), PREPROCESSING, "center")
+
+
+@pytest.fixture(scope="module")
+def symmetric() -> Classifier:
+    """A network that does not tell an image from its reflection: symmetric filters."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 6, 3, padding=1)
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight + convolution.weight.flip(-1))
+    module = nn.Sequential(convolution, nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Classifier(module, PREPROCESSING, Categories.numbered(6), torch.device("cpu"))
+
+
+def image_map(classifier: Classifier, image: np.ndarray, kind: str) -> np.ndarray:
+    views = make_views(image, classifier.preprocessing, kind)
+    classes = torch.full((len(views.inputs), 1), 2)
+    maps = gradient_saliency(classifier, views.inputs, these(classes)).maps[:, 0]
+    return average_maps(list(maps.numpy()), views.geometries)
+
+
+@given(seed=st.integers(0, 1000), kind=st.sampled_from(KINDS))
+def test_the_map_of_a_reflected_image_is_the_reflected_map(symmetric, seed, kind):
+    # Sides for which resizing is the identity and the centre is exact: see it whole or not at all.
+    image = np.random.default_rng(seed).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+    found = image_map(symmetric, np.ascontiguousarray(image[:, ::-1]), kind)[:, ::-1]
+    np.testing.assert_allclose(found, image_map(symmetric, image, kind), rtol=1e-4, atol=1e-6)
+
+
+@given(seed=st.integers(0, 1000))
+def test_ten_crops_make_any_network_blind_to_reflection(seed):
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = Classifier(module, PREPROCESSING, Categories.numbered(6), torch.device("cpu"))
+    image = np.random.default_rng(seed).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+    found = image_map(classifier, np.ascontiguousarray(image[:, ::-1]), "ten_crop")[:, ::-1]
+    np.testing.assert_allclose(
+        found, image_map(classifier, image, "ten_crop"), rtol=1e-4, atol=1e-6
+    )
