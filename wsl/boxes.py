@@ -94,7 +94,7 @@ def box_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     sides = np.clip(bottom_right - top_left, 0, None)
     intersection = sides[..., 0] * sides[..., 1]
     union = box_area(a)[:, None] + box_area(b)[None, :] - intersection
-    iou = np.zeros_like(intersection)
+    iou: NDArray[np.float64] = np.zeros(intersection.shape)
     np.divide(intersection, union, out=iou, where=union > 0)
     return iou
 
