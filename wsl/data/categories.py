@@ -72,7 +72,7 @@ class Categories:
 
     @classmethod
     def numbered(cls, count: int) -> Categories:
-        """Categories without names: ``class 0``, ``class 1``, …"""
+        """Make categories without names: ``class 0``, ``class 1`` and so on."""
         return cls(tuple(f"class {index}" for index in range(count)))
 
     def with_ids(self, ids: Sequence[str]) -> Categories:

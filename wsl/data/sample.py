@@ -61,6 +61,15 @@ class Annotation:
         """Boxes of all instances, or of those of one class: shape (N, 4)."""
         return as_boxes([i.box for i in self.instances if label is None or i.label == label])
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Classes that the image shows, ascending: those of the instances that are to be scored.
+
+        A class that the classifier does not know (-1) is not among them. Datasets with several
+        classes in an image give the image a label only if there is exactly one here.
+        """
+        return tuple(sorted({i.label for i in self.instances if i.label >= 0 and not i.ignore}))
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -95,12 +104,15 @@ class Dataset(ABC):
         The classifier's categories, into which labels are indices.
     image_ids : tuple of str
         In the dataset's order, without repetition.
+    skipped : int
+        Files that were found beside the images and not listed, such as those of other kinds.
     """
 
     name: str
     root: Path
     categories: Categories
     image_ids: tuple[str, ...]
+    skipped: int = 0
 
     @abstractmethod
     def sample(self, index: int, *, annotated: bool = True) -> Sample:

@@ -1,0 +1,190 @@
+"""Plain image files, or folders of them, without labels.
+
+Files named one by one are taken whatever their extension. Of a folder, all files with an image's
+extension (`wsl.data.images.IMAGE_EXTENSIONS`) are taken, also those in folders inside it, in the
+order of their relative paths; hidden files and folders and other files are not, and are counted.
+
+An image's id is its path relative to the dataset's root, with ``/`` and without the extension;
+where two images would share an id, both keep the extension.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from wsl.data.categories import Categories
+from wsl.data.images import IMAGE_EXTENSIONS
+from wsl.data.options import DataOptions
+from wsl.data.sample import Dataset, Sample
+from wsl.errors import DataError
+
+__all__ = ["FilesDataset", "list_images", "open_files", "refuse_split"]
+
+
+class FilesDataset(Dataset):
+    """Images found below a folder.
+
+    Parameters
+    ----------
+    name : str
+    root : Path
+    categories : Categories
+    files : sequence of str
+        Paths relative to `root`, with ``/``.
+    skipped : int
+        Files that were found but not listed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        categories: Categories,
+        files: Sequence[str],
+        *,
+        skipped: int = 0,
+    ) -> None:
+        self.name = name
+        self.root = root
+        self.categories = categories
+        self.skipped = skipped
+        # An id is the start of its path, so that the rest of it is all that need be kept.
+        self.image_ids = _image_ids(files)
+        self._endings = tuple(
+            file[len(image_id) :] for file, image_id in zip(files, self.image_ids, strict=True)
+        )
+
+    def sample(self, index: int, *, annotated: bool = True) -> Sample:
+        """Name one image's file and, where the dataset has labels, its label."""
+        image_id = self.image_ids[index]
+        return Sample(
+            image_id, self.root / (image_id + self._endings[index]), self._label(image_id)
+        )
+
+    def _label(self, image_id: str) -> int | None:
+        return None
+
+
+def open_files(options: DataOptions, categories: Categories) -> Dataset:
+    """List the files of `images`, or those below `root`.
+
+    Raises
+    ------
+    DataError
+        If a file or folder is missing or listed twice, or a name is not Unicode.
+    """
+    refuse_split(options)
+    if options.root is not None:
+        root = options.root.absolute()
+        files, skipped = list_images(root)
+        return FilesDataset(f"files {root.name}", root, categories, files, skipped=skipped)
+    if not options.images:
+        raise DataError("data.root or data.images must be given")
+    paths, skipped = _listed_paths(options.images)
+    root = _common_folder(paths)
+    files = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    _check_names(files)
+    twice = [file for file, count in Counter(files).items() if count > 1]
+    if twice:
+        raise DataError(f"data.images must name each file once, but {root / twice[0]} comes twice")
+    return FilesDataset("files", root, categories, files, skipped=skipped)
+
+
+def list_images(folder: Path) -> tuple[list[str], int]:
+    """List the image files below a folder.
+
+    Links to folders are followed, but not into a folder that they lie in.
+
+    Returns
+    -------
+    files : list of str
+        Paths relative to `folder`, with ``/``, sorted.
+    skipped : int
+        How many other files, and hidden files and folders, there are.
+
+    Raises
+    ------
+    DataError
+        If a folder cannot be read, or an image's name is not Unicode.
+    """
+    files: list[str] = []
+    skipped = 0
+    for name in _walk(folder, "", frozenset()):
+        base = name.rpartition("/")[2]
+        hidden = base.startswith(".")
+        if not hidden and PurePosixPath(base).suffix.lower() in IMAGE_EXTENSIONS:
+            files.append(name)
+        else:
+            skipped += 1
+    _check_names(files)
+    return sorted(files), skipped
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Yield the files below a folder and, as if they were files, its hidden folders."""
+    try:
+        status = folder.stat()
+        key = (status.st_dev, status.st_ino)
+        if key in above:
+            return
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError as error:
+        raise DataError(f"cannot list the folder {folder}: {error.strerror}") from error
+    for name, is_folder in found:
+        if is_folder and not name.startswith("."):
+            yield from _walk(folder / name, f"{prefix}{name}/", above | {key})
+        else:
+            yield prefix + name
+
+
+def _image_ids(files: Sequence[str]) -> tuple[str, ...]:
+    stems = [file.removesuffix(PurePosixPath(file).suffix) for file in files]
+    counts = Counter(stems)
+    paths = set(files)
+    # A file's whole name can be another's name without its extension: `a.png` and `a.png.bmp`.
+    return tuple(
+        file if counts[stem] > 1 or (stem != file and stem in paths) else stem
+        for file, stem in zip(files, stems, strict=True)
+    )
+
+
+def _listed_paths(images: Iterable[Path]) -> tuple[list[Path], int]:
+    """Absolute paths of the files named, and of those in the folders named."""
+    paths: list[Path] = []
+    skipped = 0
+    for path in map(Path.absolute, images):
+        if path.is_dir():
+            files, others = list_images(path)
+            paths += [path / file for file in files]
+            skipped += others
+        elif path.exists():
+            paths.append(path)
+        else:
+            raise DataError(f"data.images: there is no file {path}")
+    return paths, skipped
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path.cwd()
+
+
+def _check_names(files: Iterable[str]) -> None:
+    for file in files:
+        try:
+            file.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(f"an image's name must be Unicode, but is {file!r}") from error
+
+
+def refuse_split(options: DataOptions) -> None:
+    """Refuse a split where the dataset has none: `split` would silently do nothing."""
+    default = DataOptions.model_fields["split"].default
+    if options.split != default:
+        raise DataError(
+            f"data.split is {options.split!r}, but a dataset of format {options.format} has no "
+            "splits: give the split's folder as data.root"
+        )

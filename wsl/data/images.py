@@ -1,0 +1,299 @@
+"""Image files to pixels.
+
+Pillow decodes; which file is read how is decided here:
+
+- JPEG, PNG, WebP and BMP are read, told apart by their content whatever the file's name says.
+- The EXIF orientation is applied (PNG: that of the eXIf chunk), so that rows go from top to bottom
+  and columns from left to right of the picture as seen.
+- Grey, palette and 1-bit images become RGB; CMYK becomes RGB by Pillow's plain formula, colour
+  profiles are not applied; alpha is composited over white; of an animation the first frame is read.
+- 16-bit grey is scaled linearly from 0..65535 to 0..255. (Pillow itself keeps the upper eight bits
+  of 16-bit colour.)
+- A file that is not whole is refused, never padded.
+
+Nothing here touches Pillow's global settings or Python's warning filters, so decoding can run in
+threads.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from wsl.data.options import DEFAULT_MAX_PIXELS
+from wsl.errors import ImageError
+
+__all__ = ["IMAGE_EXTENSIONS", "image_size", "load_image", "to_rgb"]
+
+IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
+"""Extensions, in lower case, of the files that readers list as images."""
+
+_WHITE = (255, 255, 255, 255)
+
+
+def load_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode an image file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A JPEG, PNG, WebP or BMP file; its name does not matter.
+    max_pixels : int
+        A file whose header states more pixels is refused without being decoded.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB, upright (see the module's text); a new, writable array.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, of another format, damaged, truncated, without pixels, too large, or
+        holds 32-bit floating-point pixels. The message names the file.
+    """
+    with _opened(Path(path), max_pixels) as (image, orientation):
+        return np.ascontiguousarray(_UPRIGHT[orientation](to_rgb(image)))
+
+
+def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Read an image's size from its header.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `load_image`.
+
+    Returns
+    -------
+    (int, int)
+        (height, width) of what `load_image` returns.
+
+    Raises
+    ------
+    ImageError
+        As `load_image`, but damage behind the header goes unseen.
+    """
+    with _opened(Path(path), max_pixels) as (image, orientation):
+        width, height = image.size
+        return (width, height) if orientation >= 5 else (height, width)
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels of a Pillow image as RGB.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any mode but 32-bit floating point. It is not rotated: an EXIF orientation belongs to the
+        file, and `load_image` applies it.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Alpha is composited over white, 16-bit grey scaled linearly.
+
+    Raises
+    ------
+    ImageError
+        If the mode has no 8-bit RGB, 32-bit grey exceeds 0..65535, or the image's file cannot be
+        decoded.
+    """
+    with _pillow_errors("cannot be turned into RGB"):
+        if image.mode == "F":
+            raise ImageError("must hold 8- or 16-bit pixels, but holds 32-bit floating-point ones")
+        if image.mode.startswith("I"):
+            return _grey_to_rgb(image)
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba)
+        return np.array(image.convert("RGB"))
+
+
+# 65535 = 255 · 257; the nearest of the 256 levels.
+_EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+
+
+def _grey_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """16-bit grey, which Pillow holds with 16 or with 32 bits and otherwise clips at 255."""
+    wide = np.asarray(image)
+    lowest, highest = int(wide.min()), int(wide.max())
+    if lowest < 0 or highest > 65535:
+        raise ImageError(f"32-bit grey must lie in 0..65535, but spans {lowest}..{highest}")
+    grey = _EIGHT_BITS[wide]
+    if "transparency" in image.info:  # the one grey value that stands for transparent
+        grey[wide == image.info["transparency"]] = 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+class _WholeFile(io.BufferedReader):
+    """A file in which reading on at the end is an error.
+
+    Pillow asks for more only where something is missing. Where a program has set its
+    ``LOAD_TRUNCATED_IMAGES``, Pillow would take the missing part for grey without a word.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size and not data:
+            raise OSError("the file is truncated")
+        return data
+
+
+class _JpegFile(JpegImagePlugin.JpegImageFile):
+    def getexif(self) -> Image.Exif:
+        # Pillow looks here for the resolution, and warns of damaged EXIF data. Neither is wanted.
+        return Image.Exif()
+
+
+# The plugins are used directly: `Image.open` would first warn of, then refuse, images beyond
+# Pillow's global limit, which is not `max_pixels`.
+_FORMATS: dict[str, Callable[[_WholeFile], ImageFile.ImageFile]] = {
+    "JPEG": _JpegFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+    """Open an image file as a Pillow image, not yet decoded, with its EXIF orientation.
+
+    Every error that leaves the block names the file.
+    """
+    try:
+        with _pillow_errors("cannot be read"):
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ImageError("must be an image file, but is a folder or a device")
+            with _WholeFile(io.FileIO(path)) as file:
+                yield _parsed(file, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error.__cause__
+
+
+def _parsed(file: _WholeFile, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
+    head = file.peek(32)[:32]
+    name = _format_of(head)
+    if name == "WebP":
+        # Its decoder takes memory for all pixels when it is made.
+        _check_size(_webp_size(head), max_pixels)
+    file.seek(0)
+    with _pillow_errors(f"cannot be read as {name}"):
+        image = _FORMATS[name](file)
+        _check_size(image.size, max_pixels)
+        exif = _png_exif(file) if name == "PNG" else image.info.get("exif", b"")
+    return image, _orientation(exif)
+
+
+def _format_of(head: bytes) -> str:
+    """Name of the format of a file that begins with `head`."""
+    if not head:
+        raise ImageError("the file is empty")
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith(b"BM"):
+        return "BMP"
+    other = {b"GIF8": "a GIF", b"II*\0": "a TIFF", b"MM\0*": "a TIFF"}.get(head[:4])
+    raise ImageError(f"must be a JPEG, PNG, WebP or BMP, but is {other or 'none of them'}")
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"an image must have pixels, but its size is {width} × {height}")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"an image must have at most {max_pixels:,} pixels (data.max_pixels), "
+            f"but its size is {width} × {height}"
+        )
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """(width, height) from the first 30 bytes (WebP container specification; RFC 9649)."""
+    kind = head[12:16]
+    if kind == b"VP8X" and len(head) >= 30:
+        width, height = (int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
+        return width + 1, height + 1
+    if kind == b"VP8L" and len(head) >= 25:
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 " and len(head) >= 30:
+        width, height = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
+        return width & 0x3FFF, height & 0x3FFF
+    raise ImageError("cannot be read as WebP: the header is damaged or truncated")
+
+
+def _png_exif(file: _WholeFile) -> bytes:
+    """EXIF data of a PNG; Pillow sees those behind the pixels only after decoding."""
+    back = file.tell()
+    file.seek(8)
+    exif, kind = b"", b""
+    while kind != b"IEND":
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"eXIf":
+            exif = file.read(length)
+            break
+        file.seek(length + 4, io.SEEK_CUR)
+    file.seek(back)
+    return exif
+
+
+def _orientation(exif: bytes) -> int:
+    """Orientation, 1 to 8, from EXIF data; 1 if they do not say or cannot be read."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (first,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, first)
+        for entry in range(first + 2, first + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == 0x0112:
+                return int(value) if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+# What brings pixels stored with an EXIF orientation upright (EXIF 2.32, tag 0x0112).
+_Pixels = NDArray[np.uint8]
+_UPRIGHT: dict[int, Callable[[_Pixels], _Pixels]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+
+
+@contextmanager
+def _pillow_errors(what: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes Pillow raise into an ImageError."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise ImageError("there is no such file") from error
+    # Pillow's plugins raise nearly everything: OSError, SyntaxError, ValueError, EOFError,
+    # struct.error, DecompressionBombError, ...
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(f"{what}: {reason}") from error

@@ -1,0 +1,73 @@
+"""From options to a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from wsl.data.categories import Categories
+from wsl.data.files import open_files
+from wsl.data.folder import open_folder
+from wsl.data.ilsvrc import open_ilsvrc
+from wsl.data.options import DataOptions
+from wsl.data.sample import Dataset
+from wsl.errors import DataError
+
+__all__ = ["dataset_fingerprint", "open_dataset"]
+
+# All formats, each with the function that opens it.
+_FORMATS: dict[str, Callable[[DataOptions, Categories], Dataset]] = {
+    "ilsvrc": open_ilsvrc,
+    "folder": open_folder,
+    "files": open_files,
+}
+
+
+def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
+    """Open the dataset that the options name.
+
+    Parameters
+    ----------
+    options : DataOptions
+    categories : Categories
+        The classifier's, into which the labels are indices.
+
+    Returns
+    -------
+    Dataset
+        Its `categories` have the names of those given, and the WNIDs of the dataset where the
+        classifier has none.
+
+    Raises
+    ------
+    DataError
+        If the root is missing, there is no such split, no image is found, or the dataset's
+        classes are not the classifier's.
+    """
+    root = options.root
+    if root is None and not options.images:
+        raise DataError("data.root must name the dataset's folder, but is not given")
+    if root is not None and not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"data.root must be the dataset's folder, but {root} {found}")
+    dataset = _FORMATS[options.format](options, categories)
+    if not len(dataset):
+        skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
+        raise DataError(f"no images found in {root or 'data.images'}{skipped}")
+    # A reader finds an image by its position, so the first images keep theirs.
+    dataset.image_ids = dataset.image_ids[: options.limit]
+    return dataset
+
+
+def dataset_fingerprint(dataset: Dataset) -> str:
+    """Tell one list of images from another: SHA-256 of the name and the image ids in order.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. The root's place does not matter.
+    """
+    digest = hashlib.sha256(dataset.name.encode())
+    for image_id in dataset.image_ids:
+        digest.update(b"\0" + image_id.encode())
+    return digest.hexdigest()
