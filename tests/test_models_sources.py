@@ -194,6 +194,17 @@ def test_timm_absent_gives_the_command(monkeypatch):
         load_classifier("resnet18", source="timm")
 
 
+def test_the_demo_squeezes_the_whole_image(monkeypatch):
+    network = importlib.import_module("wsl.demo.network")
+    monkeypatch.setattr(network, "demo_module", lambda: network.build_network().eval())
+    classifier = load_classifier("demo", device="cpu")
+    assert classifier.preprocessing.resize_size == classifier.preprocessing.crop_size
+    with classifier.inference():
+        scores = classifier.scores(torch.zeros(1, 3, *classifier.preprocessing.crop_size))
+    assert scores.shape == (1, len(classifier.categories))
+    assert load_classifier(ModelOptions(source="demo", device="cpu")).name == classifier.name
+
+
 class Pooled(nn.Module):
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
