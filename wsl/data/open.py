@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Callable
 
 from wsl.data.categories import Categories
+from wsl.data.coco import open_coco
+from wsl.data.cub import open_cub
 from wsl.data.files import open_files
 from wsl.data.folder import open_folder
 from wsl.data.ilsvrc import open_ilsvrc
 from wsl.data.options import DataOptions
 from wsl.data.sample import Dataset
+from wsl.data.voc import open_voc
+from wsl.data.wsol import open_wsol
 from wsl.errors import DataError
 
 __all__ = ["dataset_fingerprint", "open_dataset"]
@@ -20,6 +24,10 @@ _FORMATS: dict[str, Callable[[DataOptions, Categories], Dataset]] = {
     "ilsvrc": open_ilsvrc,
     "folder": open_folder,
     "files": open_files,
+    "wsol": open_wsol,
+    "cub": open_cub,
+    "voc": open_voc,
+    "coco": open_coco,
 }
 
 

@@ -11,7 +11,7 @@ from wsl.options import Options
 
 __all__ = ["DEFAULT_MAX_PIXELS", "DataFormat", "DataOptions"]
 
-DataFormat = Literal["ilsvrc", "folder", "files"]
+DataFormat = Literal["ilsvrc", "folder", "files", "wsol", "cub", "voc", "coco"]
 
 # Pillow's own limit: a quarter of a gigabyte at three bytes per pixel.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -22,14 +22,22 @@ class DataOptions(Options):
 
     format: DataFormat = "ilsvrc"
     """``ilsvrc``: ILSVRC CLS-LOC in the challenge's own layout; ``folder``: one folder per class;
-    ``files``: images without labels."""
+    ``files``: images without labels; ``wsol``: wsolevaluation's lists of ILSVRC, CUB or Open
+    Images; ``cub``: CUB-200-2011's own files; ``voc``: Pascal VOC; ``coco``: COCO instances."""
 
     root: Path | None = None
     """The dataset's folder."""
 
     split: str = "val"
     """Part of a dataset that has parts (``ilsvrc``: ``val``, ``train``, or ``train_loc``, the
-    images that the challenge lists as having boxes)."""
+    images that the challenge lists as having boxes; ``wsol``: a folder of lists; ``cub``:
+    ``train``, ``test`` or ``all``; ``voc``: a list in ``ImageSets/Main``, or elsewhere in
+    ``ImageSets`` such as ``Segmentation/val``; ``coco``: the end of ``instances_<split>.json``)."""
+
+    annotations: Path | None = None
+    """What is known of the images, where it does not lie in `root`. ``wsol``: the dataset's folder
+    of lists, such as ``metadata/CUB``; must be given. ``coco``: the JSON file, instead of
+    ``ROOT/annotations/instances_<split>.json``; file names then start from `root`."""
 
     images: tuple[Path, ...] = ()
     """Image files, or folders of them, instead of `root`; for ``files``."""
@@ -44,6 +52,10 @@ class DataOptions(Options):
     def _fits_format(self) -> DataOptions:
         if self.images and self.format != "files":
             raise ValueError(f"images must not be given where format is {self.format}; give root")
+        if self.annotations is not None and self.format not in ("wsol", "coco"):
+            raise ValueError(f"annotations must not be given where format is {self.format}")
+        if self.annotations is None and self.format == "wsol":
+            raise ValueError("annotations must name the folder of lists where format is wsol")
         if self.images and self.root is not None:
             raise ValueError("root and images must not both be given: images holds files already")
         return self
