@@ -148,7 +148,7 @@ def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
         If the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 image_id, _, label = key.rpartition("|")
                 yield image_id, int(label), archive[key]

@@ -1,0 +1,129 @@
+"""Rows of a run: round trips, whole files, damage."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from wsl.errors import RunError
+from wsl.localize.prediction import Localization, Prediction
+from wsl.masks import decode_rle
+from wsl.run.records import (
+    SCHEMA,
+    map_key,
+    prediction_rows,
+    read_maps,
+    read_part,
+    stored_map,
+    write_maps,
+    write_part,
+)
+
+
+def localization(mask, **changes):
+    fields = {
+        "label": 3,
+        "category": "cat, house cat",
+        "rank": 1,
+        "score": 0.25,
+        "box": (1, 0, 3, 2),
+        "mask": mask,
+        "quality": None,
+        "refined": True,
+        "in_top_k": True,
+        "is_ground_truth": False,
+    }
+    return Localization(**(fields | changes))
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    mask = np.zeros((4, 5), bool)
+    mask[0:2, 1:3] = True
+    empty = np.zeros((4, 5), bool)
+    rows = prediction_rows(
+        Prediction(
+            "ä b",
+            (4, 5),
+            (localization(mask), localization(empty, label=7, rank=2, box=None, refined=False)),
+        )
+    )
+    path = tmp_path / "predictions" / "part-00000.parquet"
+    write_part(path, rows + prediction_rows(Prediction.failed("bad", "cannot be read")))
+    first, second, failed = read_part(path).to_pylist()
+    assert (first["image_id"], first["height"], first["width"]) == ("ä b", 4, 5)
+    assert [first[key] for key in ("x0", "y0", "x1", "y1")] == [1, 0, 3, 2]
+    assert (decode_rle(first["mask"], (4, 5)) == mask).all()
+    assert first["mask_area"] == 4
+    assert second["x0"] is None
+    assert second["mask_area"] == 0
+    assert not second["refined"]
+    assert failed["status"] == "failed"
+    assert failed["error"] == "cannot be read"
+    assert all(failed[name] is None for name in SCHEMA.names[5:])
+
+
+def test_no_temporary_file_stays(tmp_path, monkeypatch):
+    write_part(tmp_path / "part-00000.parquet", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+
+    def full_disk(table, file, **options):
+        file.write(b"half of it")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pq, "write_table", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_part(tmp_path / "part-00001.parquet", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+
+
+def damaged(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        return bytes(content[: len(content) // 2])
+    if how == "empty":
+        return b""
+    content[len(content) // 4] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "one byte flipped"])
+def test_a_damaged_part_is_told(tmp_path, how):
+    path = tmp_path / "part-00000.parquet"
+    rng = np.random.default_rng(0)
+    write_part(
+        path,
+        [
+            row
+            for index in range(200)
+            for row in prediction_rows(
+                Prediction(f"image {index}", (30, 30), (localization(rng.random((30, 30)) > 0.5),))
+            )
+        ],
+    )
+    path.write_bytes(damaged(path, how))
+    with pytest.raises(RunError, match=r"part-00000\.parquet cannot be read and must be made again"):
+        read_part(path)
+
+
+def test_other_columns_are_refused(tmp_path):
+    path = tmp_path / "part-00000.parquet"
+    pq.write_table(SCHEMA.empty_table().select(["image_id"]), path)
+    with pytest.raises(RunError, match="holds other columns"):
+        read_part(path)
+
+
+def test_maps_come_back_scaled_to_one(tmp_path):
+    path = tmp_path / "maps" / "part-00000.npz"
+    tiny = np.array([[0, 1e-9], [2e-9, 4e-9]], np.float32)
+    maps = {map_key("a/b|c", 5): stored_map(tiny), map_key("x", 0): stored_map(tiny * 0)}
+    write_maps(path, maps)
+    found = {(image_id, label): map_ for image_id, label, map_ in read_maps(path)}
+    assert found["a/b|c", 5].tolist() == [[0, 0.25], [0.5, 1]]
+    assert found["x", 0].tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_damaged_archive_of_maps_is_told(tmp_path):
+    path = tmp_path / "part-00000.npz"
+    write_maps(path, {map_key("a", 1): np.zeros((4, 4), np.float16)})
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RunError, match="must be made again"):
+        list(read_maps(path))
