@@ -9,6 +9,7 @@ import pytest
 from wsl.errors import ScoreError
 from wsl.score.intervals import (
     Figure,
+    PoissonBootstrap,
     bootstrap_difference,
     bootstrap_mean,
     difference_figure,
@@ -142,3 +143,29 @@ def test_figures():
 
 def test_percentile_interval_of_one_value():
     assert percentile_interval([2.0]) == (2.0, 2.0)
+
+
+def test_poisson_bootstrap_weights_whole_images():
+    bootstrap = PoissonBootstrap(2, seed=1, resamples=50)
+    values = np.random.default_rng(0).random(130)  # More than one batch, and a rest.
+    for value in values:
+        bootstrap.add([value, 1])
+    sums, weights = bootstrap.sums()
+    assert np.array_equal(sums[:, 1], weights)
+    generator = np.random.default_rng(1)
+    drawn = np.concatenate([generator.poisson(1.0, size=(n, 50)) for n in (64, 64, 2)])
+    assert sums[:, 0] == pytest.approx(drawn.T @ values)
+    again, _ = bootstrap.sums()
+    assert np.array_equal(again, sums)
+
+
+def test_poisson_bootstrap_agrees_with_the_other():
+    values = np.random.default_rng(0).random(2000)
+    bootstrap = PoissonBootstrap(1)
+    for value in values:
+        bootstrap.add([value])
+    sums, weights = bootstrap.sums()
+    low, high = percentile_interval(sums[:, 0] / weights)
+    expected = bootstrap_mean(values)
+    width = expected[1] - expected[0]
+    assert (low, high) == pytest.approx(expected, abs=width / 8)

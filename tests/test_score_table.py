@@ -26,7 +26,7 @@ def example():
     )
 
 
-def printed(scores, *, width=120):
+def printed(scores, *, width=80):
     stream = io.StringIO()
     Console(file=stream, width=width, color_system=None).print(scores_table(scores))
     return stream.getvalue()

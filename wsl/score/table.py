@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -34,10 +35,12 @@ def scores_table(scores: Scores) -> Group:
     """
     title = f"{scores.protocol}: {scores.dataset}" if scores.dataset else scores.protocol
     # Text and not str: brackets in a name would be taken for markup.
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure", no_wrap=True)
-    for heading in ("n", "%", "95 % interval", *(baseline.name for baseline in scores.baselines)):
-        table.add_column(heading, justify="right")
+    for heading in ("n", "%", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for baseline in scores.baselines:
+        table.add_column(Text(baseline.name), justify="right")
     for figure in scores.figures:
         table.add_row(
             _readable(figure),
