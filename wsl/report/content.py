@@ -1,0 +1,259 @@
+"""The figures, tables and comparisons of a report, before they are written in any format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from wsl.report.runs import RunTable
+from wsl.score.diagnosis import KINDS
+from wsl.score.intervals import Figure, difference_figure, wilson
+from wsl.score.result import Scores
+
+__all__ = [
+    "DIFFERING_SHOWN",
+    "FigureRow",
+    "against_baseline",
+    "class_table",
+    "differences",
+    "differing_images",
+    "figure_label",
+    "figure_rows",
+    "kind_label",
+    "kind_order",
+    "kind_shares",
+    "kinds_by_size",
+]
+
+DIFFERING_SHOWN = 200
+"""So many of the images on which two runs differ are listed, the largest differences first."""
+
+_LABELS = {
+    "classification_error_top1": "Classification error, top-1",
+    "classification_error_top5": "Classification error, top-5",
+    "localization_error_top1": "Localization error, top-1",
+    "localization_error_top5": "Localization error, top-5",
+    "gt_known_0.3": "GT-known localization, IoU ≥ 0.3",
+    "gt_known_0.5": "GT-known localization, IoU ≥ 0.5",
+    "gt_known_0.7": "GT-known localization, IoU ≥ 0.7",
+    "mean_iou": "Mean IoU, class known",
+}
+_KIND_LABELS = {
+    "right": "Right",
+    "wrong_class_box_right": "Wrong class, box right",
+    "wrong_class_box_wrong": "Wrong class, box wrong",
+    "part": "Part of the object",
+    "too_large": "Too large",
+    "several": "One box over several instances",
+    "shifted": "Shifted, meets it in part",
+    "background": "Background",
+    "no_box": "No box",
+    "failed": "Image failed",
+}
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One figure of all runs, and of the baselines.
+
+    Attributes
+    ----------
+    name, label : str
+    higher_is_better : bool
+    runs : tuple of (Figure or None)
+        In the runs' order; None where a run does not have it.
+    baselines : tuple of (Figure or None)
+        In the order of the first run's baselines.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    runs: tuple[Figure | None, ...]
+    baselines: tuple[Figure | None, ...]
+
+
+def figure_label(name: str) -> str:
+    """Return how people read a figure's name."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def figure_rows(scores: Sequence[Scores]) -> list[FigureRow]:
+    """Lay the figures of one protocol side by side: one entry of `scores` per run."""
+    order: dict[str, Figure] = {}
+    for one in scores:
+        for figure in one.figures:
+            order.setdefault(figure.name, figure)
+    return [
+        FigureRow(
+            name=name,
+            label=figure_label(name),
+            higher_is_better=figure.higher_is_better,
+            runs=tuple(_named(one.figures, name) for one in scores),
+            baselines=tuple(_named(baseline.figures, name) for baseline in scores[0].baselines),
+        )
+        for name, figure in order.items()
+    ]
+
+
+def _named(figures: Sequence[Figure], name: str) -> Figure | None:
+    return next((figure for figure in figures if figure.name == name), None)
+
+
+def against_baseline(table: RunTable) -> tuple[str, Figure] | None:
+    """Compare a run's right boxes with those of the better trivial baseline, image by image.
+
+    Returns
+    -------
+    (str, Figure) or None
+        The baseline's name and the paired difference run - baseline of GT-known localization at
+        IoU 0.5; None if the run has no boxes of the ground-truth class.
+    """
+    if table.judged != "ground-truth class":
+        return None
+    columns = {"whole image": "whole_iou", "centred box": "centre_iou"}
+    rights = {
+        name: (table.images[column] >= 0.5).to_numpy()
+        for name, column in columns.items()
+        if column in table.images
+    }
+    name = max(rights, key=lambda name: float(rights[name].mean()))
+    return name, difference_figure("gt_known_0.5", rights[name], table.images["right"].to_numpy())
+
+
+def kind_order(tables: Sequence[RunTable]) -> list[str]:
+    """Error kinds that any run has, in the order of `wsl.score.diagnosis`."""
+    found = {kind for table in tables for kind in table.images["kind"].dropna()}
+    return [kind for kind in KINDS if kind in found]
+
+
+def kind_label(kind: str) -> str:
+    """Return how people read an error kind."""
+    return _KIND_LABELS[kind]
+
+
+def kind_shares(table: RunTable, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Count the images of each kind, with Wilson's interval of the share."""
+    counts = table.images["kind"].value_counts()
+    n = len(table.images)
+    rows = []
+    for kind in kinds:
+        count = int(counts.get(kind, 0))
+        low, high = wilson(count, n)
+        rows.append({"kind": kind, "count": count, "share": count / n, "low": low, "high": high})
+    return rows
+
+
+def kinds_by_size(table: RunTable, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Share of each kind by the size of the object: ``size, n, shares`` (in the kinds' order)."""
+    if table.run.diagnosis is None:
+        return []
+    by_size = table.run.diagnosis.by_size()
+    return [
+        {"size": str(size), "n": int(row["n"]), "shares": [float(row[kind]) for kind in kinds]}
+        for size, row in by_size.iterrows()
+    ]
+
+
+def class_table(table: RunTable) -> pd.DataFrame:
+    """One row per class of the images' labels.
+
+    Returns
+    -------
+    DataFrame
+        ``label, category, id`` (the dataset's, or None), ``images, right`` (share of boxes with
+        an IoU of at least 0.5), ``low, high`` (its 95 % interval), ``mean_iou, class_right``
+        (share of first guesses with the right class; missing if unknown) and ``commonest``
+        (the commonest error kind; None without errors), in the order of the labels.
+    """
+    ids = table.run.categories.ids
+    rows: list[dict[str, Any]] = []
+    for label, images in table.images.groupby("label", sort=True):
+        right = int(images["right"].sum())
+        low, high = wilson(right, len(images))
+        known = images["class_right_top1"].dropna()
+        errors = images["kind"][images["kind"].notna() & (images["kind"] != "right")]
+        rows.append(
+            {
+                "label": int(str(label)),
+                "category": images["category"].iloc[0],
+                "id": ids[int(str(label))] if ids is not None else None,
+                "images": len(images),
+                "right": right / len(images),
+                "low": low,
+                "high": high,
+                "mean_iou": float(images["iou"].mean()),
+                "class_right": float(known.mean()) if len(known) else np.nan,
+                "commonest": errors.mode().iloc[0] if len(errors) else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(first: RunTable, second: RunTable) -> list[Figure]:
+    """Paired differences second - first of the figures that both runs have, with intervals."""
+    found = []
+    a_values, b_values = _per_image(first), _per_image(second)
+    for name, (a, higher_is_better) in a_values.items():
+        if name in b_values:
+            b = b_values[name][0]
+            found.append(difference_figure(name, a, b, higher_is_better=higher_is_better))
+    return found
+
+
+def _per_image(table: RunTable) -> dict[str, tuple[NDArray[np.float64], bool]]:
+    """Per figure the images' values that it is the mean of, and whether higher is better."""
+    images = table.images
+    values: dict[str, tuple[NDArray[np.float64], bool]] = {}
+    for name, column in (("classification", "class_right"), ("localization", "box_right")):
+        for k in (1, 5):
+            right = images.get(f"{column}_top{k}")
+            if right is not None and right.notna().all():
+                values[f"{name}_error_top{k}"] = (1.0 - right.to_numpy(dtype=np.float64), False)
+    if table.judged == "ground-truth class":
+        iou = images["iou"].to_numpy(dtype=np.float64)
+        for at in (0.3, 0.5, 0.7):
+            values[f"gt_known_{at}"] = ((iou >= at).astype(np.float64), True)
+        values["mean_iou"] = (iou, True)
+    return values
+
+
+def differing_images(
+    first: RunTable, second: RunTable, *, shown: int = DIFFERING_SHOWN
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Images that one run gets right and the other does not.
+
+    Returns
+    -------
+    DataFrame
+        ``image_id, category, first_iou, second_iou, first_kind, second_kind``: at most `shown`
+        of them, those whose IoU differs most first.
+    dict
+        ``both``, ``only_first``, ``only_second``, ``neither``: how many images are right in whom.
+    """
+    a, b = first.images, second.images
+    counts = {
+        "both": int((a["right"] & b["right"]).sum()),
+        "only_first": int((a["right"] & ~b["right"]).sum()),
+        "only_second": int((~a["right"] & b["right"]).sum()),
+        "neither": int((~a["right"] & ~b["right"]).sum()),
+    }
+    frame = pd.DataFrame(
+        {
+            "image_id": a.index,
+            "category": a["category"].to_numpy(),
+            "first_iou": a["iou"].to_numpy(),
+            "second_iou": b["iou"].to_numpy(),
+            "first_kind": a["kind"].to_numpy(),
+            "second_kind": b["kind"].to_numpy(),
+        }
+    )
+    differing = frame[(a["right"] != b["right"]).to_numpy()]
+    size = (differing["second_iou"] - differing["first_iou"]).abs()
+    order = size.sort_values(ascending=False, kind="stable").index[:shown]
+    return differing.loc[order].reset_index(drop=True), counts

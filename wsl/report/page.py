@@ -1,0 +1,287 @@
+"""One self-contained HTML page: no file beside it, no request, whatever the names in it say.
+
+Everything that comes from a dataset or a configuration is escaped where it enters: by the template
+in HTML, by `_json_block` in the data that the script reads; the script itself writes text only as
+text. On top of that the page's content security policy allows its own style and script, known by
+their hashes, and pictures inside the page, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+import wsl
+from wsl.errors import ScoreError
+from wsl.pictures import PREDICTED, SEED_COLOURS, TRUE
+from wsl.report import charts, content
+from wsl.report.gallery import Gallery, PictureOptions, make_gallery
+from wsl.report.runs import ReportRun, RunTable, tabulate
+from wsl.score.result import Scores
+
+__all__ = ["build_report"]
+
+_LISTED = 50  # so many images that could not be scored or drawn are named
+_STAGES = {
+    "decode": "decoding",
+    "saliency": "classifier and saliency",
+    "refine": "GrabCut",
+    "write": "writing",
+}
+
+
+def build_report(
+    runs: Sequence[ReportRun],
+    out: Path | str,
+    *,
+    pictures: PictureOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the report of one run, or of several over the same images.
+
+    Parameters
+    ----------
+    runs : sequence of ReportRun
+        Others are compared with the first.
+    out : Path or str
+        A file whose name ends in ``.html``, or a folder, into which ``index.html`` goes. Folders
+        are made; the file is there whole or not at all.
+    pictures : PictureOptions, optional
+    progress : callable, optional
+        Told how many of the pictures are done, and of how many.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ScoreError
+        If the runs cannot stand in one report (`wsl.report.runs.tabulate`), the steps of an image
+        contradict its run, or the file cannot be written.
+    """
+    tables = tabulate(runs)
+    kinds = content.kind_order(tables)
+    gallery = make_gallery(tables, pictures or PictureOptions(), kinds=kinds, progress=progress)
+    return _write(Path(out), _render(tables, kinds, gallery))
+
+
+def _render(tables: Sequence[RunTable], kinds: Sequence[str], gallery: Gallery) -> str:
+    style, script = _asset("page.css"), _asset("page.js")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "signed": _signed, "label": content.figure_label}
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    return environment.from_string(_asset("page.html")).render(
+        policy=policy,
+        style=Markup(style),
+        script=Markup(script),
+        version=wsl.__version__,
+        title=" and ".join(table.name for table in tables),
+        tables=tables,
+        first=tables[0],
+        several=len(tables) > 1,
+        charts=charts,
+        lead=content.against_baseline(tables[0]),
+        protocols=_protocols(tables),
+        comparisons=[_comparison(tables[0], other) for other in tables[1:]],
+        errors=_errors(tables, kinds),
+        classes=_classes(tables),
+        calibrated=[table for table in tables if table.images["quality"].notna().any()],
+        kept_half=_kept_half,
+        gallery=gallery,
+        listed=_LISTED,
+        differing_shown=content.DIFFERING_SHOWN,
+        kind_labels={kind: content.kind_label(kind) for kind in kinds},
+        data=_json_block(
+            {
+                "runs": [table.name for table in tables],
+                "judged": tables[0].judged,
+                "kinds": [content.kind_label(kind) for kind in kinds],
+                "entries": gallery.entries,
+                "colours": {
+                    "predicted": _hex(PREDICTED),
+                    "true": _hex(TRUE),
+                },
+            }
+        ),
+        seed_colours=[
+            ("background", _hex(SEED_COLOURS[0])),
+            ("probable background", _hex(SEED_COLOURS[2])),
+            ("probable foreground", _hex(SEED_COLOURS[3])),
+            ("foreground", _hex(SEED_COLOURS[1])),
+        ],
+        box_colours=[("predicted", _hex(PREDICTED)), ("true", _hex(TRUE))],
+        provenance=[_provenance(table) for table in tables],
+        settings=_settings(tables),
+    )
+
+
+def _protocols(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
+    """Scores of each protocol that the first run has, with those of the others beside."""
+    groups: list[list[Scores]] = [[table.run.scores for table in tables]]
+    for further in tables[0].run.further:
+        beside = [
+            next((one for one in table.run.further if one.protocol == further.protocol), None)
+            for table in tables
+        ]
+        groups.append([one or Scores(further.protocol, further.dataset, ()) for one in beside])
+    return [
+        {
+            "name": group[0].protocol,
+            "dataset": group[0].dataset,
+            "rows": content.figure_rows(group),
+            "baselines": group[0].baselines,
+            "scores": list(zip([table.name for table in tables], group, strict=True)),
+        }
+        for group in groups
+    ]
+
+
+def _comparison(first: RunTable, second: RunTable) -> dict[str, Any]:
+    differing, counts = content.differing_images(first, second)
+    return {
+        "name": second.name,
+        "figures": content.differences(first, second),
+        "rows": _records(differing),
+        "counts": counts,
+    }
+
+
+def _errors(tables: Sequence[RunTable], kinds: Sequence[str]) -> dict[str, Any]:
+    """Shares of the error kinds: of the runs, of the baselines, and by the size of the object."""
+    shares = [content.kind_shares(table, kinds) for table in tables]
+    diagnosis = next((table.run.diagnosis for table in tables if table.run.diagnosis), None)
+    baselines = diagnosis.baselines if diagnosis is not None else ()
+    values = [{figure.name: figure.value for figure in one.figures} for one in baselines]
+    return {
+        "judged": diagnosis.judged if diagnosis is not None else "",
+        "baselines": [baseline.name for baseline in baselines],
+        "rows": [
+            {
+                "kind": kind,
+                "runs": [of_run[at] for of_run in shares],
+                "baselines": [one.get(kind) for one in values],
+            }
+            for at, kind in enumerate(kinds)
+        ],
+        "sizes": [(table.name, content.kinds_by_size(table, kinds)) for table in tables],
+    }
+
+
+def _classes(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
+    """One entry per class: what is the same in all runs, and each run's row."""
+    by_run = [_records(content.class_table(table)) for table in tables]
+    return [rows[0] | {"runs": rows} for rows in map(list, zip(*by_run, strict=True))]
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries, None where a value is missing."""
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _kept_half(table: RunTable) -> tuple[float, float]:
+    """Share of right images among the surer half, and among all that have a quality."""
+    known = table.images[table.images["quality"].notna()]
+    coverage, accuracy = charts.coverage_curve(known["quality"], known["right"])
+    return float(accuracy[(coverage >= 0.5).argmax()]), float(accuracy[-1])
+
+
+def _provenance(table: RunTable) -> dict[str, Any]:
+    timings = {key: float(value) for key, value in table.run.timings.items()}
+    wall = timings.pop("wall", None)
+    return {
+        "name": table.name,
+        "facts": table.run.facts,
+        "wall": wall,
+        "rate": len(table.images) / wall if wall else None,
+        "timings": [(_STAGES.get(stage, stage), seconds) for stage, seconds in timings.items()],
+        "longest": max(timings.values(), default=0.0),
+        "versions": table.run.versions,
+    }
+
+
+def _settings(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
+    """Every key of the effective configurations, and whether the runs differ in it."""
+    flat = [dict(_flat(table.run.config)) for table in tables]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    rows = []
+    for key in keys:
+        values = [one.get(key, "—") for one in flat]
+        rows.append({"key": key, "values": values, "differs": len(set(values)) > 1})
+    return rows
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, default=str)
+            yield f"{prefix}{key}", text
+
+
+def _percent(value: float | None, places: int = 1) -> str:
+    return "—" if value is None or value != value else f"{100 * value:.{places}f}"
+
+
+def _signed(value: float, places: int = 1) -> str:
+    """Percentage points with their sign; what rounds to zero has none."""
+    text = f"{100 * abs(value):.{places}f}"
+    if float(text) == 0:
+        return text
+    return ("+" if value > 0 else "−") + text
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _json_block(value: Any) -> Markup:
+    """JSON that stays inside of its script element, whatever its strings hold."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _asset(name: str) -> str:
+    return (resources.files("wsl.report") / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """Hash of an inline style or script, as a content security policy names it."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _write(out: Path, html: str) -> Path:
+    path = out if out.suffix.lower() in (".html", ".htm") else out / "index.html"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ScoreError(f"cannot write the report {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
