@@ -1,0 +1,211 @@
+"""Outlines, colours and parts from which the demo's objects are put together.
+
+Outlines are (N, 2) arrays of ``(x, y)`` in the object's own coordinates: x to the right, y down,
+the object roughly within -1 to 1. A part is one or several closed outlines of one paint; where
+outlines of one part overlap, the even-odd rule makes holes.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "DARK",
+    "Colour",
+    "Outline",
+    "Paint",
+    "Part",
+    "arc",
+    "box_outline",
+    "darker",
+    "ellipse",
+    "hsv",
+    "lighter",
+    "metal",
+    "pale",
+    "part",
+    "patterned",
+    "polar",
+    "smooth",
+    "stroke",
+    "vivid",
+]
+
+Outline = NDArray[np.float64]
+Colour = tuple[float, float, float]
+
+DARK: Colour = (32.0, 30.0, 34.0)
+"""Nearly black: tyres, pupils, feelers."""
+
+
+@dataclass(frozen=True)
+class Paint:
+    """How a part is coloured.
+
+    Attributes
+    ----------
+    colour, second : (float, float, float)
+        RGB in 0 to 255; `second` is the pattern's other colour.
+    pattern : {'plain', 'stripes', 'dots', 'checks', 'bricks'}
+        Drawn in the object's own coordinates, so that it turns with the object.
+    period : float
+        Of the pattern, in the object's units.
+    angle : float
+        Of the pattern, in radians.
+    relief : float
+        Strength of the shading that makes a part look raised, >= 0.
+    """
+
+    colour: Colour
+    second: Colour = (0.0, 0.0, 0.0)
+    pattern: str = "plain"
+    period: float = 0.2
+    angle: float = 0.0
+    relief: float = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Closed outlines of one paint; later parts of an object cover earlier ones."""
+
+    outlines: tuple[Outline, ...]
+    paint: Paint
+
+
+def part(paint: Paint | Colour, *outlines: ArrayLike) -> Part:
+    """Part of one paint, or of one plain colour, from its outlines."""
+    if not isinstance(paint, Paint):
+        paint = Paint(paint)
+    return Part(tuple(np.asarray(outline, dtype=np.float64) for outline in outlines), paint)
+
+
+def hsv(hue: float, saturation: float, value: float) -> Colour:
+    """RGB in 0 to 255 of a hue (any number, period 1), saturation and value in 0 to 1."""
+    limited = [min(max(number, 0.0), 1.0) for number in (saturation, value)]
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, *limited)
+    return (255 * red, 255 * green, 255 * blue)
+
+
+def darker(colour: Colour, share: float = 0.6) -> Colour:
+    """Return a colour with each channel multiplied by `share`."""
+    red, green, blue = colour
+    return (red * share, green * share, blue * share)
+
+
+def lighter(colour: Colour, share: float = 0.5) -> Colour:
+    """Return a colour brought nearer to white by `share` of the way."""
+    red, green, blue = colour
+    return (red + (255 - red) * share, green + (255 - green) * share, blue + (255 - blue) * share)
+
+
+def arc(
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    start: float = 0.0,
+    end: float = 2 * np.pi,
+    *,
+    count: int = 40,
+) -> Outline:
+    """Points of an ellipse's arc from one angle to another (radians, clockwise on the screen)."""
+    angles = np.linspace(start, end, count)
+    return np.stack(
+        [centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)], axis=1
+    )
+
+
+def ellipse(
+    centre: tuple[float, float], radii: tuple[float, float], *, angle: float = 0.0, count: int = 40
+) -> Outline:
+    """Outline of an ellipse turned by `angle` radians."""
+    outline: Outline = _turn(arc((0.0, 0.0), radii, count=count), angle) + np.asarray(centre)
+    return outline
+
+
+def box_outline(x0: float, y0: float, x1: float, y1: float, *, radius: float = 0.0) -> Outline:
+    """Outline of a rectangle with rounded corners."""
+    if radius <= 0:
+        return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+    radius = min(radius, (x1 - x0) / 2, (y1 - y0) / 2)
+    centres = [
+        (x1 - radius, y0 + radius),
+        (x1 - radius, y1 - radius),
+        (x0 + radius, y1 - radius),
+        (x0 + radius, y0 + radius),
+    ]
+    quarter = np.pi / 2
+    corners = [
+        arc(centre, (radius, radius), (turn - 1) * quarter, turn * quarter, count=7)
+        for turn, centre in enumerate(centres)
+    ]
+    return np.concatenate(corners)
+
+
+def polar(radii: NDArray[np.float64], *, angle: float = 0.0) -> Outline:
+    """Outline from its distances to the origin at evenly spaced angles."""
+    angles = np.arange(len(radii)) * (2 * np.pi / len(radii)) + angle
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+
+
+def smooth(points: ArrayLike, *, steps: int = 8) -> Outline:
+    """Return the closed Catmull-Rom curve through points, `steps` points from one to the next."""
+    p1 = np.asarray(points, dtype=np.float64)
+    p0, p2, p3 = np.roll(p1, 1, axis=0), np.roll(p1, -1, axis=0), np.roll(p1, -2, axis=0)
+    t = (np.arange(steps) / steps)[None, :, None]
+    a, b, c, d = (p[:, None, :] for p in (p0, p1, p2, p3))
+    curve = (
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    ) / 2
+    return np.asarray(curve.reshape(-1, 2))
+
+
+def stroke(points: ArrayLike, widths: float | Sequence[float]) -> Outline:
+    """Outline of a line drawn with a pen whose width may change along it.
+
+    Parameters
+    ----------
+    points : array_like, shape (N, 2)
+        The line, N >= 2.
+    widths : float or sequence of float
+        The pen's width; a sequence is spread evenly over the points.
+    """
+    line = np.asarray(points, dtype=np.float64)
+    given = np.atleast_1d(np.asarray(widths, dtype=np.float64))
+    width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(given)), given)
+    direction = np.gradient(line, axis=0)
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
+    normal = np.stack([-direction[:, 1], direction[:, 0]], axis=1) * (width / 2)[:, None]
+    return np.concatenate([line + normal, (line - normal)[::-1]])
+
+
+def _turn(points: Outline, angle: float) -> Outline:
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.asarray(points @ np.array([[cosine, sine], [-sine, cosine]]))
+
+
+def vivid(rng: np.random.Generator, hue: float | None = None, spread: float = 0.05) -> Colour:
+    """Pick a strong colour: of any hue, or near one."""
+    centre = rng.random() if hue is None else hue + rng.normal(0, spread)
+    return hsv(centre, rng.uniform(0.35, 0.9), rng.uniform(0.45, 0.98))
+
+
+def pale(rng: np.random.Generator) -> Colour:
+    """Pick a warm white."""
+    return hsv(rng.uniform(0.02, 0.17), rng.uniform(0.02, 0.3), rng.uniform(0.75, 1.0))
+
+
+def metal(rng: np.random.Generator) -> Colour:
+    """Pick the colour of brass, steel or copper."""
+    hue, saturation = ((0.12, 0.55), (0.6, 0.08), (0.06, 0.6))[rng.integers(3)]
+    return hsv(hue, saturation * rng.uniform(0.7, 1.3), rng.uniform(0.5, 0.92))
+
+
+def patterned(rng: np.random.Generator, colour: Colour, second: Colour, period: float) -> Paint:
+    """Paint of two colours with a pattern, or plain."""
+    pattern = str(rng.choice(["plain", "stripes", "dots", "checks"], p=[0.4, 0.25, 0.25, 0.1]))
+    angle = float(rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)]))
+    return Paint(colour, second, pattern, period * rng.uniform(0.7, 1.4), angle)
