@@ -71,6 +71,15 @@ _LARGE_COVERED = 0.8
 _BACKGROUND_IOU = 0.1
 _SMALL, _LARGE = 0.1, 0.4
 
+_FIXED_BOXES = (
+    ("whole image", "the box is the whole image", 1.0),
+    (
+        "centred box 0.75",
+        "the box is centred, each side 0.75 of the image's, fixed in advance",
+        0.75,
+    ),
+)
+
 _Floats = NDArray[np.float64]
 _Flags = NDArray[np.bool_]
 
@@ -157,14 +166,13 @@ def diagnose_images(
     row = images.gt_row if judged == "gt_known" else images.first_row
     boxes = np.where(row[:, None] < 0, np.nan, images.rows.boxes[row])
     table = _per_image(images, boxes, judged)
-    fixed = {"whole image": 1.0, "centred box 0.75": 0.75}
     baselines = tuple(
         Baseline(
             name,
-            f"the box is centred, each side {side:g} of the image's",
+            note,
             _figures(_per_image(images, _fixed_boxes(images.sizes, side), judged)["kind"]),
         )
-        for name, side in fixed.items()
+        for name, note, side in _FIXED_BOXES
     )
     counts = {
         "read": len(set(images.rows.image_ids.tolist())),
@@ -218,7 +226,7 @@ class _Meeting:
 
     @classmethod
     def of(cls, boxes: _Floats, truth: AnnotatedImages) -> _Meeting:
-        has_box = ~np.isnan(boxes).any(axis=1)
+        has_box = np.asarray(~np.isnan(boxes).any(axis=1), dtype=bool)
         starts = truth.starts[:-1]
         # One entry for each instance, with the box of its image.
         owners = np.repeat(np.arange(len(boxes)), np.diff(truth.starts))
@@ -273,9 +281,8 @@ def _first_largest(
 
 def _ratio(part: _Floats, whole: _Floats) -> _Floats:
     """Quotient; 0 where the whole has no area."""
-    out = np.zeros(len(part))
-    np.divide(part, whole, out=out, where=whole > 0)
-    return out
+    quotient: _Floats = np.zeros(len(part))
+    return np.divide(part, whole, out=quotient, where=whole > 0)
 
 
 def _fixed_boxes(sizes: _Floats, side: float) -> _Floats:
@@ -290,8 +297,9 @@ def _object_shares(truth: AnnotatedImages, sizes: _Floats) -> _Floats:
     """Area of each image's largest instance as a share of the image's; NaN if that is unknown."""
     largest = np.maximum.reduceat(box_area(truth.boxes), truth.starts[:-1])
     areas = sizes.prod(axis=1)
-    share = np.full(len(areas), np.nan)
-    return np.divide(largest, areas, out=share, where=areas > 0)
+    share: _Floats = np.full(len(areas), np.nan)
+    np.divide(largest, areas, out=share, where=areas > 0)
+    return share
 
 
 def _size_names(share: _Floats) -> NDArray[np.str_]:
