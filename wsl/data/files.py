@@ -81,8 +81,6 @@ def open_files(options: DataOptions, categories: Categories) -> Dataset:
         root = options.root.absolute()
         files, skipped = list_images(root)
         return FilesDataset(f"files {root.name}", root, categories, files, skipped=skipped)
-    if not options.images:
-        raise DataError("data.root or data.images must be given")
     paths, skipped = _listed_paths(options.images)
     root = _common_folder(paths)
     files = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
@@ -153,10 +151,11 @@ def _image_ids(files: Sequence[str]) -> tuple[str, ...]:
 
 
 def _listed_paths(images: Iterable[Path]) -> tuple[list[Path], int]:
-    """Absolute paths of the files named, and of those in the folders named."""
+    """Absolute paths of the files named and of those in the folders named; how many others."""
     paths: list[Path] = []
     skipped = 0
-    for path in map(Path.absolute, images):
+    for image in images:
+        path = Path(os.path.abspath(image))  # noqa: PTH100 - a link keeps its own name
         if path.is_dir():
             files, others = list_images(path)
             paths += [path / file for file in files]
@@ -169,7 +168,7 @@ def _listed_paths(images: Iterable[Path]) -> tuple[list[Path], int]:
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:
-    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path.cwd()
+    return Path(os.path.commonpath([path.parent for path in paths] or [Path.cwd()]))
 
 
 def _check_names(files: Iterable[str]) -> None:

@@ -54,7 +54,8 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
     """
     root = options.root
     if root is None and not options.images:
-        raise DataError("data.root must name the dataset's folder, but is not given")
+        instead = ", or data.images its files" if options.format == "files" else ""
+        raise DataError(f"data.root must name the dataset's folder{instead}, but is not given")
     if root is not None and not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DataError(f"data.root must be the dataset's folder, but {root} {found}")
