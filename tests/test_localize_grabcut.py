@@ -113,9 +113,7 @@ def test_the_answer_does_not_depend_on_the_thread():
     here = grabcut(image, seeds, random_seed=7).mask
     found = []
     threads = [
-        threading.Thread(
-            target=lambda: found.append(grabcut(image, seeds, random_seed=7).mask)
-        )
+        threading.Thread(target=lambda: found.append(grabcut(image, seeds, random_seed=7).mask))
         for _ in range(4)
     ]
     for thread in threads:
@@ -145,7 +143,6 @@ def test_rng_seed_tells_images_classes_and_seeds_apart():
     assert all(0 <= seed < 2**31 for seed in seeds)
     # Pinned: runs made with earlier versions must come out the same.
     assert rng_seed("ILSVRC2012_val_00000001", 65, 0) == 49_951_899
-
 
 
 @pytest.mark.parametrize(

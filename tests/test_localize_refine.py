@@ -33,9 +33,7 @@ def test_the_object_is_found_at_its_own_size():
 
 def test_a_smaller_working_size_gives_a_mask_of_the_images_size():
     image, saliency, mask = scene((180, 240), (80, 40, 200, 140))
-    found = refine(
-        image, saliency, LocalizeOptions(grabcut=GrabCutOptions(working_size=60))
-    )
+    found = refine(image, saliency, LocalizeOptions(grabcut=GrabCutOptions(working_size=60)))
     assert found.seeds.shape == (45, 60)
     assert found.mask.shape == (180, 240)
     assert mask_iou(found.mask, mask) > 0.95

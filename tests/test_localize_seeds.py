@@ -98,7 +98,7 @@ def test_smoothing_is_a_share_of_the_longer_side():
     saliency = np.zeros((100, 200), np.float32)
     saliency[50, 100] = 1
     smoothed = smooth_map(saliency, 0.02)
-    rows, columns = np.indices(saliency.shape)
+    _, columns = np.indices(saliency.shape)
     spread = np.sqrt((smoothed * (columns - 100) ** 2).sum() / smoothed.sum())
     assert spread == pytest.approx(0.02 * 200, rel=0.02)
     assert smooth_map(saliency, 0) is saliency

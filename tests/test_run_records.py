@@ -100,7 +100,9 @@ def test_a_damaged_part_is_told(tmp_path, how):
         ],
     )
     path.write_bytes(damaged(path, how))
-    with pytest.raises(RunError, match=r"part-00000\.parquet cannot be read and must be made again"):
+    with pytest.raises(
+        RunError, match=r"part-00000\.parquet cannot be read and must be made again"
+    ):
         read_part(path)
 
 

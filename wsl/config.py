@@ -31,7 +31,7 @@ class RunConfig(LocalizerOptions):
     model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
     """The classifier."""
     classes: ClassOptions = Field(default_factory=ClassOptions)
-    """Which classes of an image are localized."""
+    """The classes of each image to localize."""
     run: RunOptions = Field(default_factory=RunOptions)
     """How the work is cut and spread."""
 

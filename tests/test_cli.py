@@ -1,0 +1,124 @@
+"""The command line, as a person meets it: what it prints, what it exits with."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsl.demo.draw import CATEGORIES
+
+
+def wsl(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo")
+    return out, wsl("demo", "--out", out, "--count", 12, "--pictures", 2)
+
+
+@pytest.mark.slow
+def test_the_demo_runs_scores_and_draws(demo):
+    out, result = demo
+    assert result.returncode == 0, result.stderr
+    assert "12 images, 0 failed" in result.stdout
+    assert "mean IoU of the masks" in result.stdout
+    scores = json.loads((out / "run" / "scores.json").read_text())
+    assert scores["figures"]["gt_known_0.5"]["n"] == 12
+    pictures = list((out / "pictures").glob("*.png"))
+    assert len(pictures) == 2
+    assert all(np.asarray(Image.open(path)).std() > 10 for path in pictures)
+
+
+@pytest.mark.slow
+def test_a_run_can_be_scored_again(demo):
+    out, _ = demo
+    before = (out / "run" / "scores.json").read_text()
+    result = wsl("score", out / "run")
+    assert result.returncode == 0, result.stderr
+    assert "localization error top5" in result.stdout
+    assert (out / "run" / "scores.json").read_text() == before
+
+
+@pytest.mark.slow
+def test_a_bad_image_ends_with_status_3(demo, tmp_path):
+    out, _ = demo
+    folder = tmp_path / CATEGORIES.ids[0]
+    folder.mkdir()
+    good = next((out / "data" / "Data" / "CLS-LOC" / "val").glob("*.JPEG"))
+    (folder / "good.jpg").write_bytes(good.read_bytes())
+    (folder / "bad.jpg").write_bytes(good.read_bytes()[:1000])
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {{format: folder, root: {tmp_path}}}\nmodel: {{source: demo}}\n")
+    result = wsl("run", config, "--out", tmp_path / "run", "--set", "model.architecture=null")
+    assert result.returncode == 3
+    assert "2 images, 1 failed" in result.stdout
+    assert "bad.jpg" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_show_draws_a_strip_per_class(demo, tmp_path):
+    out, _ = demo
+    image = next((out / "data" / "Data" / "CLS-LOC" / "val").glob("*.JPEG"))
+    result = wsl("show", image, "--set", "model.source=demo", "--set", "model.architecture=null",
+                 "--top-k", 2, "--out", tmp_path)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert "rank 1, probability" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml", "--out", "x"], "cannot read the configuration none.yaml"),
+        (["score", "nowhere"], "nowhere is not a run: it has no run.json"),
+        (["config", "show", "none.yaml"], "cannot read the configuration none.yaml"),
+        (["show", "none.jpg", "--set", "model.source=demo", "--set", "model.architecture=null"],
+         "none.jpg"),
+    ],
+    ids=["run", "score", "config", "show"],
+)  # fmt: skip
+def test_mistakes_are_one_line_and_status_1(tmp_path, arguments, message):
+    result = wsl(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_config_show_and_schema(tmp_path):
+    (tmp_path / "a.yaml").write_text("seed: 5")
+    shown = wsl("config", "show", tmp_path / "a.yaml", "--set", "classes.top_k=3")
+    assert "seed: 5" in shown.stdout
+    assert "top_k: 3" in shown.stdout
+    schema = json.loads(wsl("config", "schema").stdout)
+    assert schema["properties"]["localize"]
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(argument):
+    code = (
+        "import sys\n"
+        "from wsl.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()

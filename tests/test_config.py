@@ -1,0 +1,99 @@
+"""Configurations: files, overrides, clear refusals; the named ones in configs/ are valid."""
+
+from pathlib import Path
+
+import pytest
+
+from wsl.config import RunConfig, build_config, load_config, to_yaml
+from wsl.demo.tour import DEMO_CONFIG
+from wsl.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_named_configurations_are_valid_and_come_back_from_yaml(path, tmp_path):
+    config = load_config(path)
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(again) == config
+
+
+def test_the_papers_configuration_is_the_papers():
+    config = load_config(CONFIGS / "simonyan2013.yaml")
+    assert config.saliency.method == "gradient"
+    assert config.saliency.reduction == "max"
+    assert config.saliency.views.kind == "ten_crop"
+    assert (config.localize.seeds.foreground, config.localize.seeds.background) == (0.95, 0.30)
+    assert config.localize.seeds.smoothing == 0
+    assert config.classes.top_k == 5
+
+
+def test_the_demos_file_is_what_the_demo_does():
+    assert load_config(CONFIGS / "demo.yaml") == build_config(DEMO_CONFIG)
+
+
+def test_overrides_win_and_are_yaml(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("localize: {seeds: {foreground: 0.9}}\n")
+    config = load_config(
+        path, ["localize.seeds.foreground=0.8", "classes.names=[1, n01440764]",
+               "classes.select=named", "localize.grabcut.working_size=null"],
+    )  # fmt: skip
+    assert config.localize.seeds.foreground == 0.8
+    assert config.classes.names == (1, "n01440764")
+    assert config.localize.grabcut.working_size is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("localise: {}", r"there is no key localise\. Did you mean localize\?"),
+        ("localize: {seeds: {forground: 1}}", r"localize\.seeds\.forground\. Did you mean fore"),
+        ("localize: {seeds: {foreground: 2}}", r"localize\.seeds\.foreground: .*got 2"),
+        ("classes: {top_k: many}", r"classes\.top_k: .*got 'many'"),
+        ("localize: {seeds: {foreground: 0.2}}", "background must be below foreground"),
+        ("data: [1, 2]", r"data: .*got \[1, 2\]"),
+        ("- a list", "must hold keys and values, but holds a list"),
+        ("a: [", "is not YAML"),
+        ("\t", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(tmp_path, text, message):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "seed.deeper=1", "seed=[", "nosuch=1"])
+def test_wrong_overrides_are_refused(tmp_path, override):
+    path = tmp_path / "a.yaml"
+    path.write_text("seed: 1")
+    with pytest.raises(ConfigError):
+        load_config(path, [override])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*none\.yaml"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "a.yaml").touch()
+    assert load_config(tmp_path / "a.yaml") == RunConfig()
+
+
+def test_every_option_is_documented_in_the_schema():
+    schema = RunConfig.model_json_schema()
+    options = {"RunConfig": schema["properties"]} | {
+        name: model["properties"] for name, model in schema["$defs"].items()
+    }
+    undocumented = [
+        f"{model}.{name}"
+        for model, fields in options.items()
+        for name, field in fields.items()
+        if not field.get("description")
+    ]
+    assert undocumented == []
