@@ -222,11 +222,15 @@ def _read_list(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the list of images {path}: {error}") from error
     lines = [line.strip() for line in lines if line.strip()]
-    split = [line.rsplit(maxsplit=1) for line in lines]
     # Ids may have spaces, so a last word is a number only if all are.
-    if all(len(words) == 2 and words[1].isdecimal() for words in split):
-        return [words[0] for words in split]
+    if all(_ends_with_number(line) for line in lines):
+        return [line.rsplit(maxsplit=1)[0] for line in lines]
     return lines
+
+
+def _ends_with_number(line: str) -> bool:
+    words = line.rsplit(maxsplit=1)
+    return len(words) == 2 and words[1].isdecimal()
 
 
 def _check_ids(ids: Sequence[str], source: Path) -> None:
