@@ -155,6 +155,19 @@ def test_ids_that_are_paths_come_back(root):
     assert sample.label == 0
 
 
+def test_the_names_of_an_export_are_undone(root):
+    (root / "ImageSets/Main/val.txt").write_text("long~0a1b\ntwo\nten%25\n")
+    for name in ("long~0a1b", "two", "ten%25"):
+        write_xml(root, name, xml_object("dog", (1, 1, 4, 3)))
+    names = root.parent.parent / "names.csv"
+    names.write_text('image_id,name\n"long, and ""longer""",long~0a1b\ntwo.jpg,two\n')
+    dataset = VocDataset(root, KNOWN, split="val")
+    assert dataset.image_ids == ('long, and "longer"', "two.jpg", "ten%25")
+    names.write_text("name,image_id\n")
+    with pytest.raises(DataError, match=r"names\.csv must have the columns image_id,name, but"):
+        VocDataset(root, KNOWN, split="val")
+
+
 def test_lists_elsewhere_and_the_folder_above(root):
     dataset = VocDataset(root.parent, KNOWN, split="Segmentation/val")
     assert dataset.image_ids == ("2007_000033",)

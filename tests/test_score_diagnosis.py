@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsl.boxes import box_to_mask
@@ -165,6 +165,7 @@ IMAGES = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(IMAGES)
 def test_every_image_is_of_exactly_one_kind_the_slow_program_s(images):
     rows, samples, known, top1 = [], [], {}, {}

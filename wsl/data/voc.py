@@ -19,8 +19,10 @@ annotation's ignore mask. An object without pixels has no mask. Without that fil
 20 classes, whose values are their alphabetical order from 1; where a ``classes.csv`` says that the
 values mean other classes, as exports of runs have it, it is not read.
 
-An image's id is its name in the list, with ``%2F`` and the like undone: so exports of runs write
-ids that are paths, and corrected annotations find the run's predictions.
+An image's id is its name in the list; but exports of runs write other names for ids that cannot be
+file names. What their ``names.csv`` (columns ``image_id,name``, in the VOC folder or two above)
+lists is undone, or ``%2F`` and the like where there is none, so that corrected annotations find the
+run's predictions.
 
 An image's label is the class that it shows, if that is one only: several classes of objects that
 are to be scored make it None. Classes that the classifier does not know have the label -1 and
@@ -29,7 +31,8 @@ count for nothing here. Classes are found by name; it is an error if the classif
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +104,7 @@ class VocDataset(Dataset):
             raise DataError(f"there is no list of images {listed}; beside it: {shown}")
         rows = read_rows(listed, 1, separator=" ", layout="image id")
         self._names = unique_ids((row[0] for row in rows), listed)
-        self.image_ids = unique_ids(map(unquote, self._names), listed)
+        self.image_ids = unique_ids(_original_ids(self._names, self.root), listed)
         self._check_classes()
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
@@ -207,6 +210,23 @@ def _voc_folder(root: Path) -> Path:
             f"{root} must have a folder Annotations, or one folder that has it, but has {shown}"
         )
     return inner[0]
+
+
+def _original_ids(names: Sequence[str], root: Path) -> list[str]:
+    """Ids of images by their names in an export."""
+    listed = (root / "names.csv", root.parent.parent / "names.csv")
+    path = next((path for path in listed if path.is_file()), None)
+    if path is None:
+        return [unquote(name) for name in names]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if rows[:1] != [["image_id", "name"]] or any(len(row) != 2 for row in rows):
+        raise DataError(f"{path} must have the columns image_id,name, but starts with {rows[:1]}")
+    original = {name: image_id for image_id, name in rows[1:]}
+    return [original.get(name, name) for name in names]
 
 
 def _read_xml(path: Path) -> Element:
