@@ -31,7 +31,7 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 from wsl.data.options import DEFAULT_MAX_PIXELS
 from wsl.errors import ImageError
 
-__all__ = ["IMAGE_EXTENSIONS", "image_size", "load_image", "to_rgb"]
+__all__ = ["IMAGE_EXTENSIONS", "image_size", "is_upright", "load_image", "to_rgb"]
 
 IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 """Extensions, in lower case, of the files that readers list as images."""
@@ -85,6 +85,23 @@ def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tup
     with _opened(Path(path), max_pixels) as (image, orientation):
         width, height = image.size
         return (width, height) if orientation >= 5 else (height, width)
+
+
+def is_upright(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool:
+    """Whether an image is stored as it is seen: its EXIF orientation asks for no turning.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `load_image`.
+
+    Raises
+    ------
+    ImageError
+        As `image_size`.
+    """
+    with _opened(Path(path), max_pixels) as (_, orientation):
+        return orientation == 1
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -296,4 +313,6 @@ def _pillow_errors(what: str) -> Iterator[None]:
     # struct.error, DecompressionBombError, ...
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if reason == "not identified by this driver":
+            reason = "the header is damaged or states a size of 0"
         raise ImageError(f"{what}: {reason}") from error
