@@ -170,7 +170,7 @@ def diagnose_images(
         Baseline(
             name,
             note,
-            _figures(_per_image(images, _fixed_boxes(images.sizes, side), judged)["kind"]),
+            _figures(_per_image(images, _fixed_boxes(images.sizes, side), judged)["kind"], judged),
         )
         for name, note, side in _FIXED_BOXES
     )
@@ -184,9 +184,10 @@ def diagnose_images(
     return Diagnosis(
         protocol="diagnosis",
         dataset=dataset,
-        figures=_figures(table["kind"]),
+        figures=_figures(table["kind"], judged),
         baselines=baselines,
         counts=counts,
+        omitted=_omitted(judged),
         notes=(f"judged: {whose}",),
         left_out=images.truth.left_out,
         judged=judged,
@@ -309,10 +310,19 @@ def _size_names(share: _Floats) -> NDArray[np.str_]:
     )
 
 
-def _figures(kinds: pd.Series[str]) -> tuple[Figure, ...]:
+def _figures(kinds: pd.Series[str], judged: Judged) -> tuple[Figure, ...]:
     return tuple(
         share_figure(kind, (kinds == kind).to_numpy(), higher_is_better=kind == "right")
         for kind in KINDS
+        if kind not in _omitted(judged)
+    )
+
+
+def _omitted(judged: Judged) -> dict[str, str]:
+    if judged == "top1":
+        return {}
+    return dict.fromkeys(
+        ("wrong_class_box_right", "wrong_class_box_wrong"), "the class is given, not guessed"
     )
 
 
