@@ -109,32 +109,30 @@ def run(
 @app.command()
 def score(
     run: RunArgument,
-    centre_side: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Side of the centred box, the baseline.")
-    ] = 0.75,
-    blacklist: Annotated[
-        Path | None, typer.Option(help="Positions in the list of images to leave out (1-based).")
+    protocol: Annotated[
+        str,
+        typer.Option(help="ilsvrc, masks, coco; of maps: maxbox, pxap, heatmap, pointing."),
+    ] = "ilsvrc",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or score.…"
+        ),
     ] = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Score a run that is not complete.")
-    ] = False,
-    overrides: DataSetOption = None,
 ) -> None:
-    """Score a run by the ILSVRC rules, beside the trivial baselines."""
+    """Score a run beside the trivial baselines, with 95 % intervals."""
+    from wsl.config import build_options, split_overrides
     from wsl.run.folder import write_json
-    from wsl.score.ilsvrc import read_blacklist, score_ilsvrc
+    from wsl.score.protocols import ScoreOptions, score_run
     from wsl.score.table import scores_table, scores_to_json
 
-    folder, _, dataset = _open_run(run, overrides or ())
-    scores = score_ilsvrc(
-        folder.read(columns=_SCORED_COLUMNS).to_pandas(),
-        dataset,
-        centre_side=centre_side,
-        partial=partial,
-        blacklist=read_blacklist(blacklist) if blacklist else (),
-    )
+    own, others = split_overrides(overrides or (), "score")
+    options = build_options(ScoreOptions, {}, own, source="--set score")
+    folder, _, dataset = _open_run(run, others)
+    scores = score_run(protocol, folder, dataset, options)
     _print(scores_table(scores))
-    write_json(folder.path / "scores.json", scores_to_json(scores))
+    name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
+    write_json(folder.path / name, scores_to_json(scores))
 
 
 @app.command()
@@ -214,23 +212,6 @@ def config_schema() -> None:
     from wsl.config import RunConfig
 
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
-
-
-_SCORED_COLUMNS = [
-    "image_id",
-    "width",
-    "height",
-    "status",
-    "label",
-    "rank",
-    "score",
-    "in_top_k",
-    "is_ground_truth",
-    "x0",
-    "y0",
-    "x1",
-    "y1",
-]
 
 
 def _run(configuration: RunConfig, out: Path) -> RunSummary:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -20,7 +20,16 @@ from wsl.models.options import ModelOptions
 from wsl.options import Options
 from wsl.run.options import ClassOptions, RunOptions
 
-__all__ = ["RunConfig", "build_config", "load_config", "to_yaml"]
+__all__ = [
+    "RunConfig",
+    "build_config",
+    "build_options",
+    "load_config",
+    "split_overrides",
+    "to_yaml",
+]
+
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 class RunConfig(LocalizerOptions):
@@ -76,13 +85,53 @@ def build_config(
     ConfigError
         As `load_config`.
     """
+    return build_options(RunConfig, content, overrides, source=source)
+
+
+def build_options(
+    model: type[AnyOptions],
+    content: Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    source: str,
+) -> AnyOptions:
+    """Make any options model from nested keys and values, with overrides.
+
+    Parameters
+    ----------
+    model : type of Options
+    content : mapping
+    overrides : iterable of str
+        ``key=value``, as for `load_config`.
+    source : str
+        Where the content comes from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value is wrong.
+    """
     merged = _copied(content)
     for override in overrides:
         _apply(merged, override)
     try:
-        return RunConfig.model_validate(merged)
+        return model.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, source)) from None
+        raise ConfigError(_explain(error, model, source)) from None
+
+
+def split_overrides(overrides: Iterable[str], prefix: str) -> tuple[list[str], list[str]]:
+    """Take the overrides below a key from the others.
+
+    Examples
+    --------
+    >>> split_overrides(["score.step=0.01", "data.root=x"], "score")
+    (['step=0.01'], ['data.root=x'])
+    """
+    dotted = f"{prefix}."
+    listed = list(overrides)
+    own = [override.removeprefix(dotted) for override in listed if override.startswith(dotted)]
+    return own, [override for override in listed if not override.startswith(dotted)]
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -114,16 +163,16 @@ def _apply(content: dict[str, Any], override: str) -> None:
     place[last] = value
 
 
-def _explain(error: ValidationError, source: str) -> str:
+def _explain(error: ValidationError, model: type[Options], source: str) -> str:
     """One line per wrong key."""
-    return "\n".join(_explain_one(dict(detail), source) for detail in error.errors())
+    return "\n".join(_explain_one(dict(detail), model, source) for detail in error.errors())
 
 
-def _explain_one(detail: dict[str, Any], source: str) -> str:
+def _explain_one(detail: dict[str, Any], model: type[Options], source: str) -> str:
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        known = list(_keys_at(location[:-1]))
+        known = list(_keys_at(model, location[:-1]))
         return f"{source}: there is no key {key}. {choices_hint(location[-1], known)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     found = "" if isinstance(detail.get("input"), dict) else f", but got {detail.get('input')!r}"
@@ -132,9 +181,9 @@ def _explain_one(detail: dict[str, Any], source: str) -> str:
     return f"{source}: {key or 'the whole'}: {message}{found}"
 
 
-def _keys_at(location: list[str]) -> Iterable[str]:
+def _keys_at(options: type[Options], location: list[str]) -> Iterable[str]:
     """Return the known keys below a dotted place."""
-    model: Any = RunConfig
+    model: Any = options
     for name in location:
         field = model.model_fields.get(name) if _is_options(model) else None
         model = field.annotation if field is not None else None

@@ -1,0 +1,60 @@
+"""Draw README's strip: the steps from a drawn image to its box, with the bundled classifier.
+
+    python eval/draw_strip.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from wsl import Localizer, load_classifier
+from wsl.config import load_config
+from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
+from wsl.localize.options import LocalizerOptions
+from wsl.pictures import save_png, strip
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Draw the strips of some of the demo's images one below the other."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 2], help="Their numbers.")
+    parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "strip.png")
+    arguments = parser.parse_args()
+    config = load_config(ROOT / "configs" / "demo.yaml")
+    options = LocalizerOptions(
+        **{name: getattr(config, name) for name in LocalizerOptions.model_fields}
+    )
+    localizer = Localizer(load_classifier(config.model), options)
+    rows = [draw(localizer, index) for index in arguments.images]
+    width = max(row.shape[1] for row in rows)
+    padded = [
+        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    save_png(arguments.out, np.concatenate(padded))
+
+
+def draw(localizer: Localizer, index: int) -> np.ndarray:
+    """Strip of one of the demo's images, of the class that it shows."""
+    drawn = draw_image(index, seed=DEMO_SEED)
+    name = f"DEMO_val_{index + 1:08d}"
+    (trace,) = localizer.trace(drawn.image, classes=[drawn.label], image_id=name)
+    return strip(
+        drawn.image,
+        trace.saliency,
+        trace.seeds,
+        trace.localization.mask,
+        trace.localization.box,
+        drawn.boxes,
+        title=CATEGORIES.names[drawn.label],
+        height=160,
+    )
+
+
+if __name__ == "__main__":
+    main()
