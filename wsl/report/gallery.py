@@ -35,6 +35,7 @@ from wsl.report.runs import RunTable, Steps
 __all__ = ["Gallery", "PictureOptions", "choose_images", "make_gallery"]
 
 _LEAST_OF_A_KIND = 12
+_HEIGHT, _HEIGHT_OF_MANY, _MANY = 224, 160, 300
 _WIDEST = 2.0  # a picture is at most so many times as wide as the pictures are high
 
 
@@ -46,20 +47,21 @@ class PictureOptions:
     ----------
     count : int
         Images in the gallery; 0 for none.
-    height : int
-        Of a picture in pixels; smaller images are not enlarged.
+    height : int or None
+        Of a picture in pixels; smaller images are not enlarged. None: 224, but 160 if there are
+        more than 300 pictures, so that a page with 650 photographs stays below 15 MB.
     quality : int
         Of the JPEGs, from 1 to 95.
     """
 
     count: int = 200
-    height: int = 224
+    height: int | None = None
     quality: int = 80
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise ScoreError(f"the number of pictures must be 0 or more, but is {self.count}")
-        if not 32 <= self.height <= 2000:
+        if self.height is not None and not 32 <= self.height <= 2000:
             raise ScoreError(f"pictures must be 32 to 2000 pixels high, but got {self.height}")
         if not 1 <= self.quality <= 95:
             raise ScoreError(f"the pictures' quality must be 1 to 95, but is {self.quality}")
@@ -170,11 +172,12 @@ def make_gallery(
     if options.count == 0 or all(table.run.steps is None for table in tables):
         return Gallery([], "This report was made without pictures.", [])
     chosen, rule = choose_images(tables, options.count)
+    height = options.height or (_HEIGHT if len(chosen) <= _MANY else _HEIGHT_OF_MANY)
     entries: list[dict[str, Any]] = []
     without: list[tuple[str, str]] = []
     for done, image_id in enumerate(chosen):
         try:
-            entries.append(_entry(image_id, tables, options, kinds))
+            entries.append(_entry(image_id, tables, height, options.quality, kinds))
         except ScoreError:
             raise
         except (WslError, OSError) as error:
@@ -185,7 +188,7 @@ def make_gallery(
 
 
 def _entry(
-    image_id: str, tables: Sequence[RunTable], options: PictureOptions, kinds: Sequence[str]
+    image_id: str, tables: Sequence[RunTable], height: int, quality: int, kinds: Sequence[str]
 ) -> dict[str, Any]:
     steps = [None if t.run.steps is None else t.run.steps(image_id) for t in tables]
     for table, one in zip(tables, steps, strict=True):
@@ -193,17 +196,17 @@ def _entry(
             _check_steps(image_id, one, table)
     shown = next(one for one in steps if one is not None)
     rows, columns = shown.image.shape[:2]
-    size = _picture_size((rows, columns), options.height)
+    size = _picture_size((rows, columns), height)
     row = tables[0].row(image_id)
     return {
         "id": image_id,
         "label": int(row["label"]),
         "name": row["category"] or "",
         "size": [columns, rows],
-        "image": _jpeg(resize_picture(shown.image, size), options.quality),
+        "image": _jpeg(resize_picture(shown.image, size), quality),
         "truth": [_rounded(box) for box in shown.gt_boxes],
         "runs": [
-            _run_entry(image_id, table, one, size, options.quality, kinds)
+            _run_entry(image_id, table, one, size, quality, kinds)
             for table, one in zip(tables, steps, strict=True)
         ],
     }
@@ -278,7 +281,7 @@ def _shrunk(layer: NDArray[Any], size: tuple[int, int], way: int) -> NDArray[Any
 
 
 def _seeds_png(seeds: NDArray[np.uint8]) -> str:
-    return _palette_png(seeds, [(*SEED_COLOURS[code], 255) for code in range(4)])
+    return _palette_png(seeds, [SEED_COLOURS[code] for code in range(4)])
 
 
 def _mask_png(mask: Mask, size: tuple[int, int]) -> str:
@@ -287,15 +290,18 @@ def _mask_png(mask: Mask, size: tuple[int, int]) -> str:
     kernel = np.ones((3, 3), dtype=np.uint8)
     inner = cv2.erode(np.pad(area, 1).astype(np.uint8), kernel, iterations=2)[1:-1, 1:-1] > 0
     codes = np.where(area, np.where(inner, 0, 2), 1).astype(np.uint8)
-    return _palette_png(codes, [(0, 0, 0, 0), (245, 245, 245, 190), (*PREDICTED, 255)])
+    return _palette_png(codes, [(0, 0, 0, 0), (245, 245, 245, 190), PREDICTED])
 
 
-def _palette_png(codes: NDArray[np.uint8], colours: Sequence[tuple[int, int, int, int]]) -> str:
-    image = Image.fromarray(codes, mode=None).convert("L")
+def _palette_png(codes: NDArray[np.uint8], colours: Sequence[tuple[int, ...]]) -> str:
+    """Draw codes in the colours at their places: red, green, blue, and opacity if not full."""
+    image = Image.fromarray(codes)
     image.putpalette([part for colour in colours for part in colour[:3]])
-    opacity = bytes(colour[3] for colour in colours)
+    options: dict[str, Any] = {}
+    if any(len(colour) > 3 for colour in colours):
+        options["transparency"] = bytes((*colour, 255)[3] for colour in colours)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True, bits=2, transparency=opacity)
+    image.save(buffer, "PNG", optimize=True, bits=2, **options)
     return _data_uri("image/png", buffer.getvalue())
 
 

@@ -194,6 +194,13 @@ function filterGallery() {
   showMore();
 }
 
+function resetGallery(wanted = "", label = undefined) {
+  controls.reset();
+  onlyLabel = label === undefined ? null : Number(label);
+  byId("filter-class").value = wanted;
+  filterGallery();
+}
+
 function card(entry, place) {
   const run = entry.runs[chosenRun()];
   const made = element("button", "card");
@@ -272,10 +279,7 @@ if (controls) {
     if (event.target.id === "filter-class") onlyLabel = null;
     filterGallery();
   });
-  controls.addEventListener("reset", () => {
-    onlyLabel = null;
-    setTimeout(filterGallery); // after the fields have their first values again
-  });
+  byId("filter-reset").addEventListener("click", () => resetGallery());
   byId("show-more").addEventListener("click", () => {
     const before = shown;
     showMore();
@@ -310,13 +314,8 @@ if (controls) {
 document.addEventListener("click", (event) => {
   const link = event.target.closest(".to-class, .to-picture");
   if (!link || !controls) return;
-  controls.reset();
-  const label = link.dataset.label;
-  setTimeout(() => {
-    onlyLabel = label === undefined ? null : Number(label);
-    byId("filter-class").value = label === undefined ? link.dataset.image : link.textContent;
-    filterGallery();
-  });
+  const { label, image } = link.dataset;
+  resetGallery(label === undefined ? image : link.textContent, label);
 });
 
 // -------------------------------------------------------------------- where the reader is

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,9 +21,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import wsl
-from wsl.errors import ScoreError
 from wsl.pictures import PREDICTED, SEED_COLOURS, TRUE
 from wsl.report import charts, content
+from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.result import Scores
@@ -74,7 +73,10 @@ def build_report(
     tables = tabulate(runs)
     kinds = content.kind_order(tables)
     gallery = make_gallery(tables, pictures or PictureOptions(), kinds=kinds, progress=progress)
-    return _write(Path(out), _render(tables, kinds, gallery))
+    path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        path = path / "index.html"
+    return write_text(path, _render(tables, kinds, gallery))
 
 
 def _render(tables: Sequence[RunTable], kinds: Sequence[str], gallery: Gallery) -> str:
@@ -271,17 +273,3 @@ def _digest(text: str) -> str:
     """Hash of an inline style or script, as a content security policy names it."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def _write(out: Path, html: str) -> Path:
-    path = out if out.suffix.lower() in (".html", ".htm") else out / "index.html"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise ScoreError(f"cannot write the report {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

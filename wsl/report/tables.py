@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 
 from wsl.errors import ScoreError, choices_hint
 from wsl.report import content
+from wsl.report.files import write_text
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.intervals import Figure
 from wsl.score.table import scores_to_json
@@ -53,7 +53,7 @@ def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> li
     if form not in FORMATS:
         raise ScoreError(f"there is no report format {form!r}. {choices_hint(form, FORMATS)}")
     files = FORMATS[form](tabulate(runs))
-    return [_write(Path(out) / name, text) for name, text in files.items()]
+    return [write_text(Path(out) / name, text) for name, text in files.items()]
 
 
 def _json(tables: Sequence[RunTable]) -> dict[str, str]:
@@ -323,16 +323,3 @@ FORMATS: dict[str, Callable[[Sequence[RunTable]], dict[str, str]]] = {
     "latex": _latex,
 }
 """Formats of `write_tables`, and what makes their files: text by file name."""
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise ScoreError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
