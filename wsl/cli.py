@@ -17,13 +17,9 @@ import typer
 from wsl.errors import WslError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import RenderableType
 
     from wsl.config import RunConfig
-    from wsl.data.sample import Dataset
-    from wsl.run.folder import RunFolder, RunInfo
     from wsl.run.runner import RunSummary
 
 __all__ = ["app", "main"]
@@ -122,17 +118,93 @@ def score(
 ) -> None:
     """Score a run beside the trivial baselines, with 95 % intervals."""
     from wsl.config import build_options, split_overrides
+    from wsl.opened import open_run
     from wsl.run.folder import write_json
     from wsl.score.protocols import ScoreOptions, score_run
     from wsl.score.table import scores_table, scores_to_json
 
     own, others = split_overrides(overrides or (), "score")
     options = build_options(ScoreOptions, {}, own, source="--set score")
-    folder, _, dataset = _open_run(run, others)
-    scores = score_run(protocol, folder, dataset, options)
+    opened = open_run(run, others)
+    scores = score_run(protocol, opened.folder, opened.dataset, options)
     _print(scores_table(scores))
     name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
-    write_json(folder.path / name, scores_to_json(scores))
+    write_json(opened.folder.path / name, scores_to_json(scores))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; by default report/ in the first run.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="html, json, csv, markdown or latex.")
+    ] = "html",
+    pictures: Annotated[int, typer.Option(min=0, help="In the page's gallery.")] = 200,
+    overrides: DataSetOption = None,
+) -> None:
+    """Write a report of one run, or compare several over the same images."""
+    from wsl.opened import open_run, report_run
+    from wsl.report import PictureOptions, build_report, write_tables
+    from wsl.terminal import ProgressBar
+
+    html = form == "html"
+    described = [
+        report_run(open_run(run, overrides or ()), pictures=html and pictures > 0) for run in runs
+    ]
+    target = out or runs[0] / "report"
+    if not html:
+        for path in write_tables(described, target, form=form):
+            typer.echo(path)
+        return
+    with ProgressBar("draw", unit="pictures") as progress:
+        path = build_report(
+            described,
+            target,
+            pictures=PictureOptions(count=pictures),
+            progress=progress.reach,
+        )
+    typer.echo(path)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    form: Annotated[str, typer.Option("--format", help="coco, voc, yolo, …")],
+    out: Annotated[Path, typer.Option(help="Folder: new, or of the same export.")],
+    classes: Annotated[
+        str | None, typer.Option(help="ground_truth, top1 or all localized classes.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Least class probability.")] = None,
+    min_quality: Annotated[float | None, typer.Option(help="Least quality.")] = None,
+    keep_best_share: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or export.…"
+        ),
+    ] = None,
+) -> None:
+    """Write masks and boxes in the format of another tool. Started again, it goes on."""
+    from wsl.config import build_options, split_overrides
+    from wsl.export import ExportOptions, export_run
+    from wsl.opened import open_run
+    from wsl.terminal import ProgressBar
+
+    own, others = split_overrides(overrides or (), "export")
+    named = {
+        "classes": classes,
+        "min_score": min_score,
+        "min_quality": min_quality,
+        "keep_best_share": keep_best_share,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    options = build_options(ExportOptions, given, own, source="export options")
+    opened = open_run(run, others)
+    with ProgressBar("export") as progress:
+        summary = export_run(run, form, out, options, dataset=opened.dataset, progress=progress)
+    typer.echo(summary.text())
 
 
 @app.command()
@@ -244,21 +316,6 @@ def _run(configuration: RunConfig, out: Path) -> RunSummary:
 def _exit_by(summary: RunSummary) -> None:
     if summary.failed:
         raise typer.Exit(FAILED_IMAGES)
-
-
-def _open_run(path: Path, overrides: Sequence[str]) -> tuple[RunFolder, RunInfo, Dataset]:
-    """Open a run's folder and the dataset it was made of."""
-    from wsl.config import build_config
-    from wsl.data.categories import Categories
-    from wsl.data.open import open_dataset
-    from wsl.run.folder import RunFolder
-
-    folder = RunFolder(path)
-    info = folder.read_info()
-    configuration = build_config(info.config, overrides, source=str(folder.info_path))
-    ids = info.categories["ids"]
-    categories = Categories(tuple(info.categories["names"]), None if ids is None else tuple(ids))
-    return folder, info, open_dataset(configuration.data, categories)
 
 
 def _print(renderable: RenderableType) -> None:

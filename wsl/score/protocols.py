@@ -22,6 +22,7 @@ from wsl.options import Options
 from wsl.run.folder import RunFolder
 from wsl.run.records import read_maps
 from wsl.score.coco import score_coco_masks
+from wsl.score.diagnosis import diagnose
 from wsl.score.heatmap import HeatmapScorer, Rule
 from wsl.score.ilsvrc import read_blacklist, score_ilsvrc
 from wsl.score.maps import maps_from_folder
@@ -31,9 +32,9 @@ from wsl.score.pointing import PointingGame
 from wsl.score.pxap import PxAP
 from wsl.score.result import Scores
 
-__all__ = ["PROTOCOLS", "Protocol", "ScoreOptions", "score_run"]
+__all__ = ["PROTOCOLS", "SCORED_COLUMNS", "Protocol", "ScoreOptions", "score_run"]
 
-Protocol = Literal["ilsvrc", "maxbox", "pxap", "heatmap", "masks", "coco", "pointing"]
+Protocol = Literal["ilsvrc", "diagnosis", "maxbox", "pxap", "heatmap", "masks", "coco", "pointing"]
 
 SCORED_COLUMNS = [
     "image_id",
@@ -126,6 +127,10 @@ def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
     )
 
 
+def _diagnosis(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
+    return diagnose(folder.read(columns=SCORED_COLUMNS).to_pandas(), dataset)
+
+
 def _maxbox(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
     scorer = MaxBoxAcc(
         step=options.step,
@@ -204,6 +209,7 @@ def _coco(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
 
 PROTOCOLS: dict[str, Callable[[RunFolder, Dataset, ScoreOptions], Scores]] = {
     "ilsvrc": _ilsvrc,
+    "diagnosis": _diagnosis,
     "maxbox": _maxbox,
     "pxap": _pxap,
     "heatmap": _heatmap,
