@@ -1,0 +1,155 @@
+"""COCO: one JSON file of instances, and one in the format of detection results.
+
+::
+
+    OUT/annotations/instances_<split>.json
+    OUT/annotations/results_<split>.json
+    OUT/images/…                            if `images` is link or copy
+
+``instances`` is an object with the lists
+
+- ``images``: ``id``, ``width``, ``height``, ``file_name`` (below the dataset's root; below
+  ``images/`` where images go in), and ``image_id``, the id in the run;
+- ``categories``: ``id`` from 1 (the classifier's index + 1), ``name``, ``supercategory``;
+- ``annotations``: ``id``, ``image_id``, ``category_id``, ``bbox`` ``[x, y, width, height]`` with
+  the corner of the first pixel at 0, ``area``, ``iscrowd`` (always 0), ``segmentation``, and
+  beyond the format ``score`` and ``quality``.
+
+``segmentation`` is ``{"size": [height, width], "counts": "…"}``, compressed run lengths, or
+polygons along pixel borders (see `wsl.export.contours`), one for each part. Polygons cannot have
+holes: a mask that has some keeps its run lengths. With `shapes` box it is empty, and ``area`` is
+the box's.
+
+Image ids are the run's where all of those are whole numbers, as in datasets that come from COCO,
+and else count from 1. The box is the run's, which surrounds the largest part of the mask only.
+
+``results`` is a list of ``image_id``, ``category_id``, ``bbox``, ``score``, ``segmentation`` (run
+lengths, always), for ``COCO.loadRes``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from wsl.errors import ConfigError
+from wsl.export.contours import boundary_rings
+from wsl.export.exporter import Exporter, json_line, json_number, required_box
+from wsl.export.options import Shape
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+
+__all__ = ["CocoExporter"]
+
+
+class CocoExporter(Exporter):
+    """COCO instances and results."""
+
+    options_used = frozenset({"shapes", "images", "empty_images", "split"})
+    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Add an image's objects; see `Exporter.image`."""
+        if image.size is None:
+            raise ConfigError(f"image {image.image_id!r} must have a size")
+        file_name = self._file_name(image.image_id, image.size, chunk)
+        position = chunk.number("coco images")
+        number = int(image.image_id) if self.context.survey.numeric_ids else position
+        height, width = image.size
+        entry = {"id": number, "width": width, "height": height, "file_name": file_name}
+        chunk.line("images", json_line({**entry, "image_id": image.image_id}))
+        for found in taken:
+            annotation_id = chunk.number("coco annotations")
+            annotation = {"id": annotation_id, **_annotation(found, number, self.shapes[0])}
+            chunk.line("annotations", json_line(annotation))
+            chunk.line("results", json_line(_result(found, number)))
+            chunk.counts["kept as run lengths"] += int(
+                self.shapes[0] == "polygon" and isinstance(annotation["segmentation"], dict)
+            )
+        return len(taken)
+
+    def _file_name(self, image_id: str, size: tuple[int, int], chunk: Chunk) -> str:
+        images = self.context.images
+        stem = self.context.names.stem(image_id)
+        placed = images.place(image_id, size, chunk, f"images/{stem}")
+        return images.relative_path(image_id) if placed is None else placed.removeprefix("images/")
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write both files, an entry at a time."""
+        split = self.context.options.split
+        paths = [f"annotations/{kind}_{split}.json" for kind in ("instances", "results")]
+        with staging.whole_file(paths[0]) as file:
+            head = {"description": f"{self.context.run.dataset}, localized by wsl"}
+            file.write(f'{{"info":{json_line(head)},"licenses":[],\n'.encode())
+            file.write(f'"categories":{json_line(self._categories())},\n'.encode())
+            for kind, end in (("images", b",\n"), ("annotations", b"}\n")):
+                file.write(f'"{kind}":'.encode())
+                file.writelines(_array(staging.lines(kind)))
+                file.write(end)
+        with staging.whole_file(paths[1]) as file:
+            file.writelines(_array(staging.lines("results")))
+            file.write(b"\n")
+        return paths
+
+    def _categories(self) -> list[dict[str, Any]]:
+        return [
+            {"id": index + 1, "name": name, "supercategory": ""}
+            for index, name in enumerate(self.context.class_names)
+        ]
+
+    def notes(self, counts: Counter[str]) -> list[str]:
+        """Say how many masks could not be polygons."""
+        kept = counts["kept as run lengths"]
+        more = [f"{kept:,} masks have holes and were kept as run lengths"] if kept else []
+        return super().notes(counts) + more
+
+
+def _array(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """JSON array of lines that are JSON each."""
+    separator = b"[\n"
+    for line in lines:
+        yield separator + line
+        separator = b",\n"
+    yield b"[]" if separator == b"[\n" else b"\n]"
+
+
+def _bbox(found: Found) -> list[float | int]:
+    x0, y0, x1, y1 = required_box(found)
+    return [json_number(value) for value in (x0, y0, x1 - x0, y1 - y0)]
+
+
+def _run_lengths(found: Found) -> dict[str, Any]:
+    return {"size": list(found.size), "counts": found.rle}
+
+
+def _annotation(found: Found, image_number: int, shape: Shape) -> dict[str, Any]:
+    bbox = _bbox(found)
+    area: float | int = found.area
+    segmentation: Any = _run_lengths(found)
+    if shape == "box":
+        area, segmentation = json_number(bbox[2] * bbox[3]), []
+    elif shape == "polygon":
+        rings = boundary_rings(found.mask)
+        if not rings.holes:
+            segmentation = [ring.ravel().tolist() for ring in rings.outer]
+    return {
+        "image_id": image_number,
+        "category_id": found.label + 1,
+        "bbox": bbox,
+        "area": area,
+        "iscrowd": 0,
+        "segmentation": segmentation,
+        "score": found.score,
+        "quality": found.quality,
+    }
+
+
+def _result(found: Found, image_number: int) -> dict[str, Any]:
+    result = {
+        "image_id": image_number,
+        "category_id": found.label + 1,
+        "bbox": _bbox(found),
+        "score": found.score,
+    }
+    return result | ({"segmentation": _run_lengths(found)} if found.area else {})

@@ -1,0 +1,170 @@
+"""CVAT: "CVAT for images 1.1", the XML file that CVAT uploads as annotations of a task.
+
+::
+
+    OUT/annotations.xml
+    OUT/labels.json          to paste into the raw view of the task's labels, before the upload
+    OUT/images/…             if `images` is link or copy
+
+CVAT finds an image by ``name``, its path below the dataset's root (below ``images/`` where images
+go in). Shapes, each with ``label``, ``source="auto"``, ``occluded="0"`` and ``z_order``:
+
+- ``<box xtl ytl xbr ybr>``: pixel corners, the image's first at 0, its last at width and height;
+- ``<polygon points="x,y;…">``: one per part of the mask, joined by ``group_id``, along pixel
+  borders (see `wsl.export.contours`); a mask with holes is written as ``<mask>``;
+- ``<mask rle left top width height>``: run lengths row by row within the rectangle, of background
+  and mask in turn, background first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from wsl.boxes import Box
+from wsl.errors import ConfigError
+from wsl.export.contours import boundary_rings
+from wsl.export.exporter import Exporter, number_text, required_box
+from wsl.export.options import Shape
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+from wsl.export.xml import xml_text
+from wsl.masks import Mask, mask_to_box
+
+__all__ = ["CvatExporter", "cropped_runs", "run_lengths"]
+
+
+class CvatExporter(Exporter):
+    """CVAT for images 1.1."""
+
+    options_used = frozenset({"shapes", "images", "empty_images"})
+    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
+    several_shapes = True
+    takes_empty = True
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Add an image's element; see `Exporter.image`."""
+        if image.size is None:
+            raise ConfigError(f"image {image.image_id!r} must have a size")
+        stem = self.context.names.stem(image.image_id)
+        images = self.context.images
+        placed = images.place(image.image_id, image.size, chunk, f"images/{stem}")
+        if placed is None:
+            name = images.relative_path(image.image_id)
+        else:
+            name = placed.removeprefix("images/")
+        number = chunk.number("cvat images") - 1
+        height, width = image.size
+        lines = [
+            f'  <image id="{number}" name="{xml_text(name)}" width="{width}" height="{height}">'
+        ]
+        for group, found in enumerate(taken, 1):
+            label = xml_text(self.context.class_names[found.label])
+            lines += [
+                f'    <{tag} label="{label}" source="auto" occluded="0" {attributes}>\n    </{tag}>'
+                for tag, attributes in self._shapes(found, group, chunk)
+            ]
+        lines.append("  </image>")
+        chunk.line("images", "\n".join(lines))
+        return len(taken)
+
+    def _shapes(self, found: Found, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
+        """Tag and attributes of each shape of an object."""
+        order = f'z_order="{group - 1}"'
+        grouped = f'{order} group_id="{group}"'
+        if "box" in self.shapes:
+            yield "box", f"{_box(required_box(found))} {order}"
+        if not found.area or self.shapes == ("box",):
+            return
+        mask = found.mask
+        rings = boundary_rings(mask) if "polygon" in self.shapes else None
+        if rings is not None and not rings.holes:
+            for ring in rings.outer:
+                points = ";".join(f"{x},{y}" for x, y in ring.tolist())
+                yield "polygon", f'points="{points}" {grouped}'
+        if "mask" in self.shapes or (rings is not None and rings.holes):
+            chunk.counts["kept as masks"] += int("mask" not in self.shapes)
+            yield "mask", f"{_mask(mask)} {order}"
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write the annotations and the labels."""
+        labels = [
+            f"        <label><name>{xml_text(name)}</name><attributes></attributes></label>"
+            for name in self.context.class_names
+        ]
+        head = [
+            '<?xml version="1.0" encoding="utf-8"?>',
+            "<annotations>",
+            "  <version>1.1</version>",
+            "  <meta>",
+            "    <task>",
+            f"      <name>{xml_text(self.context.run.dataset)}</name>",
+            f"      <size>{counts['cvat images']}</size>",
+            "      <mode>annotation</mode>",
+            "      <overlap>0</overlap>",
+            "      <flipped>False</flipped>",
+            "      <labels>",
+            *labels,
+            "      </labels>",
+            "    </task>",
+            "  </meta>",
+        ]
+        with staging.whole_file("annotations.xml") as file:
+            file.writelines(f"{line}\n".encode() for line in head)
+            file.writelines(line + b"\n" for line in staging.lines("images"))
+            file.write(b"</annotations>\n")
+        with staging.whole_file("labels.json") as file:
+            content = [{"name": name, "attributes": []} for name in self.context.class_names]
+            file.write((json.dumps(content, indent=2) + "\n").encode("ascii"))
+        return ["annotations.xml", "labels.json"]
+
+    def notes(self, counts: Counter[str]) -> list[str]:
+        """Say how many masks could not be polygons."""
+        kept = counts["kept as masks"]
+        more = [f"{kept:,} masks have holes and were kept as masks"] if kept else []
+        return super().notes(counts) + more
+
+
+def _box(box: Box) -> str:
+    corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
+    return " ".join(f'{name}="{number_text(value)}"' for name, value in corners)
+
+
+def _mask(mask: Mask) -> str:
+    runs, (left, top, right, bottom) = cropped_runs(mask)
+    return (
+        f'rle="{", ".join(map(str, runs))}" left="{left}" top="{top}" '
+        f'width="{right - left}" height="{bottom - top}"'
+    )
+
+
+def cropped_runs(mask: Mask) -> tuple[list[int], tuple[int, int, int, int]]:
+    """Run lengths of a mask within its own rectangle, and the half-open rectangle.
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty.
+    """
+    box = mask_to_box(mask)
+    if box is None:
+        raise ValueError("an empty mask has no rectangle")
+    left, top, right, bottom = (int(value) for value in box)
+    return run_lengths(mask[top:bottom, left:right]), (left, top, right, bottom)
+
+
+def run_lengths(mask: Mask) -> list[int]:
+    """Lengths of the runs of background and mask in turn, row by row, background first.
+
+    Examples
+    --------
+    >>> run_lengths(np.array([[True, False], [False, True]]))
+    [0, 1, 2, 1]
+    """
+    flat = np.concatenate([[False], mask.ravel(), [~mask.ravel()[-1]]])
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    return [int(length) for length in np.diff(ends, prepend=0)]

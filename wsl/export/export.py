@@ -1,0 +1,315 @@
+"""A run to another tool's format: look through it, write chunk by chunk, put together, sum up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wsl.data.sample import Dataset
+from wsl.errors import ConfigError, ImageError, RunError, choices_hint
+from wsl.export.coco import CocoExporter
+from wsl.export.cvat import CvatExporter
+from wsl.export.exporter import Context, Exporter, class_names, csv_line
+from wsl.export.ilsvrc import IlsvrcExporter
+from wsl.export.image_files import ImageFiles
+from wsl.export.image_folder import ImageFolderExporter
+from wsl.export.label_studio import LabelStudioExporter
+from wsl.export.masks import MasksExporter
+from wsl.export.options import ClassChoice, ExportOptions
+from wsl.export.pseudo_labels import SegmentationExporter
+from wsl.export.reading import FoundImage, Maps, Run, open_maps, open_run, read_images
+from wsl.export.saliency_maps import SaliencyMapsExporter
+from wsl.export.selection import Selection, Survey, make_selection, survey
+from wsl.export.staging import Chunk, Staging
+from wsl.export.tables import CsvExporter, ParquetExporter
+from wsl.export.voc import VocExporter
+from wsl.export.yolo import YoloExporter
+from wsl.run.progress import NoProgress, Progress
+
+__all__ = ["FORMATS", "ExportSummary", "export_run"]
+
+FORMATS: dict[str, type[Exporter]] = {
+    "coco": CocoExporter,
+    "voc": VocExporter,
+    "yolo": YoloExporter,
+    "segmentation": SegmentationExporter,
+    "masks": MasksExporter,
+    "image_folder": ImageFolderExporter,
+    "ilsvrc": IlsvrcExporter,
+    "label_studio": LabelStudioExporter,
+    "cvat": CvatExporter,
+    "csv": CsvExporter,
+    "parquet": ParquetExporter,
+    "maps": SaliencyMapsExporter,
+}
+
+_LEFT_OUT = "left out: "
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export came to; also in its ``export.json``.
+
+    Attributes
+    ----------
+    format : str
+    dataset : str
+        Name of the run's dataset.
+    classes : {'ground_truth', 'top1', 'all'}
+        Which classes of an image were meant.
+    images : int
+        Of the run.
+    images_exported : int
+    images_without_mask : int
+        Listed in ``without_mask.csv`` with the reason, whether they went in or not.
+    images_failed : int
+        Of those without a mask, the ones that the run could not process.
+    masks : int
+        Localizations that were written.
+    left_out : dict of str to int
+        Localizations that were not, by reason.
+    notes : tuple of str
+        What else a person should know.
+    files : tuple of str
+        The files that all images share; paths in the export.
+    """
+
+    format: str
+    dataset: str
+    classes: ClassChoice
+    images: int
+    images_exported: int
+    images_without_mask: int
+    images_failed: int
+    masks: int
+    left_out: dict[str, int]
+    notes: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def text(self) -> str:
+        """Render the summary for a terminal: one line per fact."""
+        lines = [
+            f"{self.format}: {self.masks:,} localizations ({self.classes}) of "
+            f"{self.images_exported:,} of {self.images:,} images",
+            f"images without a mask: {self.images_without_mask:,} (failed: {self.images_failed:,})",
+        ]
+        lines += [f"left out, {reason}: {count:,}" for reason, count in self.left_out.items()]
+        return "\n".join([*lines, *self.notes, f"files: {', '.join(self.files)}"])
+
+
+def export_run(
+    run_folder: Path | str,
+    format: str,  # noqa: A002 - the word that users know it by
+    out: Path | str,
+    options: ExportOptions | None = None,
+    *,
+    dataset: Dataset | None = None,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Write the masks and boxes of a run in the format of another tool.
+
+    The run is read only, one part file at a time. An export that was interrupted goes on where it
+    stopped when the same call is made again, and gives the same files; one that is whole is left as
+    it is.
+
+    Parameters
+    ----------
+    run_folder : Path or str
+    format : str
+        A key of `FORMATS`; the module of each describes its files.
+    out : Path or str
+        New, empty, or of the same export.
+    options : ExportOptions, optional
+    dataset : Dataset, optional
+        The run's dataset, which knows the image files. Formats that hold no image do without it;
+        paths in them are image ids then.
+    progress : Progress, optional
+        Told of every image.
+
+    Returns
+    -------
+    ExportSummary
+
+    Raises
+    ------
+    ConfigError
+        If there is no such format, or it cannot be written with these options from this run.
+    RunError
+        If the run's folder cannot be read, is not complete, or the export cannot be written.
+    RunMismatchError
+        If `out` holds another export.
+    """
+    exporter_type = FORMATS.get(format)
+    if exporter_type is None:
+        raise ConfigError(f"there is no format {format!r}. {choices_hint(format, FORMATS)}")
+    options = options or ExportOptions()
+    exporter_type.check_options(options, name=format)
+    run = open_run(run_folder)
+    _refuse_run_folder(Path(out), run.folder)
+    state = {
+        "format": format,
+        "options": options.model_dump(mode="json"),
+        "run": run.identity,
+        "images": None if dataset is None else str(dataset.root),
+    }
+    staging = Staging(Path(out), state)
+    if (whole := staging.manifest) is not None:
+        staging.clear()
+        return _summary_from(whole["summary"], staging)
+    surveyed = survey(run)
+    if surveyed.images != run.expected and not options.allow_incomplete:
+        raise RunError(
+            f"{run.folder} has {surveyed.images} of {run.expected} images: finish the run, or set "
+            "allow_incomplete"
+        )
+    work = _Work(format, exporter_type, run, options, surveyed, dataset)
+    try:
+        return work.run_through(staging, progress or NoProgress())
+    except OSError as error:
+        raise RunError(f"cannot write the export folder {out}: {error}") from error
+
+
+class _Work:
+    """One export, all its parts ready."""
+
+    def __init__(
+        self,
+        name: str,
+        exporter_type: type[Exporter],
+        run: Run,
+        options: ExportOptions,
+        surveyed: Survey,
+        dataset: Dataset | None,
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.options = options
+        self.images = surveyed.images
+        mode = options.images or exporter_type.default_images
+        names = class_names(run.categories)
+        files = ImageFiles(dataset, mode)
+        self.context = Context(run, options, surveyed, files, names)
+        self.exporter = exporter_type(self.context)
+        classes = options.classes or exporter_type.default_classes
+        self.classes: ClassChoice = classes or (
+            "ground_truth" if surveyed.has_ground_truth else "top1"
+        )
+        self.selection: Selection = make_selection(
+            run,
+            options,
+            surveyed=surveyed,
+            classes=self.classes,
+            usable=lambda found: exporter_type.usable(options, found),
+        )
+        empty = options.empty_images
+        self.takes_empty = exporter_type.takes_empty if empty is None else empty
+
+    def run_through(self, staging: Staging, progress: Progress) -> ExportSummary:
+        """Write everything that is not written yet."""
+        staging.begin()
+        before: Counter[str] = Counter()
+        finished = {part: staging.counts(part.stem) for part in self.run.parts}
+        progress.start(
+            self.images, sum(counts["images"] for counts in finished.values() if counts is not None)
+        )
+        for part, counts in finished.items():
+            if counts is None:
+                counts = self._part(part, staging, before, progress)
+            before.update(counts)
+        return self._finish(staging, before)
+
+    def _part(
+        self, part: Path, staging: Staging, before: Counter[str], progress: Progress
+    ) -> Counter[str]:
+        with staging.chunk(part.stem, before) as chunk, open_maps(part) as maps:
+            for image in read_images(part):
+                self._image(image, chunk, maps)
+                progress.advance(1, int(image.error is not None))
+        return chunk.counts
+
+    def _image(self, image: FoundImage, chunk: Chunk, maps: Maps) -> None:
+        """Write one image, count it, and say what became of it."""
+        taken, left_out = self.selection.split(image)
+        chunk.counts["images"] += 1
+        chunk.counts["failed"] += int(image.error is not None)
+        for objection, count in left_out.items():
+            chunk.counts[_LEFT_OUT + objection] += count
+        reason: str | None = None if taken else _why_empty(image, left_out)
+        if taken or self.exporter.takes_every_image or (self.takes_empty and image.size):
+            try:
+                chunk.counts["masks"] += self.exporter.image(image, taken, chunk, maps)
+                chunk.counts["exported"] += 1
+                self._note_name(image.image_id, chunk)
+            except ImageError as error:
+                chunk.counts[_LEFT_OUT + "image file cannot be used"] += len(taken)
+                reason = str(error)
+        if reason is not None:
+            chunk.counts["without mask"] += 1
+            chunk.line("without_mask", csv_line((image.image_id, reason)))
+
+    def _note_name(self, image_id: str, chunk: Chunk) -> None:
+        stem = self.context.names.stem(image_id)
+        if self.exporter.names_files and stem != image_id:
+            chunk.line("names", csv_line((image_id, stem)))
+
+    def _finish(self, staging: Staging, counts: Counter[str]) -> ExportSummary:
+        files = self.exporter.finish(staging, counts)
+        staging.text_file("without_mask.csv", "without_mask", head=["image_id,reason"])
+        files.append("without_mask.csv")
+        if any(staging.fragments("names")):
+            staging.text_file("names.csv", "names", head=["image_id,name"])
+            files.append("names.csv")
+        notes = self.exporter.notes(counts)
+        if counts["images"] != self.run.expected:
+            notes.append(f"the run is not complete: {counts['images']:,} of {self.run.expected:,}")
+        summary = ExportSummary(
+            format=self.name,
+            dataset=self.run.dataset,
+            classes=self.classes,
+            images=counts["images"],
+            images_exported=counts["exported"],
+            images_without_mask=counts["without mask"],
+            images_failed=counts["failed"],
+            masks=counts["masks"],
+            left_out={
+                key.removeprefix(_LEFT_OUT): count
+                for key, count in sorted(counts.items())
+                if key.startswith(_LEFT_OUT) and count
+            },
+            notes=tuple(notes),
+            files=tuple(files),
+        )
+        from wsl import __version__
+
+        staging.finish({"schema": 1, "wsl": __version__, "summary": asdict(summary)})
+        return summary
+
+
+def _why_empty(image: FoundImage, left_out: Counter[str]) -> str:
+    if image.error is not None:
+        return f"failed: {image.error}"
+    return ", ".join(sorted(left_out)) or "no localization of the chosen classes"
+
+
+def _refuse_run_folder(out: Path, run_folder: Path) -> None:
+    """Make sure that an export does not mix with the run's own files."""
+    out, run_folder = out.resolve(), run_folder.resolve()
+    inside = out == run_folder or any(
+        out.is_relative_to(run_folder / name) for name in ("predictions", "maps")
+    )
+    if inside:
+        raise ConfigError(
+            f"{out} holds the run itself: choose another folder, such as {run_folder / 'export'}/…"
+        )
+
+
+def _summary_from(content: dict[str, Any], staging: Staging) -> ExportSummary:
+    with contextlib.suppress(TypeError, KeyError):
+        return ExportSummary(
+            **{**content, "notes": tuple(content["notes"]), "files": tuple(content["files"])}
+        )
+    raise RunError(f"{staging.out}: export.json is not of this version: {json.dumps(content)[:80]}")

@@ -1,0 +1,136 @@
+"""The submission file of the ILSVRC classification and localization challenge.
+
+::
+
+    OUT/submission.txt
+
+One line per image, in the order of the list of images, with at most five groups
+``label xmin ymin xmax ymax``, the most probable class first. Labels are the challenge's ids 1 to
+1000, whose order is not that of the sorted WNIDs: a file of the user's gives the id of each WNID
+(`ilsvrc_map`; the development kit has it in ``meta.mat``). Boxes are 0-based with inclusive corners
+as in the challenge's annotations.
+
+A guess without a box keeps its label, for the classification error, with the box
+``-1 -1 -1 -1``, which meets no object. An image without a guess (it failed, or its guesses were
+left out) has the line ``0 -1 -1 -1 -1``, since readers skip empty lines: no class is 0.
+
+Guesses are the classifier's: a row that is there only because its class was given is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import ClassVar
+
+from wsl.boxes import to_inclusive
+from wsl.data.categories import Categories
+from wsl.errors import ConfigError
+from wsl.export.exporter import Context, Exporter, number_text
+from wsl.export.options import ClassChoice, ExportOptions, Shape
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+
+__all__ = ["IlsvrcExporter", "read_ilsvrc_ids"]
+
+GUESSES = 5
+NO_BOX = "-1 -1 -1 -1"
+
+
+def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
+    """ILSVRC id of each category.
+
+    Parameters
+    ----------
+    path : Path
+        A text file: on each line a WNID and its id, in either order, separated by spaces, tabs or
+        a comma; what follows them is not read.
+    categories : Categories
+        With WNIDs.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, a line is of another form, an id is not in 1 to 1000 or stands
+        there twice, or a category is missing.
+    """
+    if categories.ids is None:
+        raise ConfigError("an ILSVRC submission needs categories with WNIDs, but these have none")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the ILSVRC ids in {path}: {error}") from error
+    known: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.replace(",", " ").split()
+        if not words:
+            continue
+        wnid, value = sorted(words[:2], key=str.isdecimal) if len(words) > 1 else (line, "")
+        if wnid.isdecimal() or not value.isdecimal() or not 1 <= int(value) <= 1000:
+            raise ConfigError(
+                f"{path}, line {number}: expected a WNID and an id in 1 to 1000, found {line!r}"
+            )
+        if wnid in known or int(value) in known.values():
+            raise ConfigError(f"{path}, line {number}: {wnid} or {value} stands there twice")
+        known[wnid] = int(value)
+    missing = [wnid for wnid in categories.ids if wnid not in known]
+    if missing:
+        raise ConfigError(
+            f"{path} must give the id of each class, but lacks {len(missing)}, such as {missing[0]}"
+        )
+    return tuple(known[wnid] for wnid in categories.ids)
+
+
+class IlsvrcExporter(Exporter):
+    """The challenge's submission file."""
+
+    options_used = frozenset({"ilsvrc_map"})
+    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
+    default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
+    takes_every_image = True
+    default_classes: ClassVar[ClassChoice] = "all"
+    names_files = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        if context.options.ilsvrc_map is None:
+            raise ConfigError("ilsvrc_map must name a file that gives the ILSVRC id of each WNID")
+        if context.options.classes == "ground_truth":
+            raise ConfigError("classes must be top1 or all: a submission holds guesses")
+        if context.survey.images != context.run.expected:
+            raise ConfigError(
+                f"a submission must have all {context.run.expected} images, but the run has "
+                f"{context.survey.images}"
+            )
+        self.ids = read_ilsvrc_ids(context.options.ilsvrc_map, context.run.categories)
+
+    @classmethod
+    def usable(cls, options: ExportOptions, found: Found) -> bool:
+        """Every guess counts, with a box or without."""
+        return True
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Write an image's line; see `Exporter.image`."""
+        guesses = [found for found in taken if found.in_top_k]
+        chunk.counts["left out: not among the classifier's first"] += len(taken) - len(guesses)
+        chunk.counts["left out: more than five guesses"] += len(guesses[GUESSES:])
+        guesses = guesses[:GUESSES]
+        groups = [f"{self.ids[found.label]} {_box_text(found)}" for found in guesses]
+        chunk.counts["no guess"] += int(not groups)
+        chunk.line("submission", " ".join(groups) or f"0 {NO_BOX}")
+        return len(guesses)
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write the file."""
+        staging.text_file("submission.txt", "submission")
+        return ["submission.txt"]
+
+    def notes(self, counts: Counter[str]) -> list[str]:
+        """Say how many lines are placeholders."""
+        lines = counts["no guess"]
+        return [f"{lines:,} images have no guess: their line is 0 {NO_BOX}"] if lines else []
+
+
+def _box_text(found: Found) -> str:
+    box = found.box
+    return NO_BOX if box is None else " ".join(number_text(value) for value in to_inclusive(box))

@@ -1,0 +1,55 @@
+"""One PNG per mask.
+
+::
+
+    OUT/masks/NAME.LABEL.png     8-bit greyscale, 255 inside of the mask and 0 outside
+    OUT/masks.csv                file, image_id, label, category, rank, score, quality and the box
+                                 x0, y0, x1, y1: 0-based and half-open (x1 - x0 is the width)
+
+LABEL is the classifier's index of the class, from 0.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+from PIL import Image
+
+from wsl.export.exporter import Exporter, csv_line, required_box
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+from wsl.masks import Mask
+
+__all__ = ["MasksExporter"]
+
+_COLUMNS = (
+    *("file", "image_id", "label", "category", "rank", "score", "quality"),
+    *("x0", "y0", "x1", "y1"),
+)
+
+
+class MasksExporter(Exporter):
+    """One PNG per mask."""
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Write an image's masks; see `Exporter.image`."""
+        for found in taken:
+            path = f"masks/{self.context.names.stem(image.image_id)}.{found.label}.png"
+            chunk.file(path, _png(found.mask))
+            row = (path, image.image_id, found.label, self.context.class_names[found.label])
+            box = required_box(found)
+            chunk.line("index", csv_line((*row, found.rank, found.score, found.quality, *box)))
+        return len(taken)
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write the list of masks."""
+        staging.text_file("masks.csv", "index", head=[csv_line(_COLUMNS)])
+        return ["masks.csv"]
+
+
+def _png(mask: Mask) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(data, "PNG")
+    return data.getvalue()

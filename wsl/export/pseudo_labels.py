@@ -1,0 +1,323 @@
+"""Pseudo-labels for segmentation: one label per pixel, made of the masks of an image's classes.
+
+The rules, in their order:
+
+1. A pixel outside of all masks is background, 0. A pixel inside one mask has that class's value:
+   the classifier's index + 1 (or 1, with `foreground_only`).
+2. A pixel inside several masks goes to the class whose saliency is stronger there. Maps of two
+   classes are compared after each was smoothed by a Gaussian whose standard deviation is
+   `contest_blur` of the image's diagonal (single pixels of a gradient are noise) and divided by its
+   maximum (the classes' scores differ in scale). Equals go to the class that ranks higher. Where
+   the run stored no maps, all the contested pixels of two classes go to the more probable one.
+3. A pixel is uncertain, and gets the ignore value, if a pixel that belongs to another mask or to
+   the background lies within the band's width: `ignore_band` of the diagonal, or
+   `ignore_band_pixels`, measured between pixel centres. The image's border is no boundary. Objects
+   thinner than that become uncertain as a whole.
+
+In an image without any mask everything is uncertain: it shows something that was not found. (Such
+images go in only if asked for, see `ExportOptions.empty_images`.)
+
+The format ``segmentation``::
+
+    OUT/labels/NAME.png        value per pixel, with VOC's palette
+    OUT/images/NAME.jpg        if `images` is link or copy
+    OUT/<split>.txt            NAME, one per line
+    OUT/classes.csv            value, category, id
+
+The ignore value is 255. A classifier with more than 254 classes does not fit into 8 bits: then the
+files are 16-bit greyscale and the ignore value is 65535, as the summary says.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsl.errors import ConfigError
+from wsl.export.exporter import Exporter, csv_line
+from wsl.export.options import ExportOptions
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+from wsl.masks import Mask
+
+__all__ = [
+    "PseudoLabels",
+    "SegmentationExporter",
+    "indexed_png",
+    "owners",
+    "pseudo_labels",
+    "uncertain_band",
+    "voc_palette",
+]
+
+BAND_OPTIONS = frozenset({"ignore_band", "ignore_band_pixels", "contest_blur", "foreground_only"})
+IGNORE = 255
+WIDE_IGNORE = 65535
+
+Saliency = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """The labels of one image.
+
+    Attributes
+    ----------
+    owners : ndarray of int32, shape (H, W)
+        0 for background, i + 1 for the i-th mask.
+    uncertain : ndarray of bool, shape (H, W)
+    contested : int
+        Number of pixels in several masks.
+    by_score : bool
+        Contested pixels were settled by probability, for want of maps.
+    """
+
+    owners: NDArray[np.int32]
+    uncertain: Mask
+    contested: int
+    by_score: bool
+
+    def values(self, values: Sequence[int], *, ignore: int) -> NDArray[np.uint16]:
+        """Label image, with a value for each mask: shape (H, W)."""
+        table = np.array([0, *values], dtype=np.uint16)
+        return np.where(self.uncertain, np.uint16(ignore), table[self.owners])
+
+
+def pseudo_labels(
+    image: FoundImage, taken: Sequence[Found], maps: Maps, options: ExportOptions
+) -> PseudoLabels:
+    """Labels of one image by the rules above.
+
+    Parameters
+    ----------
+    image : FoundImage
+        With a size.
+    taken : sequence of Found
+        In the order of their ranks.
+    maps : Maps
+    options : ExportOptions
+    """
+    if image.size is None:
+        raise ConfigError(f"image {image.image_id!r} must have a size")
+    diagonal = math.hypot(*image.size)
+    if not taken:
+        nothing = np.zeros(image.size, dtype=np.int32)
+        return PseudoLabels(nothing, np.ones(image.size, dtype=bool), 0, by_score=False)
+    masks = [found.mask for found in taken]
+    contested = np.sum(masks, axis=0) > 1
+    strengths = None
+    if contested.any():
+        strengths = _strengths(image.image_id, taken, maps, options.contest_blur * diagonal)
+    settled = owners(masks, scores=[found.score for found in taken], strengths=strengths)
+    band = options.ignore_band_pixels
+    uncertain = uncertain_band(settled, options.ignore_band * diagonal if band is None else band)
+    count = int(np.count_nonzero(contested))
+    return PseudoLabels(settled, uncertain, count, by_score=count > 0 and strengths is None)
+
+
+def owners(
+    masks: Sequence[Mask],
+    *,
+    scores: Sequence[float],
+    strengths: Sequence[Saliency] | None = None,
+) -> NDArray[np.int32]:
+    """To which mask each pixel goes.
+
+    Parameters
+    ----------
+    masks : sequence of ndarray of bool, shape (H, W)
+        At least one.
+    scores : sequence of float
+        One per mask; they decide where there are no strengths.
+    strengths : sequence of ndarray of float32, shape (H, W), optional
+        One per mask, comparable with each other.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+        0 for background, i + 1 for ``masks[i]``. Of equals the first wins.
+
+    Examples
+    --------
+    >>> masks = [np.array([[True, True, False]]), np.array([[False, True, False]])]
+    >>> owners(masks, scores=[0.2, 0.7]).tolist()
+    [[1, 2, 0]]
+    """
+    settled = np.zeros(masks[0].shape, dtype=np.int32)
+    strongest = np.full(masks[0].shape, -np.inf, dtype=np.float64)
+    for position, mask in enumerate(masks):
+        strength = scores[position] if strengths is None else strengths[position]
+        wins = mask & ((settled == 0) | (strength > strongest))
+        settled[wins] = position + 1
+        strongest[wins] = strength if strengths is None else strengths[position][wins]
+    return settled
+
+
+def _strengths(
+    image_id: str, taken: Sequence[Found], maps: Maps, sigma: float
+) -> list[Saliency] | None:
+    """Smoothed maps of all classes, each with the maximum 1; None if one of them is missing."""
+    strengths = []
+    for found in taken:
+        saliency = maps.get(image_id, found)
+        if saliency is None:
+            return None
+        if sigma > 0:
+            saliency = np.asarray(
+                cv2.GaussianBlur(saliency, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+            )
+        top = float(saliency.max())
+        strengths.append(np.asarray(saliency / top if top > 0 else saliency, dtype=np.float32))
+    return strengths
+
+
+def uncertain_band(labels: NDArray[np.int32], width: float) -> Mask:
+    """Pixels near a boundary.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (H, W)
+    width : float
+        In pixels, >= 0.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        True where the nearest pixel with another label is at most `width` away, centre to centre.
+        With 1, that is the last row of pixels on each side of a straight boundary.
+
+    Examples
+    --------
+    >>> uncertain_band(np.array([[0, 0, 0, 5, 5, 5]], dtype=np.int32), 1).tolist()
+    [[False, False, True, True, False, False]]
+    """
+    uncertain = np.zeros(labels.shape, dtype=bool)
+    present = np.unique(labels)
+    if width < 1 or len(present) < 2:
+        return uncertain
+    for label in present:
+        own = labels == label
+        distance = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        # OpenCV's float32 roots may lie a hair above a whole distance.
+        uncertain |= own & (distance <= width + 1e-3)
+    return uncertain
+
+
+def voc_palette() -> list[int]:
+    """VOC's 256 colours, red, green, blue in turn: the bits of the index dealt out to the three.
+
+    Examples
+    --------
+    >>> palette = voc_palette()
+    >>> palette[3:6], palette[45:48], palette[765:]
+    ([128, 0, 0], [192, 128, 128], [224, 224, 192])
+    """
+    colours = []
+    for index in range(256):
+        for channel in range(3):
+            bits = (index >> channel & 1, index >> channel + 3 & 1, index >> channel + 6 & 1)
+            colours.append(bits[0] << 7 | bits[1] << 6 | bits[2] << 5)
+    return colours
+
+
+_PALETTE = voc_palette()
+
+
+def indexed_png(values: NDArray[np.uint16], *, wide: bool = False) -> bytes:
+    """Label image as PNG: 8 bits with VOC's palette, or 16-bit greyscale if `wide`."""
+    if wide:
+        picture = Image.fromarray(values)
+    else:
+        picture = Image.fromarray(values.astype(np.uint8))
+        picture.putpalette(_PALETTE)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return data.getvalue()
+
+
+class LabelImages(Exporter):
+    """Base of the formats that write label images."""
+
+    options_used = BAND_OPTIONS | {"images", "empty_images", "split"}
+
+    @property
+    def wide(self) -> bool:
+        """Whether the classes do not fit into 8 bits."""
+        classes = 1 if self.context.options.foreground_only else len(self.context.class_names)
+        return classes > IGNORE - 1
+
+    def label_image(
+        self, image: FoundImage, taken: Sequence[Found], chunk: Chunk, maps: Maps
+    ) -> tuple[PseudoLabels, NDArray[np.uint16]]:
+        """Labels of an image and their values, counted."""
+        options = self.context.options
+        labels = pseudo_labels(image, taken, maps, options)
+        classes = [1 if options.foreground_only else found.label + 1 for found in taken]
+        ignore = WIDE_IGNORE if self.wide else IGNORE
+        chunk.counts["contested"] += int(labels.contested > 0)
+        chunk.counts["settled by score"] += int(labels.by_score)
+        seen = np.unique(labels.owners[~labels.uncertain])
+        chunk.counts["wholly uncertain"] += len(taken) - int(np.count_nonzero(seen))
+        return labels, labels.values(classes, ignore=ignore)
+
+    def classes_file(self, staging: Staging, path: str) -> None:
+        """Write what the values mean."""
+        ids = self.context.run.categories.ids
+        names = self.context.class_names
+        rows: list[list[object]] = [["value", "category", "id"], [0, "background", None]]
+        if self.context.options.foreground_only:
+            rows.append([1, "foreground", None])
+        else:
+            rows += [[i + 1, name, ids[i] if ids else None] for i, name in enumerate(names)]
+        rows.append([WIDE_IGNORE if self.wide else IGNORE, "uncertain", None])
+        with staging.whole_file(path) as file:
+            file.writelines(f"{csv_line(row)}\n".encode() for row in rows)
+
+    def notes(self, counts: Counter[str]) -> list[str]:
+        """Say how overlaps were settled, and what the band took away."""
+        notes = super().notes(counts)
+        if counts["contested"]:
+            by_score = counts["settled by score"]
+            notes.append(
+                f"masks overlap in {counts['contested']:,} images, settled by saliency in "
+                f"{counts['contested'] - by_score:,} and, without maps, by probability in "
+                f"{by_score:,}"
+            )
+        if counts["wholly uncertain"]:
+            notes.append(f"{counts['wholly uncertain']:,} masks have no certain pixel left")
+        if self.wide:
+            notes.append(
+                f"more than {IGNORE - 1} classes: class label images are 16-bit and the ignore "
+                f"value is {WIDE_IGNORE}"
+            )
+        return notes
+
+
+class SegmentationExporter(LabelImages):
+    """Label images alone."""
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Write an image's label image; see `Exporter.image`."""
+        if image.size is None:
+            raise ConfigError(f"image {image.image_id!r} must have a size")
+        stem = self.context.names.stem(image.image_id)
+        self.context.images.place(image.image_id, image.size, chunk, f"images/{stem}")
+        _, values = self.label_image(image, taken, chunk, maps)
+        chunk.file(f"labels/{stem}.png", indexed_png(values, wide=self.wide))
+        chunk.line("list", stem)
+        return len(taken)
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write the list of images and the list of classes."""
+        listed = f"{self.context.options.split}.txt"
+        staging.text_file(listed, "list")
+        self.classes_file(staging, "classes.csv")
+        return [listed, "classes.csv"] if counts["exported"] else ["classes.csv"]

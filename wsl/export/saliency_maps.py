@@ -1,0 +1,84 @@
+"""Saliency maps, of runs that stored them.
+
+::
+
+    OUT/maps/NAME.LABEL.png    16-bit greyscale: the map divided by `top`, times 65535, rounded
+    OUT/maps/NAME.LABEL.npy    or float32 as it is
+    OUT/maps.csv               file, image_id, label, category, top
+
+A map has the image's size: a map that the run stored smaller is enlarged (bilinear). Runs store
+maps divided by their maximum, so values of two maps do not compare. LABEL is the classifier's index
+of the class, from 0.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsl.errors import RunError
+from wsl.export.exporter import Context, Exporter, csv_line
+from wsl.export.options import ExportOptions
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+
+__all__ = ["SaliencyMapsExporter"]
+
+_TOP = 65535
+
+
+class SaliencyMapsExporter(Exporter):
+    """Saliency maps as 16-bit PNG or NumPy arrays."""
+
+    options_used = frozenset({"map_format"})
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        folder = context.run.folder / "maps"
+        if not any(folder.glob("part-*.npz")):
+            raise RunError(f"{context.run.folder} has no maps: the run must store them (run.maps)")
+
+    @classmethod
+    def usable(cls, options: ExportOptions, found: Found) -> bool:
+        """Every class has a map, whatever came of it."""
+        return True
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Write an image's maps; see `Exporter.image`."""
+        written = 0
+        for found in taken:
+            saliency = maps.get(image.image_id, found)
+            if saliency is None:
+                chunk.counts["left out: no map stored"] += 1
+                continue
+            ending = self.context.options.map_format
+            path = f"maps/{self.context.names.stem(image.image_id)}.{found.label}.{ending}"
+            top = float(saliency.max())
+            chunk.file(path, _png(saliency, top) if ending == "png" else _npy(saliency))
+            name = self.context.class_names[found.label]
+            chunk.line("index", csv_line((path, image.image_id, found.label, name, top)))
+            written += 1
+        return written
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write the list of maps."""
+        head = [csv_line(("file", "image_id", "label", "category", "top"))]
+        staging.text_file("maps.csv", "index", head=head)
+        return ["maps.csv"]
+
+
+def _png(saliency: NDArray[np.float32], top: float) -> bytes:
+    scaled = saliency.astype(np.float64) * (_TOP / top if top > 0 else 0)
+    data = io.BytesIO()
+    Image.fromarray(np.clip(scaled.round(), 0, _TOP).astype(np.uint16)).save(data, "PNG")
+    return data.getvalue()
+
+
+def _npy(saliency: NDArray[np.float32]) -> bytes:
+    data = io.BytesIO()
+    np.save(data, saliency, allow_pickle=False)
+    return data.getvalue()

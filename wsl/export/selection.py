@@ -1,0 +1,193 @@
+"""Which localizations of a run an export takes, and why the others are left out.
+
+In this order:
+
+1. `classes` says which rows are meant. Rows of other classes are not counted as left out.
+2. ``nothing found``: the run found no object (an empty mask; no box, where boxes are written).
+3. ``score too low``: below `min_score`.
+4. ``quality too low``: below `min_quality`, or without a quality.
+5. ``not among the best``: by `keep_best_share`, a share of what the steps before leave. Of n
+   localizations (of one class, or of all) the best ceil(share × n) by quality stay, and all that
+   equal the last of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+
+from wsl.errors import ConfigError, RunError
+from wsl.export.names import FileNames, fingerprint, repeated
+from wsl.export.options import ClassChoice, ExportOptions
+from wsl.export.reading import Found, FoundImage, Run, read_images
+from wsl.run.records import read_part
+
+__all__ = ["Selection", "Survey", "make_selection", "survey"]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What must be known of the whole run before its first image is written.
+
+    Attributes
+    ----------
+    images : int
+    has_ground_truth : bool
+        Some row is of its image's label.
+    has_quality : bool
+    numeric_ids : bool
+        All image ids are whole numbers >= 0 that fit a COCO file.
+    names : FileNames
+    """
+
+    images: int
+    has_ground_truth: bool
+    has_quality: bool
+    numeric_ids: bool
+    names: FileNames
+
+
+def survey(run: Run) -> Survey:
+    """Look through a run once, a part file at a time.
+
+    Raises
+    ------
+    RunError
+        If a file is damaged, or two images have one id.
+    """
+    ids: list[int] = []
+    keys: list[int] = []
+    truth = quality = False
+    numeric = True
+    for part in run.parts:
+        table = read_part(part, columns=["image_id", "is_ground_truth", "quality"])
+        truth = truth or bool(pc.any(table["is_ground_truth"]).as_py())
+        quality = quality or table["quality"].null_count < len(table)
+        for image_id in dict.fromkeys(table["image_id"].to_pylist()):
+            ids.append(fingerprint(image_id))
+            keys.append(fingerprint(FileNames.key(image_id)))
+            numeric = numeric and _is_number(image_id)
+    if len(repeated(ids)):
+        raise RunError(f"{run.folder} has two images of one id in different part files")
+    names = FileNames(frozenset(repeated(keys).tolist()))
+    return Survey(len(ids), truth, quality, numeric, names)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 15 and str(int(text)) == text
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Takes an image's localizations or leaves them out.
+
+    Attributes
+    ----------
+    classes : {'ground_truth', 'top1', 'all'}
+    min_score, min_quality : float or None
+    usable : callable
+        Whether anything was found, for the format at hand.
+    thresholds : dict of int to float, or None
+        Least quality of each class that is among the best.
+    """
+
+    classes: ClassChoice
+    min_score: float | None
+    min_quality: float | None
+    usable: Callable[[Found], bool]
+    thresholds: dict[int, float] | None = None
+
+    def split(self, image: FoundImage) -> tuple[tuple[Found, ...], Counter[str]]:
+        """Localizations of an image that are taken, and how many are left out by reason."""
+        taken = []
+        left_out: Counter[str] = Counter()
+        for found in image.found:
+            if not self._is_meant(found):
+                continue
+            reason = self._objection(found)
+            if reason is None:
+                taken.append(found)
+            else:
+                left_out[reason] += 1
+        return tuple(taken), left_out
+
+    def _is_meant(self, found: Found) -> bool:
+        if self.classes == "ground_truth":
+            return found.is_ground_truth
+        return self.classes == "all" or found.rank == 1
+
+    def _objection(self, found: Found) -> str | None:
+        if not self.usable(found):
+            return "nothing found"
+        if self.min_score is not None and not found.score >= self.min_score:
+            return "score too low"
+        quality = -math.inf if found.quality is None else found.quality
+        if self.min_quality is not None and not quality >= self.min_quality:
+            return "quality too low"
+        if self.thresholds is not None and not quality >= self.thresholds[found.label]:
+            return "not among the best"
+        return None
+
+
+@dataclass
+class _Candidates:
+    """Qualities of the localizations among which the best are kept."""
+
+    labels: list[int] = field(default_factory=list)
+    qualities: list[float] = field(default_factory=list)
+
+
+def make_selection(
+    run: Run,
+    options: ExportOptions,
+    *,
+    surveyed: Survey,
+    classes: ClassChoice,
+    usable: Callable[[Found], bool],
+) -> Selection:
+    """Prepare the selection; `keep_best_share` takes one more look through the run.
+
+    Raises
+    ------
+    ConfigError
+        If it goes by quality or by given labels and the run has none.
+    """
+    if classes == "ground_truth" and not surveyed.has_ground_truth:
+        raise ConfigError(
+            f"classes must be top1 or all, since {run.folder} has no localization of a given label"
+        )
+    by_quality = options.min_quality is not None or options.keep_best_share is not None
+    if by_quality and not surveyed.has_quality:
+        raise ConfigError(
+            f"min_quality and keep_best_share need qualities, but {run.folder} has none"
+        )
+    selection = Selection(classes, options.min_score, options.min_quality, usable)
+    if options.keep_best_share is None:
+        return selection
+    candidates = _Candidates()
+    for part in run.parts:
+        for image in read_images(part):
+            for found in selection.split(image)[0]:
+                candidates.labels.append(found.label)
+                candidates.qualities.append(-1.0 if found.quality is None else found.quality)
+    thresholds = _thresholds(
+        candidates, options.keep_best_share, within_class=options.keep_best_within == "class"
+    )
+    return Selection(classes, options.min_score, options.min_quality, usable, thresholds)
+
+
+def _thresholds(candidates: _Candidates, share: float, *, within_class: bool) -> dict[int, float]:
+    labels = np.array(candidates.labels, dtype=np.int64)
+    qualities = np.array(candidates.qualities, dtype=np.float64)
+    found = {}
+    for label in np.unique(labels).tolist():
+        group = np.sort(qualities[labels == label] if within_class else qualities)[::-1]
+        # Without the rounding, 0.07 of 100 would be 8 in binary floating point.
+        count = max(1, math.ceil(round(share * len(group), 9)))
+        found[label] = float(group[count - 1])
+    return found

@@ -1,0 +1,90 @@
+"""YOLO, as Ultralytics reads it: a text file per image, boxes or polygons.
+
+::
+
+    OUT/data.yaml                      names by class index; train and val: images/<split>
+    OUT/images/<split>/NAME.jpg        links, copies, or none
+    OUT/labels/<split>/NAME.txt
+
+A line of a label file is an object: ``class x_centre y_centre width height`` for boxes, or
+``class x1 y1 x2 y2 …`` for polygons, divided by the image's width and height, so in [0, 1]; class
+is the classifier's index, from 0. There is no score.
+
+A polygon runs along pixel borders (see `wsl.export.contours`). YOLO has one polygon per object, so
+the parts and holes of a mask are joined by lines there and back, which enclose nothing: whoever
+fills by the even-odd rule at pixel centres gets the mask back exactly. Ultralytics fills with
+``cv2.fillPoly``, which takes vertices for pixel centres and colours the outline: it gets the mask,
+up to one pixel more to the right and below, and the joining lines. Its boxes, the extremes of the
+polygon, are exact.
+
+Coordinates of polygons have six decimals, rounded up, so that a reader that multiplies and cuts off
+decimals finds the same pixel corner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import ClassVar
+
+import yaml
+
+from wsl.errors import ConfigError
+from wsl.export.contours import boundary_rings, one_ring
+from wsl.export.exporter import Exporter, required_box
+from wsl.export.options import ImageMode, Shape
+from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.staging import Chunk, Staging
+
+__all__ = ["YoloExporter"]
+
+
+class YoloExporter(Exporter):
+    """YOLO labels for detection or segmentation."""
+
+    options_used = frozenset({"shapes", "images", "empty_images", "split"})
+    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("box", "polygon")
+    default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
+    default_images: ClassVar[ImageMode] = "link"
+
+    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+        """Write an image's label file; see `Exporter.image`."""
+        if image.size is None:
+            raise ConfigError(f"image {image.image_id!r} must have a size")
+        split = self.context.options.split
+        stem = self.context.names.stem(image.image_id)
+        self.context.images.place(image.image_id, image.size, chunk, f"images/{split}/{stem}")
+        line = _box_line if self.shapes == ("box",) else _polygon_line
+        text = "".join(f"{line(found)}\n" for found in taken)
+        chunk.file(f"labels/{split}/{stem}.txt", text.encode("ascii"))
+        return len(taken)
+
+    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+        """Write ``data.yaml``."""
+        folder = f"images/{self.context.options.split}"
+        names = dict(enumerate(self.context.class_names))
+        # Without the key `path`, paths are relative to this file. Readers ask for train and val.
+        content = {"train": folder, "val": folder, "names": names}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=False)
+        with staging.whole_file("data.yaml") as file:
+            file.write(text.encode("ascii"))
+        return ["data.yaml"]
+
+
+def _box_line(found: Found) -> str:
+    x0, y0, x1, y1 = required_box(found)
+    height, width = found.size
+    values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    return " ".join([str(found.label), *(f"{value:.10g}" for value in values)])
+
+
+def _polygon_line(found: Found) -> str:
+    height, width = found.size
+    points = one_ring(boundary_rings(found.mask))
+    texts = (f"{_up(x, width)} {_up(y, height)}" for x, y in points.tolist())
+    return " ".join([str(found.label), *texts])
+
+
+def _up(value: int, side: int) -> str:
+    """Write a share of a side with six decimals, rounded up."""
+    return f"{min(math.ceil(value * 1_000_000 / side), 1_000_000) / 1_000_000:.6g}"
