@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from export_cases import EMPTY, LEFT, found, hard_predictions, image, write_images, write_run
+
+from wsl.errors import ConfigError, RunError, RunMismatchError
+from wsl.export import FORMATS, ExportOptions, export_run
+from wsl.localize.prediction import Prediction
+from wsl.run.records import write_part
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.total = self.before = self.done = self.failed = 0
+
+    def start(self, total: int, done: int) -> None:
+        self.total, self.before = total, done
+
+    def advance(self, count: int, failed: int) -> None:
+        self.done += count
+        self.failed += failed
+
+
+class Killed(Recorder):
+    """Stops the export after some images, as a signal would."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def advance(self, count: int, failed: int) -> None:
+        super().advance(count, failed)
+        if self.done >= self.after:
+            raise KeyboardInterrupt
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Relative path -> link target or digest of the content, of every file."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            str(path.readlink())
+            if path.is_symlink()
+            else hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.fixture
+def hard(tmp_path):
+    predictions = hard_predictions()
+    maps = {
+        (one.image_id, found_.label): np.full(found_.mask.shape, 0.5)
+        for one in predictions
+        for found_ in one.localizations
+    }
+    dataset = write_images(tmp_path / "photos", predictions)
+    (tmp_path / "ids.txt").write_text("n1 1\nn2 2\nn3 3\n")
+    return write_run(tmp_path / "run", predictions, maps=maps), dataset
+
+
+def options_of(name: str, tmp_path: Path) -> ExportOptions:
+    if name == "ilsvrc":
+        return ExportOptions(ilsvrc_map=tmp_path / "ids.txt")
+    return ExportOptions()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_run_stays_as_it_is_and_nothing_is_left_over(tmp_path, hard, name):
+    run, dataset = hard
+    before = tree(run)
+    progress = Recorder()
+    summary = export_run(
+        run, name, run / "export" / name, options_of(name, tmp_path), dataset=dataset,
+        progress=progress,
+    )  # fmt: skip
+    out = run / "export" / name
+    assert {key: value for key, value in tree(run).items() if not key.startswith("export/")} == (
+        before
+    )
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+    assert (progress.total, progress.before, progress.done, progress.failed) == (13, 0, 13, 2)
+    assert (summary.images, summary.images_failed) == (13, 2)
+    assert summary.format == name
+    assert all((out / path).is_file() for path in summary.files)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_all_files_stay_inside(tmp_path, hard, name):
+    run, dataset = hard
+    before = tree(tmp_path)
+    export_run(run, name, tmp_path / "out", options_of(name, tmp_path), dataset=dataset)
+    after = tree(tmp_path)
+    assert {key: value for key, value in after.items() if not key.startswith("out/")} == before
+
+
+@pytest.mark.parametrize("after", [1, 5, 12])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_killed_export_goes_on_to_the_same_files(tmp_path, hard, name, after):
+    run, dataset = hard
+    options = options_of(name, tmp_path)
+    whole = export_run(run, name, tmp_path / "whole", options, dataset=dataset)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        export_run(run, name, out, options, dataset=dataset, progress=Killed(after))
+    assert not (out / "export.json").exists()
+    progress = Recorder()
+    summary = export_run(run, name, out, options, dataset=dataset, progress=progress)
+    assert summary == whole
+    assert tree(out) == tree(tmp_path / "whole")
+    assert progress.before == (after - 1) // 3 * 3
+    assert progress.before + progress.done == 13
+
+
+_DIES = """
+import os, sys
+from wsl.export import export_run
+class Dies:
+    done = 0
+    def start(self, total, done): pass
+    def advance(self, count, failed):
+        self.done += count
+        if self.done == 8:
+            os._exit(9)
+export_run(sys.argv[1], "masks", sys.argv[2], progress=Dies())
+"""
+
+
+def test_a_process_that_dies_leaves_nothing_half_done(tmp_path, hard):
+    run, _ = hard
+    whole = export_run(run, "masks", tmp_path / "whole")
+    died = subprocess.run([sys.executable, "-c", _DIES, str(run), str(tmp_path / "out")])
+    assert died.returncode == 9
+    assert export_run(run, "masks", tmp_path / "out") == whole
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_killed_while_the_shared_files_are_put_together(tmp_path, hard, monkeypatch):
+    from wsl.export.coco import CocoExporter
+
+    run, _ = hard
+    whole = export_run(run, "coco", tmp_path / "whole")
+    finish = CocoExporter.finish
+
+    def cut_off(self, staging, counts):
+        finish(self, staging, counts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CocoExporter, "finish", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        export_run(run, "coco", tmp_path / "out")
+    monkeypatch.undo()
+    assert export_run(run, "coco", tmp_path / "out") == whole
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_whole_export_is_left_alone(tmp_path, hard):
+    run, _ = hard
+    first = export_run(run, "csv", tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    progress = Recorder()
+    assert export_run(run, "csv", tmp_path / "out", progress=progress) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    assert progress.total == 0
+
+
+def test_the_summary_is_stored(tmp_path, hard):
+    run, _ = hard
+    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(classes="all"))
+    stored = json.loads((tmp_path / "out/export.json").read_text())
+    assert stored["summary"]["masks"] == summary.masks == 11
+    assert stored["summary"]["left_out"] == {"nothing found": 2}
+    assert stored["state"]["options"]["classes"] == "all"
+    assert summary.text().splitlines() == [
+        "csv: 11 localizations (all) of 10 of 13 images",
+        "images without a mask: 3 (failed: 2)",
+        "left out, nothing found: 2",
+        "files: boxes.csv, without_mask.csv",
+    ]
+
+
+def test_names_that_are_not_ids_are_listed(tmp_path, hard):
+    run, _ = hard
+    export_run(run, "masks", tmp_path / "out")
+    lines = (tmp_path / "out/names.csv").read_text("utf-8").splitlines()
+    assert lines[:4] == [
+        "image_id,name",
+        "a folder/with spaces & more,a%20folder%2Fwith%20spaces%20%26%20more",
+        "../up,%2E.%2Fup",
+        "žába 青蛙,%C5%BE%C3%A1ba%20%E9%9D%92%E8%9B%99",
+    ]
+    assert not [line for line in lines if line.startswith("plain")]
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_a_folder_of_another_export_is_refused(tmp_path, hard, unfinished):
+    run, _ = hard
+    out = tmp_path / "out"
+    if unfinished:
+        with pytest.raises(KeyboardInterrupt):
+            export_run(run, "csv", out, progress=Killed(1))
+    else:
+        export_run(run, "csv", out)
+    with pytest.raises(RunMismatchError, match=r"another export \(it differs in options\)"):
+        export_run(run, "csv", out, ExportOptions(min_score=0.5))
+    with pytest.raises(RunMismatchError, match=r"another export \(it differs in format\)"):
+        export_run(run, "masks", out)
+    write_part(run / "predictions/part-00000.parquet", [])
+    with pytest.raises(RunMismatchError, match=r"another export \(it differs in run\)"):
+        export_run(run, "csv", out)
+
+
+def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path, hard):
+    run, _ = hard
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").write_text("words")
+    with pytest.raises(RunError, match="must be a new or empty folder"):
+        export_run(run, "csv", tmp_path / "out")
+    assert tree(tmp_path / "out").keys() == {"thesis.tex"}
+
+
+@pytest.mark.parametrize("inside", ["", "predictions/x", "maps"])
+def test_the_runs_own_folders_are_refused(hard, inside):
+    run, _ = hard
+    with pytest.raises(ConfigError, match="holds the run itself"):
+        export_run(run, "csv", run / inside)
+
+
+def test_an_unfinished_run_is_refused_unless_allowed(tmp_path):
+    run = write_run(tmp_path / "run", [image("a", found(LEFT))], expected=3)
+    with pytest.raises(RunError, match="has 1 of 3 images: finish the run, or set"):
+        export_run(run, "csv", tmp_path / "out")
+    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(allow_incomplete=True))
+    assert summary.notes == ("the run is not complete: 1 of 3",)
+
+
+def test_no_run_no_predictions_no_format(tmp_path):
+    with pytest.raises(RunError, match="is not a run: it has no"):
+        export_run(tmp_path, "csv", tmp_path / "out")
+    run = write_run(tmp_path / "run", [])
+    with pytest.raises(RunError, match="holds no predictions yet"):
+        export_run(run, "csv", tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"there is no format 'cocoa'\. Did you mean coco"):
+        export_run(run, "cocoa", tmp_path / "out")
+
+
+def test_one_id_twice_is_refused(tmp_path):
+    predictions = [image("a", found(LEFT)), image("b", found(LEFT)), image("a", found(LEFT))]
+    run = write_run(tmp_path / "run", predictions, chunk_size=2)
+    with pytest.raises(RunError, match="two images of one id"):
+        export_run(run, "csv", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "key"),
+    [
+        ("coco", {"ignore_band": 0.1}, "ignore_band"),
+        ("csv", {"images": "copy"}, "images"),
+        ("masks", {"split": "val"}, "split"),
+        ("ilsvrc", {"empty_images": True}, "empty_images"),
+        ("voc", {"shapes": ("box",)}, "shapes"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, hard, name, options, key):
+    with pytest.raises(ConfigError, match=f"the format {name} has no use for the option {key}"):
+        export_run(hard[0], name, tmp_path / "out", ExportOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep_best_within": "all"}, "must come with keep_best_share"),
+        ({"shapes": ()}, "shapes must name each shape once"),
+        ({"shapes": ("box", "box")}, "shapes must name each shape once"),
+        ({"image_url": "/data"}, "must contain {path}"),
+        ({"split": "../up"}, "should match pattern"),
+        ({"min_score": 1.5}, "less than or equal to 1"),
+        ({"keep_best_share": 0}, "greater than 0"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        ExportOptions(**options)
+
+
+def test_nothing_found_anywhere(tmp_path):
+    predictions = [image("a", found(EMPTY)), Prediction.failed("b", "gone")]
+    run = write_run(tmp_path / "run", predictions)
+    (tmp_path / "ids.txt").write_text("n1 1\nn2 2\nn3 3\n")
+    dataset = write_images(tmp_path / "photos", predictions)
+    for name in set(FORMATS) - {"maps"}:
+        summary = export_run(
+            run, name, tmp_path / name, options_of(name, tmp_path), dataset=dataset
+        )
+        assert summary.masks == (name == "ilsvrc")
+        assert summary.images_without_mask == (1 if name == "ilsvrc" else 2)
+        listed = (tmp_path / name / "without_mask.csv").read_text()
+        assert "b,failed: gone" in listed
+
+
+# What a fresh interpreter needs in all, measured where the work is done and nowhere else.
+_MEASURED = """
+import resource, sys, time
+from pathlib import Path
+from wsl.export import ExportOptions, export_run
+run, name, out, ids = sys.argv[1:]
+common = {"ilsvrc_map": Path(ids)} if name == "ilsvrc" else {}
+if name in {"voc", "yolo"}:
+    common["images"] = "none"
+begin = time.perf_counter()
+export_run(run, name, out, ExportOptions(**common))
+kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(kibibytes / 1024, time.perf_counter() - begin)
+"""
+
+
+def measured(run: Path, name: str, out: Path, ids: Path) -> tuple[float, float]:
+    """Peak memory in MiB and seconds of one export in a process of its own."""
+    found_ = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(run), name, str(out), str(ids)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    memory, seconds = map(float, found_.stdout.split())
+    return memory, seconds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"image_folder", "maps"}))
+def test_memory_does_not_grow_with_the_run(tmp_path, name):
+    """WSL_EXPORT_COUNT=50000 measures the full figure; image_folder needs images and is as coco."""
+    count = int(os.environ.get("WSL_EXPORT_COUNT", "3000"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "ids.txt").write_text("n1 1\nn2 2\nn3 3\n")
+    masks = []
+    for _ in range(50):
+        mask = np.zeros((48, 64), dtype=bool)
+        top, left = rng.integers(0, 20, 2)
+        mask[top : top + 20, left : left + 30] = rng.random((20, 30)) < 0.9
+        masks.append(mask)
+    sizes = {"small": 500, "large": count}
+    figures = {}
+    for size, images in sizes.items():
+        predictions = (image(f"image {n:06d}", found(masks[n % 50], n % 3)) for n in range(images))
+        run = write_run(tmp_path / size, list(predictions), chunk_size=256)
+        figures[size] = measured(run, name, tmp_path / f"{size}-out", tmp_path / "ids.txt")
+    print(f"{name}: {figures['large'][0]:.0f} MiB ({figures['small'][0]:.0f} for 500), "
+          f"{figures['large'][1]:.1f} s for {count}")  # fmt: skip
+    assert figures["large"][0] < figures["small"][0] + 40
