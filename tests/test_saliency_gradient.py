@@ -9,7 +9,8 @@ from wsl.data.geometry import average_maps
 from wsl.errors import ModelError
 from wsl.models import Classifier, Preprocessing
 from wsl.saliency import gradient_saliency, make_views, per_image, these, top_k
-from wsl.saliency.gradient import input_gradients
+from wsl.saliency.objectives import ClassObjective
+from wsl.saliency.rules import Backpropagation
 
 SIZE = (6, 5)
 STD = (0.5, 0.25, 0.1)
@@ -117,9 +118,10 @@ def test_a_batch_equals_its_members(network):
 
 def test_empty_slots_cost_nothing_and_stay_empty(network):
     x = torch.randn(2, 3, *SIZE)
-    scores = network.scores(leaf := x.requires_grad_())
-    slots = [slot for slot, _ in input_gradients(scores, leaf, torch.tensor([[-1, 1], [-1, 2]]))]
-    assert slots == [1]
+    classes = these(torch.tensor([[-1, 1], [-1, 2]]))
+    objective = ClassObjective(network, classes, backward=Backpropagation())
+    values = objective.values(leaf := x.clone().requires_grad_())
+    assert [slot for slot, _ in objective.gradients(values, leaf)] == [1]
     found = gradient_saliency(network, x, these(torch.full((2, 2), -1)))
     assert found.maps.shape == (2, 2, *SIZE)
     assert not found.maps.any()

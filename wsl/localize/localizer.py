@@ -24,7 +24,7 @@ from wsl.localize.prediction import Localization
 from wsl.localize.refine import Refined, refine
 from wsl.models import Classifier
 from wsl.saliency import SaliencyMethod, build_method
-from wsl.saliency.base import Select, per_image
+from wsl.saliency.base import SaliencyMaps, Select, choose, per_image, these
 from wsl.saliency.views import Views, make_views
 
 __all__ = ["Explained", "Localizer", "Trace"]
@@ -42,14 +42,14 @@ class Explained:
         Their places in the classifier's order, from 1.
     probabilities : tuple of float
         Softmax of the scores averaged over the views.
-    input_maps : ndarray of float32, shape (V, K, h, w)
-        Saliency of each view.
+    input_maps : tuple of V ndarray of float32, shape (K, h, w)
+        Saliency of each view, of its own size.
     """
 
     classes: tuple[int, ...]
     ranks: tuple[int, ...]
     probabilities: tuple[float, ...]
-    input_maps: NDArray[np.float32]
+    input_maps: tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +173,35 @@ class Localizer:
         first : int
             How many of the classifier's first classes are wanted beside them; 0 for none.
         """
-        count = len(views[0].geometries)
-        inputs = torch.cat([view.inputs for view in views]).to(self.classifier.device)
-        select = per_image(_first_and(first, classes), count)
-        found = self._method(self.classifier, inputs, select)
-        scores = found.scores.reshape(len(views), count, -1).mean(dim=1).double().cpu()
-        chosen = found.classes[::count].cpu()
-        maps = found.maps.reshape(len(views), count, *found.maps.shape[1:]).cpu().numpy()
-        return [_explained(*image) for image in zip(scores, chosen, maps, strict=True)]
+        select = _first_and(first, classes)
+        groups = [
+            torch.cat(group).to(self.classifier.device)
+            for group in zip(*(view.groups for view in views), strict=True)
+        ]
+        if len(groups) > 1:
+            select = these(choose(select, self._mean_scores(groups, len(views))))
+        found = [
+            self._method(self.classifier, group, per_image(select, len(group) // len(views)))
+            for group in groups
+        ]
+        by_image = [_by_image(maps, len(views)) for maps in found]
+        # Every group chose the same classes, one row per image.
+        chosen = found[0].classes[:: len(groups[0]) // len(views)].cpu()
+        return [
+            _explained(
+                torch.cat([scores[index] for scores, _ in by_image]).mean(dim=0),
+                chosen[index],
+                [map_ for _, maps in by_image for map_ in maps[index]],
+            )
+            for index in range(len(views))
+        ]
+
+    def _mean_scores(self, groups: Sequence[torch.Tensor], images: int) -> torch.Tensor:
+        """Scores of each image, (N, C), averaged over its views of all groups."""
+        with self.classifier.inference(), torch.no_grad():
+            scores = [self.classifier.scores(group) for group in groups]
+        by_image = [each.reshape(images, -1, each.shape[1]) for each in scores]
+        return torch.cat(by_image, dim=1).mean(dim=1)
 
     def localize(
         self,
@@ -211,7 +232,8 @@ class Localizer:
         options = self.options.localize
         class_ = explained.classes[position]
         at = working_size(image.shape[:2], options.grabcut.working_size)
-        saliency = average_maps(explained.input_maps[:, position], views.geometries, size=at)
+        maps = [view[position] for view in explained.input_maps]
+        saliency = average_maps(maps, views.geometries, size=at)
         seed = rng_seed(image_id, class_, self.options.seed)
         refined: Refined = refine(image, saliency, options, random_seed=seed)
         localization = Localization(
@@ -245,8 +267,17 @@ def _first_and(first: int, classes: Sequence[Sequence[int]]) -> Select:
     return select
 
 
-def _explained(scores: torch.Tensor, classes: torch.Tensor, maps: NDArray[np.float32]) -> Explained:
-    """Order one image's classes by rank: scores (C,), classes (K,), maps (V, K, h, w)."""
+def _by_image(found: SaliencyMaps, images: int) -> tuple[torch.Tensor, NDArray[np.float32]]:
+    """Part a group by images: scores (N, V, C) of float64, and maps (N, V, K, h, w)."""
+    scores = found.scores.reshape(images, -1, found.scores.shape[1]).double().cpu()
+    maps = found.maps.reshape(images, -1, *found.maps.shape[1:]).cpu().numpy()
+    return scores, maps
+
+
+def _explained(
+    scores: torch.Tensor, classes: torch.Tensor, maps: Sequence[NDArray[np.float32]]
+) -> Explained:
+    """Order one image's classes by rank: scores (C,), classes (K,), V maps (K, h, w)."""
     # A stable sort gives every class its own rank: of equal scores the smaller index is first.
     order = torch.argsort(scores, descending=True, stable=True)
     ranks = torch.empty_like(order)
@@ -261,7 +292,7 @@ def _explained(scores: torch.Tensor, classes: torch.Tensor, maps: NDArray[np.flo
         classes=tuple(labels),
         ranks=tuple(int(ranks[label]) for label in labels),
         probabilities=tuple(float(probabilities[label]) for label in labels),
-        input_maps=maps[:, kept],
+        input_maps=tuple(map_[kept] for map_ in maps),
     )
 
 

@@ -17,7 +17,7 @@ from wsl.errors import ModelError
 from wsl.models.options import Precision
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["Classifier", "pick_device"]
+__all__ = ["Classifier", "pick_device", "ready_for_gradients"]
 
 # Where torch keeps a module's hooks; there is no public way to list them.
 _HOOKS = (
@@ -111,32 +111,10 @@ class Classifier:
     def inference(self) -> Iterator[None]:
         """Hold the module ready for scores and input gradients; put everything back afterwards.
 
-        Inside, the module is in evaluation mode and its parameters ask for no gradients, so that a
-        backward pass computes those of the input only; gradients are recorded, whatever the
-        caller's grad mode. Afterwards, also after an exception, every module's training flag and
-        hooks and every parameter's ``requires_grad`` and ``.grad`` are as they were before.
-
-        One thread at a time.
+        See `ready_for_gradients`. One thread at a time.
         """
-        modules, parameters = list(self.module.modules()), list(self.module.parameters())
-        flags = [(module, module.training) for module in modules]
-        hooks = [(module, _hooks_of(module)) for module in modules]
-        gradients = [(p, p.requires_grad, p.grad) for p in parameters]
-        try:
-            self.module.eval()
-            for parameter in parameters:
-                parameter.requires_grad_(False)
-                parameter.grad = None
-            with torch.inference_mode(False), torch.enable_grad():
-                yield
-        finally:
-            for module, training in flags:
-                module.training = training
-            for module, saved in hooks:
-                _restore_hooks(module, saved)
-            for parameter, requires_grad, gradient in gradients:
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = gradient
+        with ready_for_gradients(self.module):
+            yield
 
     @cached_property
     def fingerprint(self) -> str:
@@ -182,6 +160,38 @@ class Classifier:
                 f"{self.name} must return unnormalised scores, but returned {kind}: the gradient "
                 "is that of the score before the softmax, so leave the softmax out of the module"
             )
+
+
+@contextmanager
+def ready_for_gradients(module: nn.Module) -> Iterator[None]:
+    """Hold a module ready for input gradients; put everything back afterwards.
+
+    Inside, the module is in evaluation mode and its parameters ask for no gradients, so that a
+    backward pass computes those of the input only; gradients are recorded, whatever the caller's
+    grad mode. Afterwards, also after an exception, every module's training flag and hooks and every
+    parameter's ``requires_grad`` and ``.grad`` are as they were before.
+
+    One thread at a time.
+    """
+    modules, parameters = list(module.modules()), list(module.parameters())
+    flags = [(module, module.training) for module in modules]
+    hooks = [(module, _hooks_of(module)) for module in modules]
+    gradients = [(p, p.requires_grad, p.grad) for p in parameters]
+    try:
+        module.eval()
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+        for module, saved in hooks:
+            _restore_hooks(module, saved)
+        for parameter, requires_grad, gradient in gradients:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
 
 
 def pick_device(name: str) -> torch.device:

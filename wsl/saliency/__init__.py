@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wsl.saliency.attribution import attribute
+    from wsl.saliency.averages import InputXGradient, IntegratedGradients, SmoothGrad
     from wsl.saliency.base import (
         SaliencyMaps,
         SaliencyMethod,
@@ -20,19 +22,76 @@ if TYPE_CHECKING:
         top_k,
         top_k_and,
     )
-    from wsl.saliency.gradient import gradient_saliency
-    from wsl.saliency.methods import build_method
+    from wsl.saliency.cam import Cam, GradCam, LayerCam
+    from wsl.saliency.gradient import Gradient, class_maps, gradient_saliency
+    from wsl.saliency.methods import METHODS, build_method
     from wsl.saliency.options import SaliencyOptions
+    from wsl.saliency.targets import (
+        ClassScore,
+        Filter,
+        Loss,
+        Neuron,
+        Regression,
+        Target,
+        WeightedSum,
+    )
     from wsl.saliency.views import ViewOptions, Views, make_views
 
+_NAMES = {
+    "wsl.saliency.attribution": ["attribute"],
+    "wsl.saliency.averages": ["InputXGradient", "IntegratedGradients", "SmoothGrad"],
+    "wsl.saliency.base": [
+        "SaliencyMaps",
+        "SaliencyMethod",
+        "Select",
+        "mean_over_views",
+        "per_image",
+        "these",
+        "top_k",
+        "top_k_and",
+    ],
+    "wsl.saliency.cam": ["Cam", "GradCam", "LayerCam"],
+    "wsl.saliency.gradient": ["Gradient", "class_maps", "gradient_saliency"],
+    "wsl.saliency.methods": ["METHODS", "build_method"],
+    "wsl.saliency.options": ["SaliencyOptions"],
+    "wsl.saliency.targets": [
+        "ClassScore",
+        "Filter",
+        "Loss",
+        "Neuron",
+        "Regression",
+        "Target",
+        "WeightedSum",
+    ],
+    "wsl.saliency.views": ["ViewOptions", "Views", "make_views"],
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
 __all__ = [
+    "METHODS",
+    "Cam",
+    "ClassScore",
+    "Filter",
+    "GradCam",
+    "Gradient",
+    "InputXGradient",
+    "IntegratedGradients",
+    "LayerCam",
+    "Loss",
+    "Neuron",
+    "Regression",
     "SaliencyMaps",
     "SaliencyMethod",
     "SaliencyOptions",
     "Select",
+    "SmoothGrad",
+    "Target",
     "ViewOptions",
     "Views",
+    "WeightedSum",
+    "attribute",
     "build_method",
+    "class_maps",
     "gradient_saliency",
     "make_views",
     "mean_over_views",
@@ -42,17 +101,8 @@ __all__ = [
     "top_k_and",
 ]
 
-_HOMES = {
-    "SaliencyOptions": "wsl.saliency.options",
-    "build_method": "wsl.saliency.methods",
-    "gradient_saliency": "wsl.saliency.gradient",
-    "ViewOptions": "wsl.saliency.views",
-    "Views": "wsl.saliency.views",
-    "make_views": "wsl.saliency.views",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "wsl.saliency.base")), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

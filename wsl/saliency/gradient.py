@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from wsl.errors import ModelError, choices_hint
 from wsl.models.classifier import Classifier
-from wsl.saliency.base import SaliencyMaps, Select, choose
+from wsl.saliency.base import SaliencyMaps, Select
+from wsl.saliency.modifiers import (
+    Modifier,
+    ModifierName,
+    ReductionName,
+    modifier_of,
+    reduction_of,
+    to_map,
+)
+from wsl.saliency.objectives import ClassObjective, Objective
+from wsl.saliency.rules import Backpropagation, Rule, RuleName, Ungated
 
-__all__ = ["Reduction", "gradient_saliency", "input_gradients"]
+__all__ = ["Estimator", "Gradient", "class_maps", "gradient_saliency", "resized"]
 
-Reduction = Literal["max", "mean", "l2"]
 
-_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "max": lambda magnitudes: magnitudes.amax(dim=-3),
-    "mean": lambda magnitudes: magnitudes.mean(dim=-3),
-    "l2": lambda magnitudes: magnitudes.square().sum(dim=-3).sqrt(),
-}
+class Estimator(Protocol):
+    """A method that attributes an objective's numbers to the inputs; its options are its fields."""
+
+    def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield each of the objective's slots with its attribution.
+
+        Parameters
+        ----------
+        objective : Objective
+        inputs : Tensor, shape (N, C, H, W)
+            Detached, and not changed.
+
+        Yields
+        ------
+        (int, Tensor of shape (N, C, H, W), or (N, 1, h, w) of a layer's grid)
+            With its sign.
+        """
+
+
+class Gradient:
+    """The gradient itself, by the objective's rule; one forward pass for all slots.
+
+    References
+    ----------
+    K. Simonyan, A. Vedaldi, A. Zisserman. Deep inside convolutional networks: visualising image
+    classification models and saliency maps. arXiv:1312.6034, 2013, sec. 3.
+    """
+
+    def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield each slot's gradient; see `Estimator`."""
+        leaf = inputs.clone().requires_grad_()
+        yield from objective.gradients(objective.values(leaf), leaf)
 
 
 def gradient_saliency(
@@ -28,7 +64,10 @@ def gradient_saliency(
     inputs: Tensor,
     select: Select,
     *,
-    reduction: Reduction = "max",
+    modifier: ModifierName | Modifier = "absolute",
+    reduction: Literal["max", "mean", "l2"] = "max",
+    rule: RuleName | Rule = "plain",
+    ungated: Ungated | None = None,
     wrt: Literal["pixel", "input"] = "pixel",
 ) -> SaliencyMaps:
     """Compute the maps of Simonyan et al. 2013, sec. 3: channel-max of |d score / d pixel|.
@@ -40,8 +79,14 @@ def gradient_saliency(
         Normalised as the classifier's preprocessing says.
     select : Select
         Chooses K classes per input from the scores.
+    modifier : str or callable
+        See `to_map`; the paper takes the absolute value. Values below 0 that it leaves become 0.
     reduction : {'max', 'mean', 'l2'}
-        Over the colour channels, of the gradient's absolute value; the paper takes the maximum.
+        Over the colour channels; the paper takes the maximum.
+    rule : {'plain', 'rectified', 'guided'} or Rule
+        The way back through activations: the gradient, the deconvnet, or guided backpropagation.
+    ungated : {'plain', 'rule'}, optional
+        See `Backpropagation`.
     wrt : {'pixel', 'input'}
         ``pixel``: with respect to the image's values in [0, 1], which is the gradient with respect
         to the normalised input divided by the channel's standard deviation; the channel that is
@@ -62,59 +107,75 @@ def gradient_saliency(
     K. Simonyan, A. Vedaldi, A. Zisserman. Deep inside convolutional networks: visualising image
     classification models and saliency maps. arXiv:1312.6034, 2013.
     """
-    if reduction not in _REDUCTIONS:
-        raise ValueError(
-            f"there is no reduction {reduction!r}. {choices_hint(reduction, _REDUCTIONS)}"
-        )
-    if wrt not in ("pixel", "input"):
-        raise ValueError(f"wrt must be 'pixel' or 'input', but got {wrt!r}")
-    scale = torch.ones(3) if wrt == "input" else 1 / torch.tensor(classifier.preprocessing.std)
-    scale = scale.to(classifier.device)[:, None, None]
-    with classifier.inference():
-        own = inputs.detach().to(classifier.device, torch.float32).clone().requires_grad_()
-        scores = classifier.scores(own)
-        classes = choose(select, scores)
-        maps = own.new_zeros((*classes.shape, *own.shape[2:]), requires_grad=False)
-        for slot, gradients in input_gradients(scores, own, classes):
-            maps[:, slot] = _REDUCTIONS[reduction](gradients.mul_(scale).abs_())
-    return SaliencyMaps(scores=scores.detach(), classes=classes, maps=maps)
+    return class_maps(
+        classifier,
+        inputs,
+        select,
+        estimator=Gradient(),
+        backward=Backpropagation(rule, ungated),
+        modifier=modifier,
+        reduction=reduction,
+        wrt=wrt,
+    )
 
 
-def input_gradients(
-    scores: Tensor, inputs: Tensor, classes: Tensor
-) -> Iterator[tuple[int, Tensor]]:
-    """Gradients of chosen scores with respect to the inputs, one slot after the other.
+def class_maps(
+    classifier: Classifier,
+    inputs: Tensor,
+    select: Select,
+    *,
+    estimator: Estimator,
+    backward: Backpropagation | None = None,
+    modifier: ModifierName | Modifier = "absolute",
+    reduction: ReductionName = "max",
+    wrt: Literal["pixel", "input"] = "input",
+) -> SaliencyMaps:
+    """Compute the maps of selected classes by any estimator: the form of `SaliencyMethod`.
 
     Parameters
     ----------
-    scores : Tensor, shape (N, C)
-        Computed from `inputs`, each row from its own input alone (true in evaluation mode).
-    inputs : Tensor, shape (N, 3, h, w)
-        Requires a gradient.
-    classes : Tensor of int64, shape (N, K)
-        -1 for none.
+    classifier : Classifier
+    inputs : Tensor of float32, shape (N, 3, h, w)
+        Normalised as the classifier's preprocessing says.
+    select : Select
+        Chooses K classes per input from the scores.
+    estimator : Estimator
+    backward : Backpropagation, optional
+        The plain rule without it.
+    modifier, reduction
+        See `to_map`. Values below 0 that are left become 0: maps are >= 0.
+    wrt : {'pixel', 'input'}
+        What gradients are with respect to; see `gradient_saliency`.
 
-    Yields
-    ------
-    (int, Tensor of shape (N, 3, h, w))
-        Slot and gradients; 0 for inputs without a class in the slot. Slots without any class are
-        left out.
-
-    Raises
-    ------
-    ModelError
-        If the scores do not depend on the inputs through differentiable operations.
+    Returns
+    -------
+    SaliencyMaps
+        On the classifier's device, of the inputs' size: coarser ones are interpolated.
     """
-    if not scores.requires_grad:
-        raise ModelError(
-            "the classifier's scores must be differentiable with respect to its input, but no "
-            "gradient leads from them to it (a detach, no_grad or rounding in the module?)"
-        )
-    given = classes >= 0
-    slots = given.any(dim=0).nonzero().flatten().tolist()
-    for slot in slots:
-        rows = given[:, slot]
-        # The sum over the batch: each input's own score is all that its gradient sees.
-        chosen = scores[rows, classes[rows, slot]].sum()
-        (gradients,) = torch.autograd.grad(chosen, inputs, retain_graph=slot != slots[-1])
-        yield slot, gradients
+    if wrt not in ("pixel", "input"):
+        raise ValueError(f"wrt must be 'pixel' or 'input', but got {wrt!r}")
+    if reduction == "none":
+        raise ValueError("reduction must be 'max', 'mean' or 'l2' for maps, but got 'none'")
+    modifier, _ = modifier_of(modifier), reduction_of(reduction)
+    objective = ClassObjective(classifier, select, backward=backward or Backpropagation(), wrt=wrt)
+    found: dict[int, Tensor] = {}
+    with classifier.inference():
+        own = inputs.detach().to(classifier.device, torch.float32)
+        for slot, attribution in estimator(objective, own):
+            map_ = to_map(attribution, modifier=modifier, reduction=reduction).clamp_min(0)
+            found[slot] = resized(map_, own.shape[2:])
+        classes = objective.classes
+        maps = torch.zeros((*classes.shape, *own.shape[2:]), device=classifier.device)
+        for slot, map_ in found.items():
+            # Some modifiers make something of the 0 of an input without a class in the slot.
+            maps[:, slot] = map_.masked_fill((classes[:, slot] < 0)[:, None, None], 0)
+    return SaliencyMaps(scores=objective.scores, classes=classes, maps=maps)
+
+
+def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Interpolate maps (..., h, w) bilinearly to a size; as they are where they have it."""
+    if maps.shape[-2:] == size:
+        return maps
+    planes = maps.reshape(1, -1, *maps.shape[-2:])
+    larger = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
+    return larger.reshape(*maps.shape[:-2], *size)

@@ -4,25 +4,119 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from wsl.options import Options
+from wsl.saliency.methods import METHODS
 from wsl.saliency.views import ViewOptions
 
-__all__ = ["Reduction", "SaliencyOptions"]
+__all__ = [
+    "CamOptions",
+    "IntegratedGradientsOptions",
+    "MethodName",
+    "Reduction",
+    "SaliencyOptions",
+    "SmoothGradOptions",
+]
 
+MethodName = Literal[
+    "gradient",
+    "rectified",
+    "guided",
+    "input_x_gradient",
+    "smoothgrad",
+    "integrated_gradients",
+    "cam",
+    "grad_cam",
+    "layer_cam",
+]
 Reduction = Literal["max", "mean", "l2"]
+
+
+class SmoothGradOptions(Options):
+    """Of the method ``smoothgrad``."""
+
+    samples: PositiveInt = 25
+    """Noisy copies of the input; one forward pass each."""
+
+    noise: NonNegativeFloat = 0.15
+    """Standard deviation of the noise, as a share of the input's range."""
+
+    statistic: Literal["mean", "squared", "variance"] = "mean"
+    """What becomes of the copies' gradients: their mean, the mean of their squares, or their
+    variance."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of the noise, which is the same for all images but for its scale."""
+
+
+class IntegratedGradientsOptions(Options):
+    """Of the method ``integrated_gradients``."""
+
+    steps: PositiveInt = 50
+    """Points on the path from the baseline to the image; one forward pass each."""
+
+    baseline: Literal["black", "mean"] = "black"
+    """Where the path starts: a black image, or one of the mean colour."""
+
+    tolerance: PositiveFloat | None = None
+    """Stop where the attributions' sum misses the score's rise along the path by more than this
+    share of their absolute sum (0.05 finds paths with too few steps); null does not check."""
+
+
+class CamOptions(Options):
+    """Of the methods ``cam``, ``grad_cam`` and ``layer_cam``."""
+
+    layer: str | None = None
+    """Name of the layer in the network, such as ``layer4``; null: the last one with positions."""
 
 
 class SaliencyOptions(Options):
     """Which saliency map, from which views."""
 
-    method: Literal["gradient"] = "gradient"
-    """``gradient``: absolute gradient of the unnormalised class score (Simonyan et al. 2013)."""
+    method: MethodName = "gradient"
+    """``gradient``: absolute gradient of the unnormalised class score (Simonyan et al. 2013).
+    ``rectified``: deconvnet. ``guided``: guided backpropagation. ``input_x_gradient``.
+    ``smoothgrad``. ``integrated_gradients``. ``cam``, ``grad_cam``, ``layer_cam``: class activation
+    maps."""
+
+    modifier: Literal["absolute", "positive", "negate", "invert", "small_values"] = "absolute"
+    """What is done to each gradient g: |g|; max(g, 0); -g; 1 / (g + 1e-7); |1 / (g + 1e-7)|. Of
+    what is left after the reduction, values below 0 become 0."""
 
     reduction: Reduction = "max"
     """How the colour channels become one: ``max`` as in the paper, ``mean``, or ``l2``, the root of
     the sum of squares."""
 
+    ungated: Literal["plain", "rule"] | None = None
+    """What ``rectified`` and ``guided`` do at activations without a gate (GELU, SiLU, sigmoid):
+    ``plain`` keeps the derivative, ``rule`` applies the rule with the derivative in the gate's
+    place; null refuses networks with such activations."""
+
+    smoothgrad: SmoothGradOptions = Field(default_factory=SmoothGradOptions)
+    """Of the method of that name."""
+
+    integrated_gradients: IntegratedGradientsOptions = Field(
+        default_factory=IntegratedGradientsOptions
+    )
+    """Of the method of that name."""
+
+    cam: CamOptions = Field(default_factory=CamOptions)
+    """Of ``cam``, ``grad_cam`` and ``layer_cam``."""
+
     views: ViewOptions = Field(default_factory=ViewOptions)
     """What the classifier sees of an image; the maps of several views are averaged."""
+
+    @model_validator(mode="after")
+    def _only_the_methods_own(self) -> SaliencyOptions:
+        """Refuse options that would do nothing. At their defaults they may be there."""
+        default = type(self).model_fields
+        shared = {"method", "views", *METHODS[self.method].options}
+        for name in default.keys() - shared:
+            if getattr(self, name) != default[name].get_default(call_default_factory=True):
+                users = [key for key, method in METHODS.items() if name in method.options]
+                raise ValueError(
+                    f"{name} must not be set for method {self.method}, which does not use it; "
+                    f"it belongs to {', '.join(users)}"
+                )
+        return self

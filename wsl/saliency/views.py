@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from wsl.data.geometry import Geometry
 from wsl.errors import choices_hint
@@ -37,16 +37,34 @@ class ViewOptions(Options):
     """Side of the square input in pixels, for networks that take several; null: the weights' own.
     The resize size keeps its ratio to it."""
 
+    flip: bool = False
+    """Add the reflection of each view; ``ten_crop`` has the reflections already."""
+
+    scales: tuple[PositiveInt, ...] = ()
+    """Several input sizes, each with all the views, instead of one `input_size`. Classes are chosen
+    once, from the scores averaged over all of them; that takes one more forward pass."""
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> ViewOptions:
+        if self.flip and self.kind == "ten_crop":
+            raise ValueError("flip must not be set for ten_crop, which has the reflections already")
+        if self.scales and self.input_size is not None:
+            raise ValueError("input_size must not be given beside scales, which are input sizes")
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales must differ, but are {list(self.scales)}")
+        return self
+
     @property
     def count(self) -> int:
         """Number of views of each image."""
-        return 10 if self.kind == "ten_crop" else 1
+        kinds = 10 if self.kind == "ten_crop" else 1
+        return kinds * (2 if self.flip else 1) * max(1, len(self.scales))
 
-    def adapted(self, preprocessing: Preprocessing) -> Preprocessing:
-        """Preprocessing with the sizes of `input_size`."""
-        if self.input_size is None:
+    def adapted(self, preprocessing: Preprocessing, size: int | None = None) -> Preprocessing:
+        """Preprocessing with the sizes of another input size: `size`, or `input_size`."""
+        size = size or self.input_size
+        if size is None:
             return preprocessing
-        size = self.input_size
         scale = size / min(preprocessing.crop_size)
         resize = preprocessing.resize_size
         return dataclasses.replace(
@@ -64,13 +82,28 @@ class Views:
 
     Attributes
     ----------
-    inputs : Tensor of float32, shape (V, 3, h, w)
-        Normalised; on the CPU.
-    geometries : tuple of V Geometry
+    groups : tuple of Tensor of float32, shape (V, 3, h, w)
+        The views of one input size each; normalised, on the CPU. One group, unless several scales
+        were asked for.
+    geometries : tuple of Geometry
+        One per view, in the order of the groups.
     """
 
-    inputs: Tensor
+    groups: tuple[Tensor, ...]
     geometries: tuple[Geometry, ...]
+
+    @property
+    def inputs(self) -> Tensor:
+        """The views of an image at one scale: (V, 3, h, w).
+
+        Raises
+        ------
+        ValueError
+            If there are several scales.
+        """
+        if len(self.groups) != 1:
+            raise ValueError(f"the views must be of one size, but are of {len(self.groups)}")
+        return self.groups[0]
 
 
 def make_views(
@@ -90,16 +123,29 @@ def make_views(
     Returns
     -------
     Views
-        One view, or ten.
+        As many views as the options count, scale by scale.
     """
     import torch
 
-    if isinstance(kind, ViewOptions):
-        preprocessing, kind = kind.adapted(preprocessing), kind.kind
-    height, width = image.shape[:2]
-    geometries = view_geometries((height, width), preprocessing, kind)
-    inputs = [preprocessing.normalise(crop) for crop in _cut(image, geometries, preprocessing)]
-    return Views(torch.stack(inputs), geometries)
+    options = kind if isinstance(kind, ViewOptions) else None
+    name: ViewKind = kind.kind if isinstance(kind, ViewOptions) else kind
+    size = (image.shape[0], image.shape[1])
+    groups: list[Tensor] = []
+    geometries: tuple[Geometry, ...] = ()
+    for adapted in _at_scales(preprocessing, options):
+        views = view_geometries(size, adapted, name)
+        if options and options.flip:
+            views += tuple(dataclasses.replace(view, flipped=True) for view in views)
+        crops = _cut(image, views, adapted)
+        groups.append(torch.stack([adapted.normalise(crop) for crop in crops]))
+        geometries += views
+    return Views(tuple(groups), geometries)
+
+
+def _at_scales(preprocessing: Preprocessing, options: ViewOptions | None) -> list[Preprocessing]:
+    if options is None:
+        return [preprocessing]
+    return [options.adapted(preprocessing, size) for size in options.scales or (None,)]
 
 
 def view_geometries(

@@ -1,0 +1,252 @@
+"""Rules for the way back through activations: gradient, deconvnet, guided backpropagation.
+
+An activation has a *gate* if it hands its input on unchanged where the gate is open and is constant
+where it is shut: ReLU, ReLU6, hardtanh, threshold, and a clamp or maximum from 0 up. With the
+signal R that arrives from above and the activation's input X, the rules hand down
+
+========== =========================== ======================================================
+plain      R where the gate is open    the gradient (Simonyan et al. 2013)
+rectified  max(R, 0)                   the deconvnet of Zeiler and Fergus 2014: no forward gate
+guided     max(R, 0) where it is open  Springenberg et al. 2015
+========== =========================== ======================================================
+
+The rules are laid on the recorded graph, not on modules: each activation that took part is a node
+there, whether it was called as a module (also one used many times, or in place) or as a function.
+Nothing is hooked to the network, and what is laid on the graph goes when the graph goes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from wsl.errors import ModelError, choices_hint
+
+__all__ = ["Backpropagation", "Rule", "RuleName", "Ungated", "graph_nodes"]
+
+RuleName = Literal["plain", "rectified", "guided"]
+Ungated = Literal["plain", "rule"]
+Rule = Callable[[Tensor, Tensor], Tensor]
+"""From the signal that arrives at an activation's output, and what its derivative makes of it (the
+plain rule's answer), to the signal at its input; all of one shape."""
+
+_RULES: dict[str, Rule] = {
+    "rectified": lambda signal, passed: signal.clamp_min(0),
+    # `passed` is the signal where the gate is open and 0 elsewhere.
+    "guided": lambda signal, passed: passed.clamp_min(0),
+}
+
+_GATED = ("Relu", "Hardtanh", "Threshold")
+_GATED_FROM_0 = {"Clamp": "_saved_min", "ClampMin": "_saved_min"}
+_UNGATED = {
+    "Celu": "CELU",
+    "Elu": "ELU or SELU",
+    "Gelu": "GELU",
+    "Glu": "GLU",
+    "Hardshrink": "hardshrink",
+    "Hardsigmoid": "hardsigmoid",
+    "Hardswish": "hardswish",
+    "LeakyRelu": "leaky ReLU",
+    "LogSigmoid": "log-sigmoid",
+    "Mish": "mish",
+    "PreluKernel": "PReLU",
+    "RreluWithNoise": "RReLU",
+    "Sigmoid": "sigmoid",
+    "Silu": "SiLU",
+    "Softplus": "softplus",
+    "Softshrink": "softshrink",
+    "Tanh": "tanh",
+}
+# Those that can work in place, by their names without the underscore.
+_ACTIVATION_FUNCTIONS = frozenset(
+    ["clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"]
+).union(
+    ["celu", "elu", "hardsigmoid", "hardswish", "leaky_relu", "mish", "rrelu", "selu", "sigmoid"],
+    ["silu", "tanh"],
+)
+
+
+@dataclass(frozen=True)
+class Backpropagation:
+    """How a signal goes back through a network's activations.
+
+    Attributes
+    ----------
+    rule : {'plain', 'rectified', 'guided'} or Rule
+        A callable is a rule of one's own.
+    ungated : {'plain', 'rule'} or None
+        What to do at activations without a gate, for which the rules are not defined (GELU, SiLU,
+        sigmoid, leaky ReLU, ...), and at functions that hide their way back (custom autograd
+        functions): ``plain`` keeps the derivative there; ``rule`` applies the rule all the same,
+        with the derivative in the gate's place (hidden ones stay plain). None refuses them.
+
+    Notes
+    -----
+    A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognised: it has the plain rule.
+    """
+
+    rule: RuleName | Rule = "plain"
+    ungated: Ungated | None = None
+
+    def __post_init__(self) -> None:
+        names = get_args(RuleName)
+        if not callable(self.rule) and self.rule not in names:
+            raise ValueError(
+                f"there is no rule {self.rule!r}. {choices_hint(str(self.rule), names)}"
+            )
+        if self.ungated not in (None, *get_args(Ungated)):
+            raise ValueError(f"ungated must be 'plain', 'rule' or None, but got {self.ungated!r}")
+
+    def recording(self, module: nn.Module) -> AbstractContextManager[Any]:
+        """Context for the forward pass whose graph the rule will be laid on.
+
+        Raises
+        ------
+        ModelError
+            If a part of the module is scripted: its operations cannot be told apart in the graph.
+        """
+        if self.rule == "plain":
+            return nullcontext()
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise ModelError(
+                    f"the {self._name} rule cannot see into scripted modules, but "
+                    f"{name or 'the network'} is one; build the network without torch.jit"
+                )
+        return _ActivationsOnViews()
+
+    def lay_on(self, values: Tensor) -> None:
+        """Change the way back from `values` through each activation to the rule.
+
+        Parameters
+        ----------
+        values : Tensor
+            Computed under `recording`. Each backward pass through its graph follows the rule.
+
+        Raises
+        ------
+        ModelError
+            If there are activations without a gate, or functions that hide their way back, and
+            `ungated` is None.
+        """
+        if self.rule == "plain":
+            return
+        nodes = list(graph_nodes(values))
+        if self.ungated is None:
+            self._refuse_unknown(nodes)
+        rule = self.rule if callable(self.rule) else _RULES[self.rule]
+        for node in nodes:
+            if _is_gated(node) or (self.ungated == "rule" and node_name(node) in _UNGATED):
+                node.register_hook(_replacing(rule))
+
+    def _refuse_unknown(self, nodes: list[Any]) -> None:
+        found = {_UNGATED[name] for node in nodes if (name := node_name(node)) in _UNGATED}
+        if found:
+            raise ModelError(
+                f"the {self._name} rule is defined for activations with a gate, such as ReLU, but "
+                f"the network has {', '.join(sorted(found))}; ungated='plain' keeps the derivative "
+                "there, ungated='rule' applies the rule with the derivative in the gate's place"
+            )
+        hidden = {node.name() for node in nodes if _hides(node)}
+        if hidden:
+            raise ModelError(
+                f"the {self._name} rule cannot see into {', '.join(sorted(hidden))}, which have "
+                "a way back of their own; ungated='plain' leaves them as they are"
+            )
+
+    @property
+    def _name(self) -> str:
+        return "given" if callable(self.rule) else self.rule
+
+
+def graph_nodes(values: Tensor) -> Iterator[Any]:
+    """Yield each node of the graph that `values` were computed by, once."""
+    seen = set()
+    waiting = [values.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(following for following, _ in node.next_functions)
+
+
+def node_name(node: Any) -> str:
+    """Operation of a graph's node, such as ``Relu`` of ``ReluBackward0``."""
+    return re.sub(r"Backward\d*$", "", node.name())
+
+
+def _is_gated(node: Any) -> bool:
+    name = node_name(node)
+    if name in _GATED_FROM_0:
+        return _is_zero(getattr(node, _GATED_FROM_0[name]))
+    if name == "Maximum":
+        inputs = (node._saved_self, node._saved_other)
+        pairs = zip(inputs, node.next_functions, strict=True)
+        return any(behind is None and _is_zero(constant) for constant, (behind, _) in pairs)
+    return name in _GATED
+
+
+def _is_zero(bound: Any) -> bool:
+    """Tell a bound of 0 from those that guard against other things, such as a division by 0."""
+    if isinstance(bound, Tensor):
+        return not bool(bound.any())
+    return bound is not None and bound == 0
+
+
+def _hides(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction) or "jit" in node.name()
+
+
+def _replacing(rule: Rule) -> Callable[[Any, Any], tuple[Tensor | None, ...]]:
+    """Make the hook of a node that hands down the rule's answer instead of the derivative's."""
+
+    def hook(passed: tuple[Tensor | None, ...], signals: tuple[Tensor, ...]) -> Any:
+        # Constants beside the input, such as a clamp's bounds, have no signal.
+        return tuple(None if given is None else rule(signals[0], given) for given in passed)
+
+    return hook
+
+
+class _ActivationsOnViews(TorchFunctionMode):
+    """Compute in-place activations of views beside them, then copy the result in.
+
+    What is done to a view in place is wrapped, in the graph, into a node of the view's base that
+    does not say what it was. The tensors hold the same values either way.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name.rstrip("_") not in _ACTIVATION_FUNCTIONS:
+            return func(*args, **kwargs)
+        view = args[0] if args else next(iter(kwargs.values()))
+        if not (isinstance(view, Tensor) and view.requires_grad and view._is_view()):
+            return func(*args, **kwargs)
+        if name.endswith("_"):
+            beside = getattr(torch, name[:-1], None) or getattr(F, name[:-1])
+            return view.copy_(beside(*args, **kwargs))
+        return self._without_inplace(func, view, args, kwargs)
+
+    @staticmethod
+    def _without_inplace(func: Any, view: Tensor, args: Any, kwargs: dict[str, Any]) -> Any:
+        try:
+            bound = inspect.signature(func).bind(*args, **kwargs)
+        except ValueError:  # a function of torch's core, which has no such parameter
+            return func(*args, **kwargs)
+        if not bound.arguments.get("inplace", False):
+            return func(*args, **kwargs)
+        bound.arguments["inplace"] = False
+        return view.copy_(func(*bound.args, **bound.kwargs))
