@@ -133,6 +133,21 @@ def test_an_image_that_is_gone_is_named_and_left_out() -> None:
     assert gallery.without == [("drawn_0002", "drawn_0002.jpg is gone")]
 
 
+def test_steps_that_lead_to_another_box_than_the_scored_one_are_named() -> None:
+    run = make_run(count=4)
+
+    def steps(image_id: str) -> Steps:
+        found = run.steps(image_id)
+        return replace(found, box=None) if image_id == "drawn_0001" else found
+
+    gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions(), kinds=[])
+    assert gallery.differing == ["drawn_0001"]
+    assert [bool(entry["runs"][0].get("other")) for entry in gallery.entries] == [
+        *(False, True),
+        *(False, False),
+    ]
+
+
 def test_without_pictures_nothing_is_drawn() -> None:
     for run, options in (
         (make_run(pictures=False), PictureOptions()),

@@ -79,11 +79,14 @@ class Gallery:
         How the images were chosen, for the reader.
     without : list of (str, str)
         Chosen images whose picture could not be made, and why.
+    differing : list of str
+        Images whose steps, computed again, lead to another box than the run's.
     """
 
     entries: list[dict[str, Any]]
     rule: str
     without: list[tuple[str, str]]
+    differing: list[str]
 
 
 def choose_images(tables: Sequence[RunTable], count: int) -> tuple[list[str], str]:
@@ -170,7 +173,7 @@ def make_gallery(
         negative, a mask of another size, codes that are not seeds.
     """
     if options.count == 0 or all(table.run.steps is None for table in tables):
-        return Gallery([], "This report was made without pictures.", [])
+        return Gallery([], "This report was made without pictures.", [], [])
     chosen, rule = choose_images(tables, options.count)
     height = options.height or (_HEIGHT if len(chosen) <= _MANY else _HEIGHT_OF_MANY)
     entries: list[dict[str, Any]] = []
@@ -184,7 +187,8 @@ def make_gallery(
             without.append((image_id, str(error)))
         if progress is not None:
             progress(done + 1, len(chosen))
-    return Gallery(entries, rule, without)
+    differing = [entry["id"] for entry in entries if any(run.get("other") for run in entry["runs"])]
+    return Gallery(entries, rule, without, differing)
 
 
 def _entry(
@@ -232,6 +236,8 @@ def _run_entry(
         return entry
     small = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
     entry["box"] = None if steps.box is None else _rounded(steps.box)
+    if table.differs(image_id, steps.box):
+        entry["other"] = True
     if steps.saliency is not None:
         saliency = _shrunk(steps.saliency.astype(np.float32), small, cv2.INTER_AREA)
         entry["saliency"] = _jpeg(colourise_map(saliency), quality)

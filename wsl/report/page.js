@@ -114,6 +114,7 @@ function panels(entry, run) {
 function factsOf(run) {
   const facts = [`IoU ${run.iou.toFixed(2)}`];
   if (run.kind !== null) facts.push(data.kinds[run.kind]);
+  if (run.other) facts.push("picture of another box than the scored one");
   if (run.quality !== null) facts.push(`quality ${run.quality.toFixed(2)}`);
   return facts;
 }
@@ -231,9 +232,9 @@ const dialog = byId("large");
 let place = 0;
 let opener = null;
 
-function openLarge(at) {
-  opener = document.activeElement;
-  drawLarge(at);
+function openLarge(from) {
+  opener = from; // not the active element: a click does not focus a button in every browser
+  drawLarge(Number(from.dataset.place));
   dialog.showModal();
   byId("large-next").focus();
 }
@@ -287,7 +288,7 @@ if (controls) {
   });
   byId("cards").addEventListener("click", (event) => {
     const found = event.target.closest(".card");
-    if (found) openLarge(Number(found.dataset.place));
+    if (found) openLarge(found);
   });
   byId("large-previous").addEventListener("click", () => drawLarge(place - 1));
   byId("large-next").addEventListener("click", () => drawLarge(place + 1));

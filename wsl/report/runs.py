@@ -24,7 +24,8 @@ __all__ = ["ReportRun", "RunTable", "Steps", "StepsOf", "quality_by_image", "tab
 
 _NEEDED = (
     *("image_id", "status", "height", "width", "label", "predicted", "predicted_score"),
-    *("predicted_iou", "class_right_top1", "gt_iou", "whole_iou"),
+    *("predicted_iou", "class_right_top1", "gt_iou", "gt_x0", "gt_y0", "gt_x1", "gt_y1"),
+    "whole_iou",
 )
 
 
@@ -121,6 +122,18 @@ class RunTable:
     def row(self, image_id: str) -> dict[str, Any]:
         """Return what is known of one image."""
         return {str(name): value for name, value in self.images.loc[image_id].items()}
+
+    def differs(self, image_id: str, box: Box | None) -> bool:
+        """Whether a box computed again is not the one that was scored.
+
+        Of a run that holds first guesses only, the scored boxes are not known here: False.
+        """
+        if self.judged != "ground-truth class":
+            return False
+        row = self.row(image_id)
+        scored = np.array([row[f"gt_{name}"] for name in ("x0", "y0", "x1", "y1")], dtype=float)
+        found = np.full(4, np.nan) if box is None else np.asarray(box, dtype=np.float64)
+        return not np.allclose(scored, found, atol=0.5, equal_nan=True)
 
 
 def quality_by_image(predictions: pd.DataFrame) -> dict[str, float] | None:
