@@ -12,7 +12,7 @@ from wsl.data.files import open_files
 from wsl.data.folder import open_folder
 from wsl.data.ilsvrc import open_ilsvrc
 from wsl.data.options import DataOptions
-from wsl.data.sample import Dataset
+from wsl.data.sample import Dataset, Sample
 from wsl.data.voc import open_voc
 from wsl.data.wsol import open_wsol
 from wsl.errors import DataError
@@ -49,8 +49,8 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
     Raises
     ------
     DataError
-        If the root is missing, there is no such split, no image is found, or the dataset's
-        classes are not the classifier's.
+        If the root is missing, there is no such split, no image is found, the part of the list is
+        empty, or the dataset's classes are not the classifier's.
     """
     root = options.root
     if root is None and not options.images:
@@ -63,9 +63,29 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
     if not len(dataset):
         skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
         raise DataError(f"no images found in {root or 'data.images'}{skipped}")
+    if options.part is not None:
+        dataset = _DatasetPart(dataset, options.part)
     # A reader finds an image by its position, so the first images keep theirs.
     dataset.image_ids = dataset.image_ids[: options.limit]
     return dataset
+
+
+class _DatasetPart(Dataset):
+    """One of several consecutive parts of a dataset's list."""
+
+    def __init__(self, whole: Dataset, part: str) -> None:
+        which, count = (int(number) for number in part.split("/"))
+        self._whole = whole
+        self._start = len(whole) * (which - 1) // count
+        self.name = f"{whole.name}, part {part}"
+        self.root, self.categories, self.skipped = whole.root, whole.categories, whole.skipped
+        self.image_ids = whole.image_ids[self._start : len(whole) * which // count]
+        if not self.image_ids:
+            raise DataError(f"data.part {part} holds none of the {len(whole)} images")
+
+    def sample(self, index: int, *, annotated: bool = True) -> Sample:
+        """Read what is known of one image of the part, but not the image."""
+        return self._whole.sample(self._start + index, annotated=annotated)
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
