@@ -23,7 +23,7 @@ from wsl.run.progress import NoProgress, Progress
 if TYPE_CHECKING:
     from wsl.config import RunConfig
 
-__all__ = ["RunSummary", "build_localizer", "run_dataset"]
+__all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
 
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pillow", "scikit-image", "pandas")
 
@@ -104,7 +104,7 @@ def run_dataset(
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     folder = RunFolder(out)
-    info = folder.begin(_describe(config, localizer, dataset))
+    info = folder.begin(describe_run(config, localizer, dataset))
     chunk_count = -(-len(dataset) // config.run.chunk_size)
     missing = folder.missing_chunks(chunk_count)
     progress = progress or NoProgress()
@@ -132,7 +132,8 @@ def run_dataset(
     return RunSummary(folder, info, len(missing), failures)
 
 
-def _describe(config: RunConfig, localizer: Localizer, dataset: Dataset) -> RunInfo:
+def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> RunInfo:
+    """Say what a run is, before it has done anything."""
     classifier, categories = localizer.classifier, dataset.categories
     return RunInfo(
         config=config.model_dump(mode="json"),
