@@ -37,6 +37,22 @@ def test_between_says_what_the_others_are(between, probable_foreground):
     assert (seeds == cv2.GC_PR_BGD).sum() == 65 - probable_foreground
 
 
+def test_levels_of_the_maximum_cut_by_value():
+    saliency = np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 1.0]], np.float32) * 8
+    options = SeedOptions(levels="maximum", foreground=0.4, background=0.1)
+    assert quantile_seeds(saliency, options).tolist() == [[0, 0, 2], [2, 1, 1]]
+    split = SeedOptions(levels="maximum", foreground=1, background=0, between="split", split_at=0.3)
+    assert quantile_seeds(saliency, split).tolist() == [[0, 2, 2], [3, 3, 1]]
+
+
+@given(maps, st.integers(1, 100))
+def test_levels_of_the_maximum_are_a_threshold(saliency, percent):
+    options = SeedOptions(levels="maximum", foreground=percent / 100, background=0)
+    at_least = saliency >= np.float32(percent / 100) * saliency.max()
+    expected = at_least & (saliency > 0)
+    assert ((quantile_seeds(saliency, options) == cv2.GC_FGD) == expected).all()
+
+
 def test_a_flat_map_has_background_alone():
     assert (quantile_seeds(np.full((4, 5), 0.5, np.float32)) == cv2.GC_BGD).all()
 

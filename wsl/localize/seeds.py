@@ -26,16 +26,20 @@ Seeds = NDArray[np.uint8]
 class SeedOptions(Options):
     """How a saliency map becomes seeds."""
 
+    levels: Literal["quantile", "maximum"] = "quantile"
+    """What `foreground`, `background` and `split_at` are: quantiles of the map (the paper's), or
+    shares of its maximum. With ``maximum`` and no iterations of GrabCut the mask is the map cut at
+    a threshold, as class activation maps are used (Zhou et al. 2016 cut at 0.2)."""
     foreground: float = Field(0.95, ge=0, le=1)
-    """Pixels at or above this quantile of the map are foreground."""
+    """Pixels at or above this level of the map are foreground."""
     background: float = Field(0.30, ge=0, le=1)
-    """Pixels at or below this quantile of the map are background."""
+    """Pixels at or below this level of the map are background."""
     between: Literal["probable_background", "probable_foreground", "split"] = "probable_background"
-    """What the pixels between the two quantiles are at the start. GrabCut counts probable pixels
+    """What the pixels between the two levels are at the start. GrabCut counts probable pixels
     in the colour model of their side and may move them to the other; `split`: probable foreground
-    at or above the quantile `split_at`, probable background below."""
+    at or above the level `split_at`, probable background below."""
     split_at: float = Field(0.60, ge=0, le=1)
-    """Quantile at which `between: split` divides."""
+    """Level at which `between: split` divides."""
     smoothing: float = Field(0.0, ge=0, le=1)
     """Standard deviation of a Gaussian laid over the map first, as a share of the image's longer
     side; 0 leaves the map as it is."""
@@ -75,12 +79,13 @@ def smooth_map(saliency: NDArray[np.float32], smoothing: float) -> NDArray[np.fl
 
 
 def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = None) -> Seeds:
-    """Seeds by the quantiles of a map (Simonyan et al. 2013 sec. 3.2).
+    """Seeds by the levels of a map, its quantiles in Simonyan et al. 2013 sec. 3.2.
 
-    A pixel is background at or below the background quantile, else foreground at or above the
-    foreground quantile, else in between. Ties therefore go to the background, so that a flat map
-    has no foreground seeds; every map has background seeds. Raising the foreground quantile never
-    adds a foreground seed. Smoothing is not done here (`smooth_map`).
+    A pixel is background at or below the background level, else foreground at or above the
+    foreground level, else in between. Ties therefore go to the background, so that a flat map of
+    quantiles, or one that is 0 everywhere, has no foreground seeds; by quantiles every map has
+    background seeds. Raising the foreground level never adds a foreground seed. Smoothing is not
+    done here (`smooth_map`).
 
     Parameters
     ----------
@@ -110,9 +115,7 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
         raise ValueError(f"a saliency map must be (H, W), but got shape {saliency.shape}")
     if not np.isfinite(saliency).all():
         raise ValueError("a saliency map must be finite, but got NaN or infinity")
-    low, middle, high = np.quantile(
-        saliency, [options.background, options.split_at, options.foreground]
-    )
+    low, middle, high = _levels(saliency, options)
     probable = {
         "probable_background": np.uint8(cv2.GC_PR_BGD),
         "probable_foreground": np.uint8(cv2.GC_PR_FGD),
@@ -123,3 +126,12 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
     seeds[saliency >= high] = cv2.GC_FGD
     seeds[saliency <= low] = cv2.GC_BGD
     return seeds
+
+
+def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.floating]:
+    """Values of the map at the background, the splitting and the foreground level: (3,)."""
+    shares = np.array([options.background, options.split_at, options.foreground])
+    if options.levels == "maximum":
+        # In the map's own precision, so that its maximum is at or above the level 1.
+        return shares.astype(np.float32) * saliency.max()
+    return np.asarray(np.quantile(saliency, shares))
