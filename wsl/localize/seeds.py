@@ -133,5 +133,5 @@ def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.f
     shares = np.array([options.background, options.split_at, options.foreground])
     if options.levels == "maximum":
         # In the map's own precision, so that its maximum is at or above the level 1.
-        return shares.astype(np.float32) * saliency.max()
+        return np.asarray(shares.astype(np.float32) * saliency.max())
     return np.asarray(np.quantile(saliency, shares))
