@@ -19,6 +19,7 @@ from wsl.localize.options import LocalizerOptions
 from wsl.models.options import ModelOptions
 from wsl.options import Options
 from wsl.run.options import ClassOptions, RunOptions
+from wsl.run.tuned_on import TunedOn
 
 __all__ = [
     "RunConfig",
@@ -43,6 +44,8 @@ class RunConfig(LocalizerOptions):
     """The classes of each image to localize."""
     run: RunOptions = Field(default_factory=RunOptions)
     """How the work is cut and spread."""
+    tuned_on: TunedOn | None = None
+    """The images on which values were chosen, so that scores can tell; written by ``wsl tune``."""
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from wsl.run.folder import RunFolder, RunInfo
 from wsl.run.runner import build_localizer
 from wsl.score.diagnosis import Judged, diagnose
 from wsl.score.ilsvrc import score_ilsvrc
-from wsl.score.protocols import SCORED_COLUMNS
+from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
 
 __all__ = ["OpenedRun", "open_run", "report_run"]
 
@@ -90,9 +90,11 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
     predictions = opened.folder.read(columns=[*SCORED_COLUMNS, "quality"]).to_pandas()
     judged: Judged = "gt_known" if predictions["is_ground_truth"].any() else "top1"
     info = opened.info
+    scores = score_ilsvrc(predictions, opened.dataset)
+    notes = tuning_notes(info.config, opened.dataset)
     return ReportRun(
         name=opened.folder.path.name,
-        scores=score_ilsvrc(predictions, opened.dataset),
+        scores=replace(scores, notes=(*scores.notes, *notes)),
         categories=opened.dataset.categories,
         diagnosis=diagnose(predictions, opened.dataset, judged=judged),
         quality=quality_by_image(predictions),

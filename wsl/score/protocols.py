@@ -6,10 +6,10 @@ folder of ``.npy`` files) by `maxbox`, `heatmap` and `pointing`. Images are take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from wsl.masks import Mask, decode_rle
 from wsl.options import Options
 from wsl.run.folder import RunFolder
 from wsl.run.records import read_maps
+from wsl.run.tuned_on import TunedOn
 from wsl.score.coco import score_coco_masks
 from wsl.score.diagnosis import diagnose
 from wsl.score.heatmap import HeatmapScorer, Rule
@@ -32,7 +33,7 @@ from wsl.score.pointing import PointingGame
 from wsl.score.pxap import PxAP
 from wsl.score.result import Scores
 
-__all__ = ["PROTOCOLS", "SCORED_COLUMNS", "Protocol", "ScoreOptions", "score_run"]
+__all__ = ["PROTOCOLS", "SCORED_COLUMNS", "Protocol", "ScoreOptions", "score_run", "tuning_notes"]
 
 Protocol = Literal["ilsvrc", "diagnosis", "maxbox", "pxap", "heatmap", "masks", "coco", "pointing"]
 
@@ -112,7 +113,22 @@ def score_run(
     if protocol not in PROTOCOLS:
         raise ScoreError(f"there is no protocol {protocol!r}. {choices_hint(protocol, PROTOCOLS)}")
     scores = PROTOCOLS[protocol](folder, dataset, options or ScoreOptions())
-    return replace(scores, dataset=dataset.name)
+    notes = tuning_notes(folder.read_info().config, dataset)
+    return replace(scores, dataset=dataset.name, notes=(*scores.notes, *notes))
+
+
+def tuning_notes(config: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """Say whether a run's settings were chosen on the scored images; nothing if untuned.
+
+    Parameters
+    ----------
+    config : mapping
+        The run's effective configuration.
+    dataset : Dataset
+        What is scored.
+    """
+    tuned_on = config.get("tuned_on")
+    return (TunedOn(**tuned_on).note(dataset),) if tuned_on else ()
 
 
 def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
