@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wsl.saliency.ascent import Ascent
     from wsl.saliency.attribution import attribute
     from wsl.saliency.averages import InputXGradient, IntegratedGradients, SmoothGrad
     from wsl.saliency.base import (
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
         top_k_and,
     )
     from wsl.saliency.cam import Cam, GradCam, LayerCam
+    from wsl.saliency.class_model import ClassModels, class_models
     from wsl.saliency.gradient import Gradient, class_maps, gradient_saliency
     from wsl.saliency.methods import METHODS, build_method
+    from wsl.saliency.occlusion import Occlusion, occlude, occlusion_saliency
     from wsl.saliency.options import SaliencyOptions
     from wsl.saliency.targets import (
         ClassScore,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from wsl.saliency.views import ViewOptions, Views, make_views
 
 _NAMES = {
+    "wsl.saliency.ascent": ["Ascent"],
     "wsl.saliency.attribution": ["attribute"],
     "wsl.saliency.averages": ["InputXGradient", "IntegratedGradients", "SmoothGrad"],
     "wsl.saliency.base": [
@@ -51,8 +55,10 @@ _NAMES = {
         "top_k_and",
     ],
     "wsl.saliency.cam": ["Cam", "GradCam", "LayerCam"],
+    "wsl.saliency.class_model": ["ClassModels", "class_models"],
     "wsl.saliency.gradient": ["Gradient", "class_maps", "gradient_saliency"],
     "wsl.saliency.methods": ["METHODS", "build_method"],
+    "wsl.saliency.occlusion": ["Occlusion", "occlude", "occlusion_saliency"],
     "wsl.saliency.options": ["SaliencyOptions"],
     "wsl.saliency.targets": [
         "ClassScore",
@@ -69,7 +75,9 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "METHODS",
+    "Ascent",
     "Cam",
+    "ClassModels",
     "ClassScore",
     "Filter",
     "GradCam",
@@ -79,6 +87,7 @@ __all__ = [
     "LayerCam",
     "Loss",
     "Neuron",
+    "Occlusion",
     "Regression",
     "SaliencyMaps",
     "SaliencyMethod",
@@ -92,9 +101,12 @@ __all__ = [
     "attribute",
     "build_method",
     "class_maps",
+    "class_models",
     "gradient_saliency",
     "make_views",
     "mean_over_views",
+    "occlude",
+    "occlusion_saliency",
     "per_image",
     "these",
     "top_k",

@@ -96,6 +96,12 @@ def _cam(name: str) -> Callable[[SaliencyOptions], SaliencyMethod]:
     return build
 
 
+def _occlusion(options: SaliencyOptions) -> SaliencyMethod:
+    from wsl.saliency.occlusion import occlusion_saliency
+
+    return partial(occlusion_saliency, **options.occlusion.model_dump())
+
+
 def _estimated(estimator: Any, options: SaliencyOptions, **more: Any) -> SaliencyMethod:
     from wsl.saliency.gradient import class_maps
 
@@ -162,5 +168,11 @@ METHODS: dict[str, Method] = {
         "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
         _cam("LayerCam"),
         ("cam",),
+    ),
+    "occlusion": Method(
+        "What a mask at each place takes from the class score.",
+        "Zeiler, Fergus 2014, arXiv:1311.2901",
+        _occlusion,
+        ("occlusion",),
     ),
 }

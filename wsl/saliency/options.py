@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -14,6 +14,7 @@ __all__ = [
     "CamOptions",
     "IntegratedGradientsOptions",
     "MethodName",
+    "OcclusionOptions",
     "Reduction",
     "SaliencyOptions",
     "SmoothGradOptions",
@@ -29,6 +30,7 @@ MethodName = Literal[
     "cam",
     "grad_cam",
     "layer_cam",
+    "occlusion",
 ]
 Reduction = Literal["max", "mean", "l2"]
 
@@ -71,6 +73,33 @@ class CamOptions(Options):
     """Name of the layer in the network, such as ``layer4``; null: the last one with positions."""
 
 
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class OcclusionOptions(Options):
+    """Of the method ``occlusion``."""
+
+    size: PositiveInt = 45
+    """Side of the square mask, in pixels of the classifier's input."""
+
+    stride: PositiveInt = 8
+    """From one mask to the next, in pixels; one forward pass each. 1 gives every pixel its own."""
+
+    fill: Literal["grey", "mean", "blurred", "noise"] | tuple[Level, Level, Level] = "grey"
+    """What shows through the mask: ``grey`` is 128 in each channel; ``mean`` the colour mean of the
+    training images; ``blurred`` the image itself, blurred; ``noise`` normal noise with the mean
+    and deviation of the training images; three numbers from 0 to 255 a colour, RGB."""
+
+    score: Literal["unnormalised", "probability"] = "unnormalised"
+    """What drops: the class score before the softmax, or after it."""
+
+    batch_size: PositiveInt = 64
+    """Masked images per forward pass of the network; changes nothing but memory and speed."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of the fill ``noise``, which is the same for all images."""
+
+
 class SaliencyOptions(Options):
     """Which saliency map, from which views."""
 
@@ -78,7 +107,7 @@ class SaliencyOptions(Options):
     """``gradient``: absolute gradient of the unnormalised class score (Simonyan et al. 2013).
     ``rectified``: deconvnet. ``guided``: guided backpropagation. ``input_x_gradient``.
     ``smoothgrad``. ``integrated_gradients``. ``cam``, ``grad_cam``, ``layer_cam``: class activation
-    maps."""
+    maps. ``occlusion``: what masks at each place take from the score."""
 
     modifier: Literal["absolute", "positive", "negate", "invert", "small_values"] = "absolute"
     """What is done to each gradient g: |g|; max(g, 0); -g; 1 / (g + 1e-7); |1 / (g + 1e-7)|. Of
@@ -103,6 +132,9 @@ class SaliencyOptions(Options):
 
     cam: CamOptions = Field(default_factory=CamOptions)
     """Of ``cam``, ``grad_cam`` and ``layer_cam``."""
+
+    occlusion: OcclusionOptions = Field(default_factory=OcclusionOptions)
+    """Of the method of that name."""
 
     views: ViewOptions = Field(default_factory=ViewOptions)
     """What the classifier sees of an image; the maps of several views are averaged."""

@@ -1,0 +1,139 @@
+"""Where the masks of an occlusion experiment lie, and the way from their values to a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Anchor", "MaskGrid"]
+
+Anchor = Literal["centre", "corner"]
+
+
+@dataclass(frozen=True)
+class MaskGrid:
+    """A grid of square masks over an input.
+
+    Attributes
+    ----------
+    input_size : (int, int)
+        The input's (height, width) in pixels.
+    size : int
+        Side of a mask in pixels.
+    stride : int
+        From one mask to the next, in pixels.
+    anchor : {'centre', 'corner'}
+        ``centre``: the masks' centres lie on the pixels 0, stride, 2 stride, ... (moved by the same
+        amount from both borders where they do not end on the last pixel), and a mask that
+        reaches over a border is clipped there. With stride 1 every pixel has a mask of its own. A
+        mask of even side reaches one pixel further up and left than down and right. ``corner``:
+        the masks' upper left corners lie on the pixels 0, stride, ... until the input is covered,
+        so that only the last row and column may be clipped, and pixels at the border are seen
+        by fewer masks.
+
+    Raises
+    ------
+    ValueError
+        If a size or the stride is less than 1, or the anchor is unknown.
+    """
+
+    input_size: tuple[int, int]
+    size: int
+    stride: int = 1
+    anchor: Anchor = "centre"
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.stride < 1 or min(self.input_size) < 1:
+            raise ValueError(
+                f"mask size, stride and input size must be at least 1, but got {self.size}, "
+                f"{self.stride} and {self.input_size}"
+            )
+        if self.anchor not in ("centre", "corner"):
+            raise ValueError(f"anchor must be 'centre' or 'corner', but got {self.anchor!r}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of masks along (height, width)."""
+        return (len(self._begins(0)), len(self._begins(1)))
+
+    def __len__(self) -> int:
+        rows, columns = self.shape
+        return rows * columns
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the input that each mask covers, row by row."""
+        columns = list(self._spans(1))
+        for rows in self._spans(0):
+            for span in columns:
+                yield rows, span
+
+    def centre(self, row: int, column: int) -> tuple[float, float]:
+        """(y, x) of a mask's centre in pixels of the input, before it is clipped."""
+        return (self._centres(0)[row], self._centres(1)[column])
+
+    def interpolate(self, values: Tensor) -> Tensor:
+        """Lay the masks' values onto the input: linearly between centres, constant beyond them.
+
+        Parameters
+        ----------
+        values : Tensor of float32, shape (..., rows, columns)
+
+        Returns
+        -------
+        Tensor of float32, shape (..., h, w)
+            With stride 1 and masks at every pixel: `values` themselves.
+        """
+        vertical, horizontal = (self._weights(axis).to(values) for axis in (0, 1))
+        return vertical @ values @ horizontal.T
+
+    def average(self, values: Tensor) -> Tensor:
+        """Give each pixel the mean value of the masks that cover it; 0 where none does.
+
+        Parameters
+        ----------
+        values : Tensor of float32, shape (..., rows, columns)
+
+        Returns
+        -------
+        Tensor of float32, shape (..., h, w)
+        """
+        vertical, horizontal = (self._covers(axis).to(values) for axis in (0, 1))
+        count = vertical.sum(1)[:, None] * horizontal.sum(1)
+        return vertical @ values @ horizontal.T / count.clamp(min=1)
+
+    def _begins(self, axis: int) -> range:
+        """First pixels of the masks along an axis; before the input for masks to be clipped."""
+        length = self.input_size[axis]
+        if self.anchor == "corner":
+            covered = length - self.size + self.stride  # the first corner that is not needed
+            return range(0, min(max(covered, 1), length), self.stride)
+        first = (length - 1) % self.stride // 2
+        return range(first - self.size // 2, length - self.size // 2, self.stride)
+
+    def _spans(self, axis: int) -> Iterator[slice]:
+        length = self.input_size[axis]
+        for begin in self._begins(axis):
+            yield slice(max(begin, 0), min(begin + self.size, length))
+
+    def _centres(self, axis: int) -> list[float]:
+        middle = self.size // 2 if self.anchor == "centre" else (self.size - 1) / 2
+        return [begin + middle for begin in self._begins(axis)]
+
+    def _weights(self, axis: int) -> Tensor:
+        """Weights (length, masks) of linear interpolation between the masks' centres."""
+        centres = torch.tensor(self._centres(axis), dtype=torch.float64)
+        pixels = torch.arange(self.input_size[axis], dtype=torch.float64)
+        place = ((pixels - centres[0]) / self.stride).clamp(0, len(centres) - 1)
+        distance = (place[:, None] - torch.arange(len(centres))).abs()
+        return (1 - distance).clamp(min=0)
+
+    def _covers(self, axis: int) -> Tensor:
+        """1 where a mask covers a pixel: (length, masks)."""
+        covers = torch.zeros(self.input_size[axis], len(self._begins(axis)))
+        for mask, span in enumerate(self._spans(axis)):
+            covers[span, mask] = 1
+        return covers
