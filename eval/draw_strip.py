@@ -14,7 +14,7 @@ from wsl import Localizer, load_classifier
 from wsl.config import load_config
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
 from wsl.localize.options import LocalizerOptions
-from wsl.pictures import save_png, strip
+from wsl.pictures import save_jpeg, strip
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     """Draw the strips of some of the demo's images one below the other."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=[1, 2], help="Their numbers.")
-    parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "strip.png")
+    parser.add_argument("--images", type=int, nargs="+", default=[5, 4, 6], help="Their numbers.")
+    parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "strip.jpg")
     arguments = parser.parse_args()
     config = load_config(ROOT / "configs" / "demo.yaml")
     options = LocalizerOptions(
@@ -36,7 +36,7 @@ def main() -> None:
         np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
         for row in rows
     ]
-    save_png(arguments.out, np.concatenate(padded))
+    save_jpeg(arguments.out, np.concatenate(padded))
 
 
 def draw(localizer: Localizer, index: int) -> np.ndarray:
