@@ -264,7 +264,7 @@ def _cpu_seconds() -> float:
 def _commit() -> str:
     """Commit that is checked out, marked where the code that matters here differs from it."""
     head = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--", "wsl/demo/*.py", "eval/*.py")
+    changed = _git("diff", "--name-only", "HEAD", "--", "wsl/demo/*.py", "eval/train_demo_*.py")
     return (head or "unknown") + ("-dirty" if changed else "")
 
 
