@@ -8,39 +8,44 @@
 Queues between the stages are bounded, so memory does not grow with the dataset and the slowest
 stage sets the pace. Batches never reach over a chunk's border: a chunk's result is the same
 whether the run was interrupted before it or not.
+
+Decoding and GrabCut have a time limit per image (``run.time_limit``): an image that exceeds it is
+a failed row, its thread is given up and another takes its place (`wsl.run.pool`). The classifier's
+work has none: a device that hangs stops the run.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from wsl.data.images import load_image
-from wsl.data.sample import Dataset, Sample
-from wsl.errors import DataError, WslError
-from wsl.localize.localizer import Explained, Localizer, Trace
+from wsl.data.sample import Dataset
+from wsl.errors import RunError
+from wsl.localize.localizer import Explained
 from wsl.localize.prediction import Prediction
 from wsl.run.folder import RunFolder
-from wsl.run.options import ClassOptions, RunOptions
+from wsl.run.pool import WorkerPool
 from wsl.run.progress import Progress
-from wsl.run.records import map_key, prediction_rows, stored_map, write_maps, write_part
-from wsl.saliency.views import Views
+from wsl.run.records import write_maps, write_part
+from wsl.run.stages import Decoded, Finished, Stages, chunk_range, failure, finished
 
-__all__ = ["LocalEngine", "Timings", "worker_count"]
+__all__ = ["LocalEngine", "Timings", "worker_count", "write_chunk"]
 
-log = logging.getLogger(__name__)
+# Chunks begun and not yet written.
+_OPEN_CHUNKS = 3
+# Beyond so many threads that hang, something larger is wrong than an image.
+_MAX_HANGING = 64
+# Seconds that the end of a run that failed waits for its threads; they are daemons.
+_PATIENCE = 10.0
 
 
 def worker_count(workers: int | None) -> int:
@@ -80,21 +85,25 @@ class Timings:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """A decoded image on its way."""
+class _Chunk:
+    """The images of a chunk as they are finished, in any order."""
 
-    sample: Sample
-    pixels: NDArray[np.uint8]
-    views: Views
+    def __init__(self, number: int, size: int) -> None:
+        self.number = number
+        self._images: list[Finished | None] = [None] * size
+        self._left = size
+        self._lock = threading.Lock()
 
+    def put(self, position: int, image: Finished) -> bool:
+        """Take an image; True for the last one."""
+        with self._lock:
+            self._images[position] = image
+            self._left -= 1
+            return self._left == 0
 
-@dataclass(frozen=True, eq=False)
-class _Done:
-    """What is left of an image for the writer: its rows, and its maps where they are stored."""
-
-    rows: list[dict[str, Any]]
-    maps: dict[str, NDArray[np.float16]]
+    def images(self) -> list[Finished]:
+        """All images, in the dataset's order."""
+        return [image for image in self._images if image is not None]
 
 
 class LocalEngine:
@@ -102,199 +111,179 @@ class LocalEngine:
 
     Parameters
     ----------
-    localizer : Localizer
+    stages : Stages
     dataset : Dataset
     folder : RunFolder
-    classes : ClassOptions
-    options : RunOptions
-    max_pixels : int
-        Images with more are failures.
     progress : Progress
     """
 
     def __init__(
-        self,
-        localizer: Localizer,
-        dataset: Dataset,
-        folder: RunFolder,
-        *,
-        classes: ClassOptions,
-        options: RunOptions,
-        max_pixels: int,
-        progress: Progress,
+        self, stages: Stages, dataset: Dataset, folder: RunFolder, *, progress: Progress
     ) -> None:
-        self.localizer = localizer
+        self.stages = stages
         self.dataset = dataset
         self.folder = folder
-        self.classes = classes
-        self.options = options
-        self.max_pixels = max_pixels
         self.progress = progress
         self.timings = Timings()
-        self._named = [localizer.classifier.categories.index(name) for name in classes.names]
-        self._workers = worker_count(options.workers)
+        self._workers = worker_count(stages.options.workers)
+        self._room = threading.BoundedSemaphore(2 * stages.batch_images + self._workers)
+        self._open = threading.BoundedSemaphore(_OPEN_CHUNKS)
+        self._error: BaseException | None = None
 
     def run(self, chunks: Sequence[int]) -> None:
-        """Do some chunks. Whatever ends this early, the part files that are there are whole."""
+        """Do some chunks. Whatever ends this early, the part files that are there are whole.
+
+        Raises
+        ------
+        RunError
+            If threads hang in great number, the device's memory is too small for an image, or a
+            part file cannot be written.
+        """
         begin = time.perf_counter()
         threads_of_cv2 = cv2.getNumThreads()
         cv2.setNumThreads(1)  # GrabCut's tasks fill the cores by themselves
-        decoders = ThreadPoolExecutor(self._workers, thread_name_prefix="wsl-decode")
-        refiners = ThreadPoolExecutor(self._workers, thread_name_prefix="wsl-refine")
-        writer = ThreadPoolExecutor(1, thread_name_prefix="wsl-write")
+        limit = self.stages.options.time_limit
+        self._decoders = WorkerPool(self._workers, name="wsl-decode", time_limit=limit)
+        self._refiners = WorkerPool(self._workers, name="wsl-refine", time_limit=limit)
+        self._writer = WorkerPool(1, name="wsl-write")
+        patience: float | None = _PATIENCE
         try:
-            self._run(chunks, decoders, refiners, writer)
+            self._run(chunks)
+            patience = None
         finally:
-            for pool in (decoders, refiners, writer):
-                pool.shutdown(wait=True, cancel_futures=True)
+            self._decoders.close(cancel=True, patience=patience)
+            self._refiners.close(cancel=True, patience=patience)
+            self._writer.close()
             cv2.setNumThreads(threads_of_cv2)
             self.timings.add("wall", begin)
 
-    def _run(
-        self,
-        chunks: Sequence[int],
-        decoders: ThreadPoolExecutor,
-        refiners: ThreadPoolExecutor,
-        writer: ThreadPoolExecutor,
-    ) -> None:
-        batch_images = max(1, self.options.batch_size // self.localizer.view_count)
+    def _run(self, chunks: Sequence[int]) -> None:
         # Decoding runs two batches ahead, and as many images may wait for refinement.
-        decoded = self._decode_ahead(chunks, decoders, 2 * batch_images)
-        room = threading.BoundedSemaphore(2 * batch_images + self._workers)
-        written: deque[Future[None]] = deque()
-        for chunk in chunks:
-            results: list[Future[_Done]] = []
-            batch: list[tuple[_Image, Future[_Done]]] = []
-            for item in islice(decoded, len(self._indices(chunk))):
-                result: Future[_Done] = Future()
-                results.append(result)
+        decoded = self._decode_ahead(chunks, 2 * self.stages.batch_images)
+        for number in chunks:
+            self._open.acquire()
+            size = len(self._indices(number))
+            chunk = _Chunk(number, size)
+            batch: list[tuple[int, Decoded]] = []
+            for position, item in enumerate(islice(decoded, size)):
+                self._check()
                 if isinstance(item, Prediction):
-                    self._finish(result, item)
+                    self._put(chunk, position, finished(item))
                     continue
-                batch.append((item, result))
-                if len(batch) == batch_images:
-                    self._explain_and_submit(batch, refiners, room)
+                batch.append((position, item))
+                if len(batch) == self.stages.batch_images:
+                    self._explain_and_submit(chunk, batch)
                     batch = []
             if batch:
-                self._explain_and_submit(batch, refiners, room)
-            written.append(writer.submit(self._write, chunk, results))
-            while written and written[0].done():
-                written.popleft().result()
-        for write in written:
-            write.result()
+                self._explain_and_submit(chunk, batch)
+        for _ in range(_OPEN_CHUNKS):  # all are free when all chunks are written
+            self._open.acquire()
+        self._check()
 
-    def image_count(self, chunks: Sequence[int]) -> int:
-        """Count the images of some chunks."""
-        return sum(len(self._indices(chunk)) for chunk in chunks)
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        hanging = self._decoders.hanging + self._refiners.hanging
+        if hanging > _MAX_HANGING:
+            raise RunError(
+                f"{hanging} threads hang for longer than run.time_limit: the images' drive does "
+                "not answer, or the machine is overloaded. Finished chunks are kept"
+            )
 
     def _indices(self, chunk: int) -> range:
-        size = self.options.chunk_size
-        return range(chunk * size, min((chunk + 1) * size, len(self.dataset)))
+        return chunk_range(chunk, self.stages.options.chunk_size, len(self.dataset))
 
-    def _decode_ahead(
-        self, chunks: Sequence[int], decoders: ThreadPoolExecutor, ahead: int
-    ) -> Iterator[_Image | Prediction]:
+    def _decode_ahead(self, chunks: Sequence[int], ahead: int) -> Iterator[Decoded | Prediction]:
         """Yield the images of all chunks in order; threads decode at most `ahead` in advance."""
-        waiting: deque[Future[_Image | Prediction]] = deque()
+        waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
         for chunk in chunks:
             for index in self._indices(chunk):
-                waiting.append(decoders.submit(self._decode, index))
+                waiting.append((index, self._decoders.submit(self._decode, index)))
                 if len(waiting) > ahead:
-                    yield waiting.popleft().result()
+                    yield self._decoded(*waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield self._decoded(*waiting.popleft())
 
-    def _decode(self, index: int) -> _Image | Prediction:
+    def _decode(self, index: int) -> Decoded | Prediction:
         begin = time.perf_counter()
-        image_id = self.dataset.image_ids[index]
         try:
-            sample = self.dataset.sample(index, annotated=False)
-            if self.classes.select == "ground_truth" and sample.label is None:
-                raise DataError("the image has no label, which classes.select: ground_truth needs")
-            pixels = load_image(sample.path, max_pixels=self.max_pixels)
-            return _Image(sample, pixels, self.localizer.views(pixels))
-        except Exception as error:
-            return Prediction.failed(image_id, _reason(error, image_id))
+            return self.stages.decode(self.dataset, index)
         finally:
             self.timings.add("decode", begin)
 
-    def _explain_and_submit(
-        self,
-        batch: list[tuple[_Image, Future[_Done]]],
-        refiners: ThreadPoolExecutor,
-        room: threading.BoundedSemaphore,
-    ) -> None:
+    def _decoded(self, index: int, future: Future[Decoded | Prediction]) -> Decoded | Prediction:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        return failure(self.dataset.image_ids[index], error, stage="read it")
+
+    def _explain_and_submit(self, chunk: _Chunk, batch: list[tuple[int, Decoded]]) -> None:
         begin = time.perf_counter()
-        explained = self.localizer.explain(
-            [image.views for image, _ in batch],
-            [self._wanted(image.sample) for image, _ in batch],
-            first=self.classes.top_k if self.classes.select in ("top_k", "both") else 0,
-        )
+        explained = self.stages.explain([image for _, image in batch])
         self.timings.add("saliency", begin)
-        for (image, result), found in zip(batch, explained, strict=True):
-            room.acquire()
-            refiners.submit(self._refine, image, found, result).add_done_callback(
-                lambda _: room.release()
+        for (position, image), found in zip(batch, explained, strict=True):
+            self._room.acquire()
+            future = self._refiners.submit(self._refine, image, found)
+            size = (image.pixels.shape[0], image.pixels.shape[1])
+            future.add_done_callback(
+                partial(self._refined, chunk, position, image.sample.image_id, size)
             )
 
-    def _wanted(self, sample: Sample) -> Sequence[int]:
-        """Classes of one image that are wanted whatever their rank."""
-        if self.classes.select == "named":
-            return self._named
-        if self.classes.select in ("ground_truth", "both") and sample.label is not None:
-            return (sample.label,)
-        return ()
-
-    def _refine(self, image: _Image, explained: Explained, result: Future[_Done]) -> None:
+    def _refine(self, image: Decoded, explained: Explained) -> Finished:
         begin = time.perf_counter()
-        sample, size = image.sample, (image.pixels.shape[0], image.pixels.shape[1])
-        traces: list[Trace] = []
         try:
-            traces = self.localizer.localize(
-                image.pixels,
-                image.views,
-                explained,
-                image_id=sample.image_id,
-                top_k=self.classes.top_k,
-                label=sample.label,
-            )
-            found = tuple(trace.localization for trace in traces)
-            prediction = Prediction(sample.image_id, size, found)
-        except Exception as error:
-            reason = _reason(error, sample.image_id)
-            prediction = Prediction.failed(sample.image_id, reason, size=size)
-        self.timings.add("refine", begin)
-        self._finish(result, prediction, traces)
+            return self.stages.refine(image, explained)
+        finally:
+            self.timings.add("refine", begin)
 
-    def _finish(
-        self, result: Future[_Done], prediction: Prediction, traces: Sequence[Trace] = ()
+    def _refined(
+        self,
+        chunk: _Chunk,
+        position: int,
+        image_id: str,
+        size: tuple[int, int],
+        future: Future[Finished],
     ) -> None:
-        """Hand an image's rows to the writer, and count it."""
-        maps = {}
-        if self.options.maps:
-            maps = {
-                map_key(prediction.image_id, trace.localization.label): stored_map(trace.saliency)
-                for trace in traces
-            }
-        result.set_result(_Done(prediction_rows(prediction), maps))
-        self.progress.advance(1, int(prediction.status == "failed"))
+        self._room.release()
+        try:
+            result = future.result()
+        except CancelledError:  # the run has ended early
+            return
+        except BaseException as error:
+            result = finished(failure(image_id, error, size=size, stage="refine it"))
+        self._put(chunk, position, result)
 
-    def _write(self, chunk: int, results: Sequence[Future[_Done]]) -> None:
-        done = [result.result() for result in results]
+    def _put(self, chunk: _Chunk, position: int, image: Finished) -> None:
+        """Count an image; with the last one, have its chunk written."""
+        if chunk.put(position, image):
+            self._writer.submit(self._write, chunk)
+        self.progress.advance(1, int(image.failed))
+
+    def _write(self, chunk: _Chunk) -> None:
         begin = time.perf_counter()
-        if self.options.maps:
-            write_maps(
-                self.folder.maps_path(chunk),
-                {key: map_ for image in done for key, map_ in image.maps.items()},
+        try:
+            if self._error is None:
+                write_chunk(
+                    self.folder, chunk.number, chunk.images(), maps=self.stages.options.maps
+                )
+        except OSError as error:
+            self._error = RunError(
+                f"cannot write the run folder {self.folder.path}: {error}. Finished chunks are "
+                "kept: start the same command again to go on"
             )
-        # Last, for a part file says that the whole chunk is done.
-        write_part(self.folder.part_path(chunk), [row for image in done for row in image.rows])
-        self.timings.add("write", begin)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.timings.add("write", begin)
+            self._open.release()
 
 
-def _reason(error: Exception, image_id: str) -> str:
-    """Say why an image failed; what wsl did not foresee is logged with its traceback."""
-    if isinstance(error, WslError):
-        return str(error)
-    log.warning("%s: unexpected error", image_id, exc_info=error)
-    return f"unexpected {type(error).__name__}: {error}"
+def write_chunk(folder: RunFolder, chunk: int, images: Sequence[Finished], *, maps: bool) -> None:
+    """Write the files of a chunk."""
+    if maps:
+        write_maps(
+            folder.maps_path(chunk),
+            {key: map_ for image in images for key, map_ in image.maps.items()},
+        )
+    # Last, for a part file says that the whole chunk is done.
+    write_part(folder.part_path(chunk), [row for image in images for row in image.rows])

@@ -5,28 +5,43 @@
     RUN/run.json                         what the run is: see `RunInfo`
     RUN/predictions/part-00000.parquet   one file per chunk of images (`wsl.run.records`)
     RUN/maps/part-00000.npz              the maps of a chunk, where they were asked for
+    RUN/.lock, .lock-0-of-4, .info.lock  who works here (`wsl.run.lock`)
 
 A part file is there whole or not at all, and its name is fixed by the chunk, so that whatever
-happens to a run, starting it again does the chunks that are missing and no other.
+happens to a run, starting it again does the chunks that are missing and no other. A part file that
+is damaged afterwards is told by its checksums when the run is started again, and made again; it is
+never scored, for whoever reads it gets a `RunError`.
+
+The folder may lie in a store (``s3://…``; see `wsl.storage`), but there it has no locks.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from wsl.errors import RunError, RunMismatchError
-from wsl.run.records import read_part
+from wsl.run.lock import info_lock, is_lock, run_lock
+from wsl.run.records import PartCounts, check_maps, check_part, read_counts, read_part
+from wsl.run.shard import Shard
+from wsl.storage import RemotePath, as_path, is_temporary, write_whole
 
 __all__ = ["RunFolder", "RunInfo", "write_json"]
 
 _SCHEMA = 1
+_NUMBER = re.compile(r"\.?part-(\d+)\.")
+_READERS = 8  # threads that look at many part files; the time goes into waiting for the disk
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,12 @@ class RunFolder:
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
+        Local, or a place in a store such as ``s3://bucket/run``.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
 
     @property
     def info_path(self) -> Path:
@@ -113,8 +129,32 @@ class RunFolder:
         """Write ``run.json``, whole or not at all."""
         write_json(self.info_path, asdict(info))
 
+    def lock(self, shard: Shard | None = None) -> AbstractContextManager[None]:
+        """Hold the folder, or a shard of it, against other processes; it must exist.
+
+        Raises
+        ------
+        RunError
+            If another process holds it.
+        """
+        return run_lock(self.path, shard or Shard())
+
+    def make(self) -> None:
+        """Make the folder, if what is there is a run or nothing.
+
+        Raises
+        ------
+        RunError
+            If it holds something else, or cannot be written.
+        """
+        with _written(self.path):
+            fresh = self.path.exists() and not self.info_path.exists()
+            if fresh and any(_is_strange(path) for path in self.path.iterdir()):
+                raise RunError(f"{self.path} exists, is not empty, and is not a run")
+            (self.path / "predictions").mkdir(parents=True, exist_ok=True)
+
     def begin(self, info: RunInfo) -> RunInfo:
-        """Make the folder, or make sure that it belongs to this very run.
+        """Make the folder this run's, or make sure that it is.
 
         Returns
         -------
@@ -128,27 +168,116 @@ class RunFolder:
         RunError
             If it holds something else, or cannot be written.
         """
-        if self.info_path.exists():
-            found = self.read_info()
-            _check_same(self.path, found, info)
-            return found
-        try:
-            if self.path.exists() and any(self.path.iterdir()):
-                raise RunError(f"{self.path} exists, is not empty, and is not a run")
-            (self.path / "predictions").mkdir(parents=True, exist_ok=True)
+        self.make()
+        with _written(self.path), info_lock(self.path):
+            for path in self.path.glob(".*.tmp"):
+                if is_temporary(path, self.info_path.name):
+                    path.unlink(missing_ok=True)
+            if not self.info_path.exists():
+                self.write_info(info)
+                return info
+        found = self.read_info()
+        _check_same(self.path, found, info)
+        return found
+
+    def update(self, change: Callable[[RunInfo], RunInfo]) -> RunInfo:
+        """Change ``run.json``, one process at a time; return what stands there now.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read or written.
+        """
+        with _written(self.path), info_lock(self.path):
+            info = change(self.read_info())
             self.write_info(info)
-        except OSError as error:
-            raise RunError(f"cannot write the run folder {self.path}: {error}") from error
         return info
+
+    def add_timings(self, spent: Mapping[str, float]) -> RunInfo:
+        """Add seconds to those of ``run.json``."""
+        return self.update(
+            lambda info: dataclasses.replace(
+                info,
+                timings={
+                    name: info.timings.get(name, 0.0) + spent.get(name, 0.0)
+                    for name in dict.fromkeys([*info.timings, *spent])
+                },
+            )
+        )
 
     def parts(self) -> list[Path]:
         """Part files that are there, in the order of their chunks."""
-        return sorted((self.path / "predictions").glob("part-*.parquet"))
+        return sorted((self.path / "predictions").glob("part-*.parquet"), key=_chunk_of)
 
-    def missing_chunks(self, count: int) -> list[int]:
-        """Return the chunks of `count` whose part file is not there."""
+    def missing_chunks(self, count: int, shard: Shard | None = None) -> list[int]:
+        """Return the chunks of `count` (or of a shard of them) whose part file is not there."""
         there = {path.name for path in self.parts()}
-        return [chunk for chunk in range(count) if self.part_path(chunk).name not in there]
+        chunks = (shard or Shard()).chunks(count)
+        return [chunk for chunk in chunks if self.part_path(chunk).name not in there]
+
+    def discard(self, chunk: int) -> None:
+        """Remove the files of a chunk, which is missing then."""
+        with _written(self.path):
+            # This one first: as long as it is there, the chunk counts as done.
+            self.part_path(chunk).unlink(missing_ok=True)
+            self.maps_path(chunk).unlink(missing_ok=True)
+
+    def clear_temporary(self, shard: Shard | None = None) -> None:
+        """Remove what a killed process has left half-written of a shard's chunks."""
+        if isinstance(self.path, RemotePath):
+            return
+        mine = shard or Shard()
+        for folder in ("predictions", "maps"):
+            for path in (self.path / folder).glob(".part-*.tmp"):
+                if _chunk_of(path) % mine.count == mine.index:
+                    path.unlink(missing_ok=True)
+
+    def damaged_chunks(
+        self, sizes: Mapping[int, int], *, maps: bool, thorough: bool = False
+    ) -> Iterator[tuple[int, RunError]]:
+        """Yield the chunks that are there and damaged, with what is wrong.
+
+        Parameters
+        ----------
+        sizes : mapping of int to int
+            The chunks to look at, and how many images each has.
+        maps : bool
+            Whether a chunk must have maps.
+        thorough : bool
+            Read the maps, too, against their checksums, and not only their directory.
+        """
+
+        def wrong(chunk: int) -> tuple[int, RunError | None]:
+            try:
+                counts = check_part(self.part_path(chunk), images=sizes[chunk])
+                if maps:
+                    check_maps(self.maps_path(chunk), counts, thorough=thorough)
+            except RunError as error:
+                return chunk, error
+            return chunk, None
+
+        there = {path.name for path in self.parts()}
+        chunks = [chunk for chunk in sizes if self.part_path(chunk).name in there]
+        found = _in_threads(wrong, chunks)
+        return ((chunk, error) for chunk, error in found if error is not None)
+
+    def counts(self, chunks: Iterable[int] | None = None) -> dict[int, PartCounts | RunError]:
+        """Count what chunks hold, by chunk; the error of one that cannot be read.
+
+        Parameters
+        ----------
+        chunks : iterable of int, optional
+            Part files that are there; all of them by default.
+        """
+        wanted = [_chunk_of(path) for path in self.parts()] if chunks is None else list(chunks)
+
+        def count(chunk: int) -> PartCounts | RunError:
+            try:
+                return read_counts(self.part_path(chunk))
+            except RunError as error:
+                return error
+
+        return dict(zip(wanted, _in_threads(count, wanted), strict=True))
 
     def read(self, *, columns: list[str] | None = None) -> pa.Table:
         """Predictions of all part files in one table.
@@ -170,11 +299,38 @@ class RunFolder:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    write_whole(path, write)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say which run's folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write the run folder {path}: {error}") from error
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether a file is none of those that stand in a run's folder before ``run.json`` does."""
+    if path.name == "predictions" and path.is_dir():
+        return any(path.iterdir())
+    return not (is_lock(path) or is_temporary(path))
+
+
+def _chunk_of(path: Path) -> int:
+    found = _NUMBER.match(path.name)
+    return int(found[1]) if found else -1
+
+
+def _in_threads(function: Callable[[int], Result], chunks: list[int]) -> Iterator[Result]:
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-look") as pool:
+        yield from pool.map(function, chunks)
 
 
 def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
@@ -196,7 +352,7 @@ def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
 
 
 # How the work is spread does not change results and may change between starts.
-_FREE = {"run.workers", "model.device"}
+_FREE = {"run.workers", "run.time_limit", "model.device"}
 
 
 def _differences(

@@ -35,7 +35,8 @@ class ClassOptions(Options):
 class RunOptions(Options):
     """How the work is cut and spread.
 
-    Results do not depend on `workers`, which may change when a run is continued. They do depend
+    Results do not depend on `workers`, which may change when a run is continued, as may
+    `time_limit`. They do depend
     on `batch_size` in the last bits (the arithmetic of a batch depends on its size) and on
     `chunk_size` (a batch never reaches over a chunk's border).
     """
@@ -46,5 +47,9 @@ class RunOptions(Options):
     """Network inputs per forward pass: images times views, but at least one image."""
     workers: int | None = Field(None, ge=1)
     """Threads for GrabCut, and as many for decoding; null is one per core."""
+    time_limit: float | None = Field(600.0, gt=0)
+    """Seconds for reading one image, and again for refining it; one that takes longer is a failed
+    row, and its thread is left to itself. Null waits for ever. Raise it where GrabCut works at the
+    size of large images (``localize.grabcut.working_size: null``)."""
     maps: bool = False
     """Store the saliency maps beside the predictions, as float16 of the working size."""

@@ -41,7 +41,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -204,12 +204,15 @@ def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
     RunError
         If the file is damaged, or states a size that no map has.
     """
-    with _told(path, _ARCHIVE_ERRORS), path.open("rb") as file:
-        with np.load(file, allow_pickle=False) as archive:
-            _check_archive(archive.zip)
-            for key in archive.files:
-                image_id, _, label = key.rpartition("|")
-                yield image_id, int(label), archive[key]
+    with (
+        _told(path, _ARCHIVE_ERRORS),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        _check_archive(archive.zip)
+        for key in archive.files:
+            image_id, _, label = key.rpartition("|")
+            yield image_id, int(label), archive[key]
 
 
 def check_maps(path: Path, counts: PartCounts, *, thorough: bool = False) -> None:
@@ -244,7 +247,7 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
     for entry in archive.infolist():
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > _MAX_MAP_BYTES:
             raise ValueError(
-                f"{entry.filename} is compressed, or larger than any map ({entry.file_size:,} bytes)"
+                f"{entry.filename} ({entry.file_size:,} bytes) is compressed or larger than any map"
             )
 
 
@@ -321,16 +324,19 @@ def check_part(path: Path, *, images: int) -> PartCounts:
 def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a part file; whatever is wrong with it becomes a RunError that names it."""
     errors = (pa.ArrowException, OSError, ValueError, TypeError)
-    with _told(path, errors), _source(path) as source:
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            found = file.schema_arrow
-            if not found.equals(SCHEMA):
-                raise RunError(f"{path} holds other columns than predictions do: {found.names}")
-            yield file
+    with (
+        _told(path, errors),
+        _source(path) as source,
+        pq.ParquetFile(source, page_checksum_verification=True) as file,
+    ):
+        found = file.schema_arrow
+        if not found.equals(SCHEMA):
+            raise RunError(f"{path} holds other columns than predictions do: {found.names}")
+        yield file
 
 
 @contextmanager
-def _source(path: Path) -> Iterator[Path | BinaryIO]:
+def _source(path: Path) -> Iterator[Path | IO[bytes]]:
     if isinstance(path, RemotePath):
         with path.open("rb") as file:
             yield file

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,17 +15,24 @@ import pyarrow.compute as pc
 
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
+from wsl.errors import RunError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models import Classifier, load_classifier
 from wsl.run.engine import LocalEngine
 from wsl.run.folder import RunFolder, RunInfo
+from wsl.run.options import RunOptions
 from wsl.run.progress import NoProgress, Progress
+from wsl.run.records import PartCounts, read_part
+from wsl.run.shard import Shard
+from wsl.run.stages import Stages, chunk_range
 
 if TYPE_CHECKING:
     from wsl.config import RunConfig
 
 __all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pillow", "scikit-image", "pandas")
 
@@ -41,17 +50,21 @@ class RunSummary:
         By this start; the others were there before.
     failures : tuple of (str, str)
         Image id and reason of the first failed images, at most 20.
+    counts : dict
+        ``images``, ``ok``, ``failed``, ``localizations`` of this start's chunks: of the whole run,
+        or of a shard. Those of `info` are empty as long as chunks of other shards are missing.
     """
 
     folder: RunFolder
     info: RunInfo
     chunks_done: int
     failures: tuple[tuple[str, str], ...]
+    counts: dict[str, int]
 
     @property
     def failed(self) -> int:
         """Number of images that could not be processed."""
-        return self.info.counts["failed"]
+        return self.counts["failed"]
 
 
 def build_localizer(config: RunConfig, classifier: Classifier | None = None) -> Localizer:
@@ -74,11 +87,15 @@ def run_dataset(
     *,
     classifier: Classifier | None = None,
     progress: Progress | None = None,
+    shard: Shard | None = None,
+    retry_failed: bool = False,
+    verify: bool = False,
 ) -> RunSummary:
     """Localize the objects of a whole dataset, on disk.
 
-    Chunks whose part file is there already are left alone, so that the same call continues a run
-    that was interrupted, however it was.
+    Chunks whose part file is there already and whole are left alone, so that the same call
+    continues a run that was interrupted, however it was. A damaged part file is made again, and
+    said so in the log.
 
     Parameters
     ----------
@@ -88,6 +105,12 @@ def run_dataset(
     classifier : Classifier, optional
         Any classifier, in place of the one that ``config.model`` names.
     progress : Progress, optional
+    shard : Shard, optional
+        Do this process's share of the chunks only.
+    retry_failed : bool
+        Do the chunks again that have failed images, such as after a drive was away.
+    verify : bool
+        Read the maps of finished chunks against their checksums, too, and not only their list.
 
     Returns
     -------
@@ -98,38 +121,127 @@ def run_dataset(
     RunMismatchError
         If the folder holds another run.
     RunError, DataError, ModelError, ConfigError
-        If the folder, the dataset, the classifier or a class cannot be used at all. One image
-        that cannot be used is a row with ``status = "failed"``.
+        If the folder (that another process may hold), the dataset, the classifier or a class
+        cannot be used at all. One image that cannot be used is a row with ``status = "failed"``.
     """
+    shard, progress = shard or Shard(), progress or NoProgress()
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
-    folder = RunFolder(out)
-    info = folder.begin(describe_run(config, localizer, dataset))
-    chunk_count = -(-len(dataset) // config.run.chunk_size)
-    missing = folder.missing_chunks(chunk_count)
-    progress = progress or NoProgress()
-    engine = LocalEngine(
-        localizer,
-        dataset,
-        folder,
-        classes=config.classes,
-        options=config.run,
-        max_pixels=config.data.max_pixels,
-        progress=progress,
+    stages = Stages(
+        localizer, classes=config.classes, options=config.run, max_pixels=config.data.max_pixels
     )
-    progress.start(len(dataset), len(dataset) - engine.image_count(missing))
-    try:
-        engine.run(missing)
-    finally:
-        spent = engine.timings.to_dict()
-        info = dataclasses.replace(
-            info, timings={name: info.timings.get(name, 0.0) + spent[name] for name in spent}
+    folder = RunFolder(out)
+    folder.make()
+    with folder.lock(shard):
+        folder.begin(describe_run(config, localizer, dataset))
+        work = _Work(config.run, len(dataset), folder, shard)
+        work.clear(verify=verify)
+        missing = work.missing(retry_failed=retry_failed)
+        engine = LocalEngine(stages, dataset, folder, progress=progress)
+        progress.start(work.count(work.chunks), work.count(work.chunks) - work.count(missing))
+        try:
+            engine.run(missing)
+        except BaseException:
+            with suppress(RunError):  # what ended the run is told, not what came of that
+                folder.add_timings(engine.timings.to_dict())
+            raise
+        folder.add_timings(engine.timings.to_dict())
+        return work.summary(len(missing))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The chunks of one start: which there are, which are missing, and what came of them."""
+
+    options: RunOptions
+    images: int
+    folder: RunFolder
+    shard: Shard
+
+    @property
+    def chunk_count(self) -> int:
+        return -(-self.images // self.options.chunk_size)
+
+    @property
+    def chunks(self) -> range:
+        return self.shard.chunks(self.chunk_count)
+
+    def count(self, chunks: Iterable[int]) -> int:
+        """Count the images of some chunks."""
+        return sum(self._size(chunk) for chunk in chunks)
+
+    def _size(self, chunk: int) -> int:
+        return len(chunk_range(chunk, self.options.chunk_size, self.images))
+
+    def clear(self, *, verify: bool) -> None:
+        """Remove what is half-written or damaged."""
+        self.folder.clear_temporary(self.shard)
+        damaged = self.folder.damaged_chunks(
+            {chunk: self._size(chunk) for chunk in self.chunks},
+            maps=self.options.maps,
+            thorough=verify,
         )
-        folder.write_info(info)
-    counts, failures = _count(folder)
-    info = dataclasses.replace(info, counts=counts)
-    folder.write_info(info)
-    return RunSummary(folder, info, len(missing), failures)
+        for chunk, error in list(damaged):
+            log.warning("%s: chunk %d is done again", error, chunk)
+            self.folder.discard(chunk)
+
+    def missing(self, *, retry_failed: bool) -> list[int]:
+        """Return the chunks to do."""
+        missing = set(self.folder.missing_chunks(self.chunk_count, self.shard))
+        if retry_failed:
+            there = [chunk for chunk in self.chunks if chunk not in missing]
+            missing |= {chunk for chunk, found in self._counts(there).items() if found.failed}
+        return sorted(missing)
+
+    def summary(self, chunks_done: int) -> RunSummary:
+        """Sum up this start's chunks, and in ``run.json`` all of them once they are there."""
+        mine = self._counts(self.chunks)
+        total = sum(mine.values(), PartCounts())
+        whole = total if self.shard.count == 1 else self._whole()
+        info = self.folder.update(
+            lambda info: dataclasses.replace(info, counts=_as_counts(whole) if whole else {})
+        )
+        failed = [chunk for chunk, found in mine.items() if found.failed]
+        return RunSummary(
+            self.folder, info, chunks_done, _failures(self.folder, failed), _as_counts(total)
+        )
+
+    def _whole(self) -> PartCounts | None:
+        """Add up all shards; None as long as a chunk is missing."""
+        if self.folder.missing_chunks(self.chunk_count):
+            return None
+        return sum(self._counts(range(self.chunk_count)).values(), PartCounts())
+
+    def _counts(self, chunks: Iterable[int]) -> dict[int, PartCounts]:
+        found: dict[int, PartCounts] = {}
+        for chunk, counts in self.folder.counts(chunks).items():
+            if isinstance(counts, RunError):
+                raise counts
+            found[chunk] = counts
+        return found
+
+
+def _as_counts(counts: PartCounts) -> dict[str, int]:
+    return {
+        "images": counts.images,
+        "ok": counts.images - counts.failed,
+        "failed": counts.failed,
+        "localizations": counts.localizations,
+    }
+
+
+def _failures(
+    folder: RunFolder, chunks: Iterable[int], *, shown: int = 20
+) -> tuple[tuple[str, str], ...]:
+    """First failed images of some chunks, with their reasons."""
+    failures: list[tuple[str, str]] = []
+    for chunk in chunks:
+        table = read_part(folder.part_path(chunk), columns=["image_id", "status", "error"])
+        failed = table.filter(pc.equal(table["status"], "failed")).to_pylist()
+        failures += [(row["image_id"], row["error"]) for row in failed]
+        if len(failures) >= shown:
+            break
+    return tuple(failures[:shown])
 
 
 def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> RunInfo:
@@ -169,23 +281,3 @@ def _own_version() -> str:
     from wsl import __version__
 
     return __version__
-
-
-def _count(folder: RunFolder) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
-    """Count images and localizations, a part file at a time; the first failures with reasons."""
-    counts = {"images": 0, "ok": 0, "failed": 0, "localizations": 0}
-    failures: list[tuple[str, str]] = []
-    for table in folder.iter_parts(columns=["image_id", "status", "error", "label"]):
-        failed = table.filter(pc.equal(table["status"], "failed"))
-        images = pc.count_distinct(table["image_id"]).as_py()
-        counts["images"] += images
-        counts["failed"] += len(failed)
-        counts["ok"] += images - len(failed)
-        counts["localizations"] += len(table) - table["label"].null_count
-        failures += _pairs(failed)[: 20 - len(failures)]
-    return counts, tuple(failures)
-
-
-def _pairs(failed: object) -> Sequence[tuple[str, str]]:
-    rows = failed.select(["image_id", "error"]).to_pylist()  # type: ignore[attr-defined]
-    return [(row["image_id"], row["error"]) for row in rows]

@@ -1,0 +1,61 @@
+"""Every n-th chunk of a run, for fleets of processes that share nothing but the run's folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wsl.errors import ConfigError
+
+__all__ = ["Shard"]
+
+_FORM = re.compile(r"(\d+)/(\d+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The chunks of one process: those whose number modulo `count` is `index`.
+
+    Attributes
+    ----------
+    index : int
+        From 0.
+    count : int
+        How many processes share the run.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ConfigError(
+                f"a shard must be i/n with 0 <= i < n, but is {self.index}/{self.count}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``i/n``, such as ``0/16`` to ``15/16``.
+
+        Raises
+        ------
+        ConfigError
+            If it is anything else.
+        """
+        found = _FORM.fullmatch(text.strip())
+        if found is None:
+            raise ConfigError(f"a shard must be i/n, such as 0/16, but is {text!r}")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def chunks(self, count: int) -> range:
+        """Return the numbers of this shard's chunks, of `count` in all.
+
+        Examples
+        --------
+        >>> list(Shard(1, 3).chunks(8))
+        [1, 4, 7]
+        """
+        return range(self.index, count, self.count)
