@@ -1,6 +1,6 @@
 """Draw README's strip: the steps from a drawn image to its box, with the bundled classifier.
 
-    python eval/draw_strip.py
+Run it as ``python eval/draw_strip.py``.
 """
 
 from __future__ import annotations

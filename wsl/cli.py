@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsl.cli_visualize import visualize
 from wsl.errors import WslError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from wsl.config import RunConfig
     from wsl.run.runner import RunSummary
+    from wsl.run.shard import Shard
 
 __all__ = ["app", "main"]
 
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show the effective configuration or its schema.")
 app.add_typer(config_app, name="config")
+app.command()(visualize)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
 SetOption = Annotated[
@@ -92,14 +95,46 @@ def _options(
 
 @app.command()
 def run(
-    config: ConfigArgument,
-    out: Annotated[Path, typer.Option(help="The run's folder: new, or of the same run.")],
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file, such as configs/default.yaml.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="The run's folder or store (s3://…): new, or of the same run."),
+    ] = None,
     overrides: SetOption = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do every N-th chunk only, from the I-th (from 0)."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do chunks with failed images again.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the maps of finished chunks bit by bit, too.")
+    ] = False,
+    status: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only say how far a run is.")
+    ] = None,
 ) -> None:
     """Localize the objects of a dataset. Started again, it goes on where it stopped."""
+    if status is not None:
+        _print_status(status)
+        return
+    if config is None or out is None:
+        raise typer.BadParameter("wsl run needs a CONFIG and --out, or --status RUN alone")
     from wsl.config import load_config
+    from wsl.run.shard import Shard
 
-    _exit_by(_run(load_config(config, overrides or ()), out))
+    _exit_by(
+        _run(
+            load_config(config, overrides or ()),
+            out,
+            shard=Shard.parse(shard) if shard is not None else None,
+            retry_failed=retry_failed,
+            verify=verify,
+        )
+    )
 
 
 @app.command()
@@ -208,6 +243,60 @@ def export(
 
 
 @app.command()
+def tune(
+    config: ConfigArgument,
+    out: Annotated[Path, typer.Option(help="Folder: new, or of the same images and maps.")],
+    split: Annotated[
+        str | None, typer.Option(help="Split to choose on; by default the configuration's.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Part of its list to choose on, such as 1/2: the first half.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="KEY=[VALUE,...]",
+            help="Values to try, such as localize.seeds.foreground=[0.9, 0.95].",
+        ),
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML file of such keys with their values.")
+    ] = None,
+    search: Annotated[
+        str, typer.Option(help="grid: all combinations; descent: one key after the other.")
+    ] = "grid",
+    objective: Annotated[
+        str, typer.Option(help="gt_known_mean (of IoU 0.3, 0.5, 0.7), gt_known_0.5 or mean_iou.")
+    ] = "gt_known_mean",
+    overrides: SetOption = None,
+) -> None:
+    """Choose seeds, smoothing, working size and other settings on an annotated split."""
+    from wsl.config import build_options, load_config
+    from wsl.terminal import ProgressBar
+    from wsl.tune import TuneOptions, store_maps
+    from wsl.tune import tune as tune_settings
+    from wsl.tune.result import tuning_table, write_tuning
+    from wsl.tune.space import read_space
+
+    options = build_options(
+        TuneOptions, {"search": search, "objective": objective}, source="wsl tune"
+    )
+    tried = read_space(space, values or ())
+    own = overrides or []
+    named = {"data.split": split, "data.part": part}
+    here = [f"{key}={value}" for key, value in named.items() if value is not None]
+    tuning = load_config(config, [*own, *here])
+    with ProgressBar("saliency") as progress:
+        store = store_maps(tuning, tried, out, options, progress=progress)
+    with ProgressBar("refine", unit="refinements") as progress:
+        result = tune_settings(store, tried, options, progress=progress)
+    path = write_tuning(result, load_config(config, own), out)
+    _print(tuning_table(result))
+    typer.echo(f"{path}: for wsl run; {out / 'tuning.json'}: all that was tried")
+
+
+@app.command()
 def show(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     config: Annotated[
@@ -260,7 +349,7 @@ def demo(
     score(plan.run)
     drawn = list(plan.write_pictures(pictures))
     typer.echo(f"{len(drawn)} strips of the steps: {plan.pictures}")
-    iou = plan.mask_iou()
+    iou = plan.score_masks()
     typer.echo(
         f"mean IoU of the masks with the exact ones: {100 * iou.value:.2f} % "
         f"({100 * iou.low:.2f} to {100 * iou.high:.2f} %, n = {iou.n})"
@@ -286,14 +375,35 @@ def config_schema() -> None:
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
 
 
-def _run(configuration: RunConfig, out: Path) -> RunSummary:
+def _print_status(place: str) -> None:
+    from wsl.run.status import read_status
+
+    for line in read_status(place).lines():
+        typer.echo(line)
+
+
+def _run(
+    configuration: RunConfig,
+    out: Path | str,
+    *,
+    shard: Shard | None = None,
+    retry_failed: bool = False,
+    verify: bool = False,
+) -> RunSummary:
     """Run with a progress bar, and say what came of it."""
     from wsl.run.runner import run_dataset
     from wsl.terminal import ProgressBar
 
     with ProgressBar("localize") as progress:
         try:
-            summary = run_dataset(configuration, out, progress=progress)
+            summary = run_dataset(
+                configuration,
+                out,
+                progress=progress,
+                shard=shard,
+                retry_failed=retry_failed,
+                verify=verify,
+            )
         except KeyboardInterrupt:
             progress.stop()
             _say(
@@ -301,7 +411,7 @@ def _run(configuration: RunConfig, out: Path) -> RunSummary:
                 "Start the same command again to go on"
             )
             sys.exit(INTERRUPTED)
-    counts = summary.info.counts
+    counts = summary.counts
     typer.echo(
         f"{out}: {counts['images']:,} images, {counts['failed']:,} failed, "
         f"{counts['localizations']:,} localizations"

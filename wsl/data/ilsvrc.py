@@ -9,6 +9,7 @@
     ROOT/ImageSets/CLS-LOC/{val,train_cls,train_loc}.txt             "ID NUMBER" on each line
     ROOT/LOC_{val,train}_solution.csv                                "ID,WNID X0 Y0 X1 Y1 ..."
     ROOT/LOC_synset_mapping.txt                                      "WNID name, synonym, ..."
+    ROOT/Masks/CLS-LOC/val/ILSVRC2012_val_00000001.png               not the challenge's: see below
 
 ``Data``, ``Annotations`` and ``ImageSets`` may also lie in ``ROOT/ILSVRC``. Other splits than
 ``train`` are laid out as ``val``. Image ids are those of the lists:
@@ -21,6 +22,9 @@ train is the image's folder.
 
 Boxes in these files are 0-based and inclusive: 1 is added to their maxima and nothing is
 subtracted. They are neither rounded nor clipped where they leave the image.
+
+The challenge has no masks. Where a ``Masks`` folder lies beside (the bundled demo has one), the
+pixel value i of an image's PNG stands for the i-th object of its XML or CSV, 0 for background.
 """
 
 from __future__ import annotations
@@ -41,9 +45,11 @@ from wsl.boxes import Box, clip_box, from_inclusive
 from wsl.data.categories import Categories
 from wsl.data.files import list_images
 from wsl.data.options import DataOptions
+from wsl.data.parsing import label_image
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.data.synsets import match_categories
 from wsl.errors import AnnotationError, DataError, choices_hint
+from wsl.masks import encode_rle
 
 __all__ = ["IlsvrcDataset", "open_ilsvrc"]
 
@@ -60,6 +66,7 @@ class _Layout:
 
     images: Path
     annotations: Path
+    masks: Path
     image_list: Path
     solution: Path
     mapping: Path
@@ -73,6 +80,7 @@ class _Layout:
         return cls(
             images=base / "Data" / "CLS-LOC" / folder,
             annotations=base / "Annotations" / "CLS-LOC" / folder,
+            masks=base / "Masks" / "CLS-LOC" / folder,
             image_list=base / "ImageSets" / "CLS-LOC" / f"{listed}.txt",
             solution=root / f"LOC_{folder}_solution.csv",
             mapping=root / "LOC_synset_mapping.txt",
@@ -112,6 +120,7 @@ class IlsvrcDataset(Dataset):
         self.skipped = skipped
         self._layout = _Layout.of(root, split)
         self._solutions = solutions
+        self._has_masks = self._layout.masks.is_dir()
         self._index = {wnid: index for index, wnid in enumerate(categories.ids or ())}
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
@@ -137,10 +146,30 @@ class IlsvrcDataset(Dataset):
             label = self._label_of_all(found) if found else None
         if found is None or not annotated:
             return Sample(image_id, path, label)
+        masks = self._masks(image_id, found)
         instances = tuple(
-            Instance(self._label(wnid, found.source), box) for wnid, box in found.boxes
+            Instance(self._label(wnid, found.source), box, mask)
+            for (wnid, box), mask in zip(found.boxes, masks, strict=True)
         )
         return Sample(image_id, path, label, Annotation(instances, found.size))
+
+    def _masks(self, image_id: str, found: _Objects) -> list[str | None]:
+        """Read the run lengths of each object's mask; None for all where there is no file."""
+        path = self._layout.masks / f"{image_id}.png"
+        if not self._has_masks or not path.is_file():
+            return [None] * len(found.boxes)
+        numbers = label_image(path)
+        if found.size is not None and numbers.shape != found.size:
+            raise AnnotationError(
+                f"{path} must have the size {found.size[0]} × {found.size[1]} that {found.source} "
+                f"states, but has {numbers.shape[0]} × {numbers.shape[1]}"
+            )
+        if numbers.max(initial=0) > len(found.boxes):
+            raise AnnotationError(
+                f"{path} must hold 0 to {len(found.boxes)}, one value per object of "
+                f"{found.source}, but holds {numbers.max()}"
+            )
+        return [encode_rle(numbers == number) for number in range(1, len(found.boxes) + 1)]
 
     def _image_path(self, image_id: str) -> Path:
         paths = [self._layout.images / (image_id + ending) for ending in _EXTENSIONS]
