@@ -1,0 +1,284 @@
+"""The saliency maps of the tuning images, computed once and kept on disk.
+
+::
+
+    DIR/about.json              whose maps these are: configuration, weights, list of images
+    DIR/maps/224/00000012.npy   map of the image at position 12 of the list, at working size 224
+    DIR/maps/failed/00000030    why that image could not be processed
+
+A map is that of the ground-truth class, float32, exactly as a run would hand it to refinement at
+that working size (``original``: the image's own size). Starting again computes what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsl.config import RunConfig
+from wsl.data.geometry import average_maps
+from wsl.data.images import load_image
+from wsl.data.sample import Dataset
+from wsl.errors import RunError, RunMismatchError
+from wsl.localize.grabcut import working_size
+from wsl.localize.localizer import Explained, Localizer
+from wsl.localize.prediction import Prediction
+from wsl.run.engine import worker_count
+from wsl.run.folder import RunInfo, write_json
+from wsl.run.options import ClassOptions
+from wsl.run.progress import Progress
+from wsl.run.runner import describe_run
+from wsl.run.stages import Decoded, Stages, chunk_range
+from wsl.score.inputs import AnnotatedImages, read_annotations
+
+__all__ = ["MapStore"]
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class MapStore:
+    """Tuning images with their maps, on disk.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    config : RunConfig
+        The configuration to improve, with the tuning images as its data.
+    localizer : Localizer
+        That of the configuration.
+    dataset : Dataset
+    truth : AnnotatedImages
+        The images with a box of their class: only they are used.
+    sizes : tuple of (int or None)
+        The working sizes for which there are, or will be, maps.
+    """
+
+    path: Path
+    config: RunConfig
+    localizer: Localizer
+    dataset: Dataset
+    truth: AnnotatedImages
+    sizes: tuple[int | None, ...]
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        config: RunConfig,
+        localizer: Localizer,
+        dataset: Dataset,
+        sizes: Iterable[int | None],
+    ) -> MapStore:
+        """Open a folder: new, empty, or of the same images, maps and classifier.
+
+        Raises
+        ------
+        RunMismatchError
+            If it is of others.
+        RunError
+            If it holds something else, or no image of the dataset has a box of its class.
+        """
+        store = cls(Path(path), config, localizer, dataset, read_annotations(dataset), tuple(sizes))
+        if not store.truth.image_ids:
+            why = f": {dataset.image_ids[0]!r}: {store.truth.left_out[0][1]}"
+            raise RunError(f"no image of {dataset.name} can be used for tuning{why}")
+        store._begin(_about(store.info, config))
+        return store
+
+    @property
+    def info(self) -> RunInfo:
+        """What a run of the same configuration would say of itself."""
+        return describe_run(self.config, self.localizer, self.dataset)
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Where the images of `truth` stand in the dataset, (N,)."""
+        place = {image_id: at for at, image_id in enumerate(self.dataset.image_ids)}
+        return np.array([place[image_id] for image_id in self.truth.image_ids], dtype=np.int64)
+
+    def failure(self, position: int) -> str | None:
+        """Why an image could not be processed; None if it could."""
+        path = self._failure_path(position)
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def pixels(self, position: int) -> NDArray[np.uint8]:
+        """Read an image, RGB: (H, W, 3)."""
+        sample = self.dataset.sample(position, annotated=False)
+        return load_image(sample.path, max_pixels=self.config.data.max_pixels)
+
+    def map_(self, position: int, size: int | None) -> NDArray[np.float32]:
+        """Read the map of an image for a working size: (h, w).
+
+        Raises
+        ------
+        RunError
+            If it is not there or damaged.
+        """
+        path = self._map_path(position, size)
+        try:
+            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{path} cannot be read; remove it to make it again: {error}") from error
+
+    def compute(self, progress: Progress) -> None:
+        """Compute the maps that are missing, a chunk of images at a time."""
+        positions = self.positions.tolist()
+        size = self.config.run.chunk_size
+        chunks = [
+            [positions[at] for at in chunk_range(chunk, size, len(positions))]
+            for chunk in range(-(-len(positions) // size))
+        ]
+        missing = [chunk for chunk in chunks if not all(map(self._is_done, chunk))]
+        progress.start(len(positions), len(positions) - sum(map(len, missing)))
+        stages = Stages(
+            self.localizer,
+            classes=ClassOptions(select="ground_truth"),
+            options=self.config.run,
+            max_pixels=self.config.data.max_pixels,
+        )
+        pool = ThreadPoolExecutor(worker_count(self.config.run.workers))
+        try:
+            for chunk in missing:
+                self._compute_chunk(chunk, stages, pool, progress)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _compute_chunk(
+        self, chunk: Sequence[int], stages: Stages, pool: ThreadPoolExecutor, progress: Progress
+    ) -> None:
+        # Batches are those of a run: a map's last bits depend on them.
+        batch: list[tuple[int, Decoded]] = []
+        for position, decoded in self._decode_ahead(chunk, stages, pool):
+            if isinstance(decoded, Prediction):
+                _write_text(self._failure_path(position), decoded.error or "unknown reason")
+                progress.advance(1, 1)
+                continue
+            batch.append((position, decoded))
+            if len(batch) == stages.batch_images:
+                self._explain(batch, stages, progress)
+                batch = []
+        if batch:
+            self._explain(batch, stages, progress)
+
+    def _decode_ahead(
+        self, chunk: Sequence[int], stages: Stages, pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, Decoded | Prediction]]:
+        """Yield the images of a chunk in order; threads decode two batches in advance."""
+        waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
+        for position in chunk:
+            waiting.append((position, pool.submit(stages.decode, self.dataset, position)))
+            if len(waiting) > 2 * stages.batch_images:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for first, result in waiting:
+            yield first, result.result()
+
+    def _explain(
+        self, batch: Sequence[tuple[int, Decoded]], stages: Stages, progress: Progress
+    ) -> None:
+        explained = stages.explain([decoded for _, decoded in batch])
+        for (position, decoded), found in zip(batch, explained, strict=True):
+            self._write_maps(position, decoded, found)
+            progress.advance(1, 0)
+
+    def _write_maps(self, position: int, decoded: Decoded, explained: Explained) -> None:
+        (height, width) = decoded.pixels.shape[:2]
+        of_views = [view[0] for view in explained.input_maps]
+        for size in self.sizes:
+            at = working_size((height, width), size)
+            map_ = average_maps(of_views, decoded.views.geometries, size=at)
+            path = self._map_path(position, size)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with temporary.open("wb") as file:
+                np.save(file, map_, allow_pickle=False)
+            temporary.replace(path)
+
+    def _is_done(self, position: int) -> bool:
+        return self._failure_path(position).exists() or all(
+            self._map_path(position, size).exists() for size in self.sizes
+        )
+
+    def _map_path(self, position: int, size: int | None) -> Path:
+        return self.path / "maps" / str(size or "original") / f"{position:08d}.npy"
+
+    def _failure_path(self, position: int) -> Path:
+        return self.path / "maps" / "failed" / f"{position:08d}"
+
+    def _begin(self, about: dict[str, Any]) -> None:
+        path = self.path / "about.json"
+        if path.exists():
+            _check_same(path, about)
+            return
+        try:
+            if self.path.exists() and any(self.path.iterdir()):
+                raise RunError(f"{self.path} exists, is not empty, and is not a tuning's")
+            write_json(path, about)
+        except OSError as error:
+            raise RunError(f"cannot write the folder {self.path}: {error}") from error
+
+
+# What maps and boxes rest on, beside the settings that are tried.
+_MATTERS = ("data", "model", "saliency", "seed")
+
+
+def _about(info: RunInfo, config: RunConfig) -> dict[str, Any]:
+    kept = {key: info.config[key] for key in _MATTERS}
+    kept["model"] = {key: value for key, value in kept["model"].items() if key != "device"}
+    kept["run"] = {"chunk_size": config.run.chunk_size, "batch_size": config.run.batch_size}
+    described = asdict(info)
+    return {
+        "schema": _SCHEMA,
+        "config": kept,
+        **{key: described[key] for key in ("dataset", "model", "versions")},
+    }
+
+
+def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        before = {
+            **_flat(found["config"]),
+            "the list of images": found["dataset"]["fingerprint"][:12],
+            "the classifier's weights": found["model"]["fingerprint"][:12],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    now = {
+        **_flat(wanted["config"]),
+        "the list of images": wanted["dataset"]["fingerprint"][:12],
+        "the classifier's weights": wanted["model"]["fingerprint"][:12],
+    }
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        listed = "; ".join(
+            f"{key} was {before.get(key)} and is {now.get(key)}" for key in differing
+        )
+        raise RunMismatchError(
+            f"{path.parent} holds another tuning: {listed}. Choose another folder, or the same "
+            "settings to continue that one"
+        )
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

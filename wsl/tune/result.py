@@ -1,0 +1,260 @@
+"""What tuning found: every candidate with its figures, the best, and the best centred box."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from wsl.boxes import centred_box
+from wsl.config import RunConfig, to_yaml
+from wsl.run.folder import write_json
+from wsl.run.tuned_on import TunedOn
+from wsl.score.ilsvrc import GT_KNOWN_IOUS
+from wsl.score.inputs import AnnotatedImages, best_instances
+from wsl.score.intervals import Figure, exact_mean, mean_figure, share_figure
+from wsl.tune.options import Objective, TuneOptions
+from wsl.tune.space import Candidate, SearchSpace
+
+__all__ = [
+    "CENTRE_SIDES",
+    "Tried",
+    "TuningResult",
+    "centre_ious",
+    "known_figures",
+    "objective_value",
+    "tuning_table",
+    "write_tuning",
+]
+
+CENTRE_SIDES = tuple(percent / 100 for percent in range(40, 101))
+"""Sides of the centred box that are tried, as shares of the image's; 1 is the whole image."""
+
+SCHEMA = 1
+_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """Settings that were tried.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    figures : tuple of Figure
+        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``.
+    """
+
+    candidate: Candidate
+    figures: tuple[Figure, ...]
+
+    def figure(self, name: str) -> Figure:
+        """Return the figure with this name."""
+        return next(figure for figure in self.figures if figure.name == name)
+
+
+@dataclass(frozen=True, eq=False)
+class TuningResult:
+    """What tuning found.
+
+    Attributes
+    ----------
+    options : TuneOptions
+    space : SearchSpace
+    tried : tuple of Tried
+        In the order in which they were tried; the configuration as given is the first.
+    best : Tried
+    centre : tuple of (float, Figure)
+        Side of the centred box and its figure by the objective.
+    centre_side : float
+        The best of them; of equals the smallest.
+    failures : tuple of (str, str)
+        Images that could not be processed, and why: wrong by every candidate.
+    left_out : int
+        Images without a readable annotation of their class.
+    tuned_on : TunedOn
+    """
+
+    options: TuneOptions
+    space: SearchSpace
+    tried: tuple[Tried, ...]
+    best: Tried
+    centre: tuple[tuple[float, Figure], ...]
+    centre_side: float
+    failures: tuple[tuple[str, str], ...]
+    left_out: int
+    tuned_on: TunedOn
+
+    @property
+    def ordered(self) -> list[Tried]:
+        """All that was tried, the best first."""
+        name = self.options.objective
+        others = [one for one in self.tried if one is not self.best]
+        return [self.best, *sorted(others, key=lambda one: -one.figure(name).value)]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        where, n = self.tuned_on.dataset, self.best.figures[0].n
+        chosen = shlex.quote(f"score.centre_chosen=chosen on {where}")
+        notes = [
+            f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
+            f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
+            "beside a run's figures: wsl score RUN "
+            f"--set score.centre_side={self.centre_side:g} --set {chosen}",
+        ]
+        if self.left_out:
+            notes.append(f"{self.left_out:,} images without an annotation of their class left out")
+        if self.failures:
+            name, why = self.failures[0]
+            notes.append(
+                f"{len(self.failures):,} images could not be processed and are wrong by every "
+                f"candidate, the first {name!r}: {why}"
+            )
+        return tuple(notes)
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """Put what was chosen into a configuration, with the record of where it was chosen."""
+        return config.model_copy(
+            update={"localize": self.best.candidate.options, "tuned_on": self.tuned_on}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON's types, nothing rounded."""
+        name = self.options.objective
+        return {
+            "schema": SCHEMA,
+            "objective": name,
+            "search": self.options.model_dump(mode="json"),
+            "space": {key: list(values) for key, values in self.space.values.items()},
+            "tuned_on": self.tuned_on.model_dump(mode="json"),
+            "chosen": dict(self.best.candidate.choices),
+            "candidates": [
+                {
+                    "choices": dict(one.candidate.choices),
+                    "chosen": one is self.best,
+                    "figures": {figure.name: figure.to_json() for figure in one.figures},
+                }
+                for one in self.tried
+            ],
+            "centre_side": self.centre_side,
+            "centre": [{"side": side, **figure.to_json()} for side, figure in self.centre],
+            "notes": list(self.notes),
+            "failures": [{"image_id": name, "reason": why} for name, why in self.failures],
+        }
+
+
+def known_figures(iou: NDArray[np.float64], *, seed: int = 0) -> tuple[Figure, ...]:
+    """Figures of boxes of the ground-truth class, from their IoU with the best instance (N,)."""
+    return (
+        mean_figure("gt_known_mean", _mean_of_shares(iou), seed=seed),
+        *(share_figure(f"gt_known_{at}", iou >= at) for at in GT_KNOWN_IOUS),
+        mean_figure("mean_iou", iou, seed=seed),
+    )
+
+
+def objective_value(iou: NDArray[np.float64], objective: Objective) -> float:
+    """Value of an objective alone: that of the figure of its name."""
+    if objective == "mean_iou":
+        return exact_mean(iou)
+    return exact_mean(_mean_of_shares(iou) if objective == "gt_known_mean" else iou >= 0.5)
+
+
+def centre_ious(
+    truth: AnnotatedImages, sizes: NDArray[np.float64], side: float
+) -> NDArray[np.float64]:
+    """IoU of the centred box of a side with the best instance of each image: (N,).
+
+    Parameters
+    ----------
+    truth : AnnotatedImages
+    sizes : ndarray of float64, shape (N, 2)
+        (height, width) of the images; NaN where unknown, which gives 0.
+    side : float
+    """
+    boxes = [centred_box((height, width), side) for height, width in sizes.tolist()]
+    return best_instances(np.array(boxes), np.arange(len(boxes)), truth)[0]
+
+
+def _mean_of_shares(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.mean([iou >= at for at in GT_KNOWN_IOUS], axis=0))
+
+
+def tuning_table(result: TuningResult) -> Group:
+    """Lay the best candidates out for the terminal, with the notes."""
+    title = f"tuned on {result.tuned_on.dataset}: {result.options.objective}"
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("%", "95 % interval", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("settings")
+    ordered = result.ordered
+    shown = ordered[:_SHOWN]
+    given = result.tried[0]
+    for one in shown if given in shown else [*shown, given]:
+        figure = one.figure(result.options.objective)
+        table.add_row(*_interval_cells(figure), Text(one.candidate.text))
+    side = result.centre_side
+    table.add_row(*_interval_cells(dict(result.centre)[side]), f"centred box, side {side:g}")
+    more = len(ordered) - len(shown)
+    lines = [f"… and {more} more"] if more > 0 else []
+    return Group(table, *(Text(line) for line in (*lines, *result.notes)))
+
+
+def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
+    """Write what was found into a folder.
+
+    ``tuned.yaml`` (the configuration, for ``wsl run``), ``tuning.json`` and ``tuning.md`` (every
+    candidate with its figures).
+
+    Returns
+    -------
+    Path
+        Of the configuration.
+    """
+    write_json(folder / "tuning.json", result.to_json())
+    (folder / "tuning.md").write_text(_markdown(result), encoding="utf-8")
+    header = [
+        f"Chosen by {result.options.objective} among {len(result.tried)} settings on",
+        f"{result.tuned_on.dataset} ({result.best.figures[0].n:,} images): score other images.",
+        f"Chosen: {result.best.candidate.text}",
+    ]
+    path = folder / "tuned.yaml"
+    comment = "".join(f"# {line}\n" for line in header)
+    path.write_text(f"{comment}\n{to_yaml(result.configure(config))}", encoding="utf-8")
+    return path
+
+
+def _markdown(result: TuningResult) -> str:
+    heads = ["settings", result.options.objective, "95 % interval", "n", "0.3", "0.5", "0.7", "IoU"]
+    rows = [[one.candidate.text, *_cells(result, one)] for one in result.ordered]
+    figure = dict(result.centre)[result.centre_side]
+    rows.append([f"centred box, side {result.centre_side:g}", *_interval_cells(figure), *[""] * 4])
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = "\n".join(f"- {note}" for note in result.notes)
+    return f"# Tuned on {result.tuned_on.dataset}\n\n{table}\n\n{notes}\n"
+
+
+def _cells(result: TuningResult, one: Tried) -> list[str]:
+    names = [*(f"gt_known_{at}" for at in GT_KNOWN_IOUS), "mean_iou"]
+    return [
+        *_interval_cells(one.figure(result.options.objective)),
+        *(f"{100 * one.figure(name).value:.2f}" for name in names),
+    ]
+
+
+def _interval_cells(figure: Figure) -> Sequence[str]:
+    return (
+        f"{100 * figure.value:.2f}",
+        f"{100 * figure.low:.2f} to {100 * figure.high:.2f}",
+        f"{figure.n:,}",
+    )
