@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,7 +24,7 @@ from wsl.saliency.modifiers import (
 )
 from wsl.saliency.objectives import TargetObjective
 from wsl.saliency.rules import Backpropagation, Rule, RuleName, Ungated
-from wsl.saliency.targets import Target, TargetLike, as_target
+from wsl.saliency.targets import TargetLike, as_target
 
 __all__ = ["ESTIMATORS", "attribute"]
 
@@ -99,9 +99,9 @@ def attribute(
     tensor([[[3., 3.],
              [3., 3.]]])
     """
-    if inputs.ndim != 4 or not inputs.is_floating_point():
+    if inputs.ndim != 4 or not inputs.is_floating_point() or not len(inputs):
         raise ValueError(
-            "inputs must have shape (N, C, H, W) and a floating-point type, "
+            "inputs must have shape (N, C, H, W), with N of at least 1, and a floating-point type, "
             f"but got {inputs.dtype} of shape {tuple(inputs.shape)}"
         )
     if batch_size is not None and batch_size < 1:
@@ -118,8 +118,11 @@ def attribute(
     module, forward, held = _network(model)
     maps = []
     with held:
-        for part, rows in _chunks(inputs.detach().to(_device(model, inputs)), asked, batch_size):
-            objective = TargetObjective(module, forward, rows, backward=backward)
+        own = inputs.detach().to(_device(model, inputs))
+        size = batch_size or len(own)
+        parts = zip(torch.split(own, size), asked.parts(len(own), size), strict=True)
+        for part, part_target in parts:
+            objective = TargetObjective(module, forward, part_target, backward=backward)
             ((_, attribution),) = estimator(objective, part)
             map_ = to_map(attribution, modifier=modifier, reduction=reduction)
             maps.append(resized(map_, part.shape[2:]))
@@ -153,12 +156,3 @@ def _device(model: Classifier | nn.Module, inputs: Tensor) -> torch.device:
         return model.device
     parameter = next(model.parameters(), None)
     return inputs.device if parameter is None else parameter.device
-
-
-def _chunks(
-    inputs: Tensor, target: Target, batch_size: int | None
-) -> Iterator[tuple[Tensor, Target]]:
-    size = batch_size or max(1, len(inputs))
-    for start in range(0, max(1, len(inputs)), size):
-        rows = slice(start, start + size)
-        yield inputs[rows], target.of(rows)

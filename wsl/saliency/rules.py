@@ -229,24 +229,32 @@ class _ActivationsOnViews(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name.rstrip("_") not in _ACTIVATION_FUNCTIONS:
+        beside = _out_of_place(func, args, kwargs)
+        view = args[0] if args else next(iter(kwargs.values()), None)
+        if beside is None or not isinstance(view, Tensor):
             return func(*args, **kwargs)
-        view = args[0] if args else next(iter(kwargs.values()))
-        if not (isinstance(view, Tensor) and view.requires_grad and view._is_view()):
+        if not (view.requires_grad and view._is_view()):
             return func(*args, **kwargs)
-        if name.endswith("_"):
-            beside = getattr(torch, name[:-1], None) or getattr(F, name[:-1])
-            return view.copy_(beside(*args, **kwargs))
-        return self._without_inplace(func, view, args, kwargs)
+        # The way back of some functions needs their input, which is about to be written over.
+        own = view.clone()
+        if args:
+            return view.copy_(beside(own, *args[1:], **kwargs))
+        return view.copy_(beside(**{k: own if v is view else v for k, v in kwargs.items()}))
 
-    @staticmethod
-    def _without_inplace(func: Any, view: Tensor, args: Any, kwargs: dict[str, Any]) -> Any:
-        try:
-            bound = inspect.signature(func).bind(*args, **kwargs)
-        except ValueError:  # a function of torch's core, which has no such parameter
-            return func(*args, **kwargs)
-        if not bound.arguments.get("inplace", False):
-            return func(*args, **kwargs)
-        bound.arguments["inplace"] = False
-        return view.copy_(func(*bound.args, **bound.kwargs))
+
+def _out_of_place(func: Any, args: Any, kwargs: dict[str, Any]) -> Callable[..., Tensor] | None:
+    """Find what computes an activation's in-place call beside its input; None for other calls."""
+    name = getattr(func, "__name__", "")
+    if name.rstrip("_") not in _ACTIVATION_FUNCTIONS:
+        return None
+    if name.endswith("_"):
+        found: Callable[..., Tensor] = getattr(torch, name[:-1], None) or getattr(F, name[:-1])
+        return found
+    try:
+        signature = inspect.signature(func)
+    except ValueError:  # a function of torch's core, none of which has a parameter `inplace`
+        return None
+    if not signature.bind(*args, **kwargs).arguments.get("inplace", False):
+        return None
+    before = list(signature.parameters).index("inplace")  # the last parameter of them all
+    return lambda *a, **k: func(*a[:before], **{**k, "inplace": False})

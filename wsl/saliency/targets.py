@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,9 +73,9 @@ class Target(ABC):
         Tensor, shape (N,)
         """
 
-    def of(self, rows: slice) -> Target:
-        """Return the target of a part of the batch."""
-        return self
+    def parts(self, count: int, size: int) -> list[Target]:
+        """Cut the target with a batch of `count` inputs into those of parts of at most `size`."""
+        return [self] * math.ceil(count / size)
 
 
 TargetLike = Target | int | Sequence[Any] | Mapping[int, float] | Tensor | Callable[[Any], Tensor]
@@ -96,19 +97,25 @@ class ClassScore(Target):
     def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
         """Compute the scores; see `Target`."""
         scores = _matrix(output, "a class")
+        self._check_count(len(scores))
         classes = [self.classes] * len(scores) if isinstance(self.classes, int) else self.classes
-        if len(classes) != len(scores):
-            raise ValueError(
-                f"there must be one class for each of {len(scores)} inputs, but got {len(classes)}"
-            )
         for index in {*classes}:
             _check_index(index, scores.shape[1], "class")
         indices = torch.tensor(classes, device=scores.device, dtype=torch.int64)
         return scores.gather(1, indices[:, None])[:, 0]
 
-    def of(self, rows: slice) -> Target:
-        """Return the target of a part of the batch."""
-        return self if isinstance(self.classes, int) else ClassScore(self.classes[rows])
+    def parts(self, count: int, size: int) -> list[Target]:
+        """Cut the target with the batch; see `Target`."""
+        if isinstance(self.classes, int):
+            return super().parts(count, size)
+        self._check_count(count)
+        return [ClassScore(self.classes[at : at + size]) for at in range(0, count, size)]
+
+    def _check_count(self, count: int) -> None:
+        if not isinstance(self.classes, int) and len(self.classes) != count:
+            raise ValueError(
+                f"there must be one class for each of {count} inputs, but got {len(self.classes)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -150,9 +157,11 @@ class WeightedSum(Target):
         parts = [weight * target.values(output, layers) for weight, target in self.terms]
         return reduce(torch.add, parts)
 
-    def of(self, rows: slice) -> Target:
-        """Return the target of a part of the batch."""
-        return WeightedSum(tuple((weight, target.of(rows)) for weight, target in self.terms))
+    def parts(self, count: int, size: int) -> list[Target]:
+        """Cut each term with the batch; see `Target`."""
+        weights = [weight for weight, _ in self.terms]
+        terms = zip(*(target.parts(count, size) for _, target in self.terms), strict=True)
+        return [WeightedSum(tuple(zip(weights, part, strict=True))) for part in terms]
 
 
 @dataclass(frozen=True)
@@ -213,7 +222,7 @@ class Filter(Target):
     def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
         """Average the channel; see `Target`."""
         channel = _channel(layers[self.layer], self.channel, self.layer)
-        return channel.flatten(1).mean(dim=1)
+        return channel.reshape(len(channel), -1).mean(dim=1)
 
 
 @dataclass(frozen=True)
