@@ -2,19 +2,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from export_cases import EMPTY, LEFT, found, hard_predictions, image, write_images, write_run
+from export_cases import (
+    EMPTY,
+    LEFT,
+    ListedImages,
+    found,
+    hard_predictions,
+    image,
+    write_images,
+    write_run,
+)
 
 from wsl.errors import ConfigError, RunError, RunMismatchError
 from wsl.export import FORMATS, ExportOptions, export_run
 from wsl.localize.prediction import Prediction
 from wsl.run.records import write_part
+from wsl.storage import as_path
 
 
 class Recorder:
@@ -188,6 +197,30 @@ def test_the_summary_is_stored(tmp_path, hard):
     ]
 
 
+def test_a_run_and_images_in_a_store(tmp_path, monkeypatch):
+    # Sizes are read by `wsl.data.images`; here it is about what comes after.
+    monkeypatch.setattr("wsl.export.image_files._turned", lambda source, size: None)
+    predictions = [image(name, found(LEFT)) for name in ("a", "b")]
+    maps = {(name, 0): np.ones((4, 6)) for name in ("a", "b")}
+    local = write_images(tmp_path / "photos", predictions)
+    store = as_path("memory://export-test")
+    run = write_run(store / "run", predictions, maps=maps)
+    for sample in local:
+        (store / "photos" / sample.path.name).write_bytes(sample.path.read_bytes())
+    files = {sample.image_id: store / "photos" / sample.path.name for sample in local}
+    dataset = ListedImages(store / "photos", files)
+    export_run(run, "yolo", tmp_path / "out", dataset=dataset)
+    placed = tmp_path / "out/images/train/a.png"
+    assert not placed.is_symlink()
+    assert placed.read_bytes() == local.sample(0).path.read_bytes()
+    assert export_run(run, "maps", tmp_path / "maps").masks == 2
+    export_run(run, "coco", tmp_path / "coco", dataset=dataset)
+    content = json.loads((tmp_path / "coco/annotations/instances_train.json").read_text())
+    assert content["images"][0]["file_name"] == "photo 0.png"
+    with pytest.raises(ConfigError, match="folder must be local, but is memory://export-test/out"):
+        export_run(run, "csv", str(store / "out"))
+
+
 def test_names_that_are_not_ids_are_listed(tmp_path, hard):
     run, _ = hard
     export_run(run, "masks", tmp_path / "out")
@@ -305,55 +338,3 @@ def test_nothing_found_anywhere(tmp_path):
         assert summary.images_without_mask == (1 if name == "ilsvrc" else 2)
         listed = (tmp_path / name / "without_mask.csv").read_text()
         assert "b,failed: gone" in listed
-
-
-# What a fresh interpreter needs in all, measured where the work is done and nowhere else.
-_MEASURED = """
-import resource, sys, time
-from pathlib import Path
-from wsl.export import ExportOptions, export_run
-run, name, out, ids = sys.argv[1:]
-common = {"ilsvrc_map": Path(ids)} if name == "ilsvrc" else {}
-if name in {"voc", "yolo"}:
-    common["images"] = "none"
-begin = time.perf_counter()
-export_run(run, name, out, ExportOptions(**common))
-kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(kibibytes / 1024, time.perf_counter() - begin)
-"""
-
-
-def measured(run: Path, name: str, out: Path, ids: Path) -> tuple[float, float]:
-    """Peak memory in MiB and seconds of one export in a process of its own."""
-    found_ = subprocess.run(
-        [sys.executable, "-c", _MEASURED, str(run), name, str(out), str(ids)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    memory, seconds = map(float, found_.stdout.split())
-    return memory, seconds
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"image_folder", "maps"}))
-def test_memory_does_not_grow_with_the_run(tmp_path, name):
-    """WSL_EXPORT_COUNT=50000 measures the full figure; image_folder needs images and is as coco."""
-    count = int(os.environ.get("WSL_EXPORT_COUNT", "3000"))
-    rng = np.random.default_rng(0)
-    (tmp_path / "ids.txt").write_text("n1 1\nn2 2\nn3 3\n")
-    masks = []
-    for _ in range(50):
-        mask = np.zeros((48, 64), dtype=bool)
-        top, left = rng.integers(0, 20, 2)
-        mask[top : top + 20, left : left + 30] = rng.random((20, 30)) < 0.9
-        masks.append(mask)
-    sizes = {"small": 500, "large": count}
-    figures = {}
-    for size, images in sizes.items():
-        predictions = (image(f"image {n:06d}", found(masks[n % 50], n % 3)) for n in range(images))
-        run = write_run(tmp_path / size, list(predictions), chunk_size=256)
-        figures[size] = measured(run, name, tmp_path / f"{size}-out", tmp_path / "ids.txt")
-    print(f"{name}: {figures['large'][0]:.0f} MiB ({figures['small'][0]:.0f} for 500), "
-          f"{figures['large'][1]:.1f} s for {count}")  # fmt: skip
-    assert figures["large"][0] < figures["small"][0] + 40

@@ -167,4 +167,4 @@ def run_lengths(mask: Mask) -> list[int]:
     """
     flat = np.concatenate([[False], mask.ravel(), [~mask.ravel()[-1]]])
     ends = np.flatnonzero(flat[1:] != flat[:-1])
-    return [int(length) for length in np.diff(ends, prepend=0)]
+    return list(np.diff(ends, prepend=0).tolist())

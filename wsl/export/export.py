@@ -29,6 +29,7 @@ from wsl.export.tables import CsvExporter, ParquetExporter
 from wsl.export.voc import VocExporter
 from wsl.export.yolo import YoloExporter
 from wsl.run.progress import NoProgress, Progress
+from wsl.storage import RemotePath, as_path
 
 __all__ = ["FORMATS", "ExportSummary", "export_run"]
 
@@ -119,10 +120,11 @@ def export_run(
     Parameters
     ----------
     run_folder : Path or str
+        Local or in a store.
     format : str
         A key of `FORMATS`; the module of each describes its files.
     out : Path or str
-        New, empty, or of the same export.
+        Local; new, empty, or of the same export.
     options : ExportOptions, optional
     dataset : Dataset, optional
         The run's dataset, which knows the image files. Formats that hold no image do without it;
@@ -149,14 +151,15 @@ def export_run(
     options = options or ExportOptions()
     exporter_type.check_options(options, name=format)
     run = open_run(run_folder)
-    _refuse_run_folder(Path(out), run.folder)
+    folder = as_path(out)
+    _check_folder(folder, run.folder)
     state = {
         "format": format,
         "options": options.model_dump(mode="json"),
         "run": run.identity,
         "images": None if dataset is None else str(dataset.root),
     }
-    staging = Staging(Path(out), state)
+    staging = Staging(folder, state)
     if (whole := staging.manifest) is not None:
         staging.clear()
         return _summary_from(whole["summary"], staging)
@@ -295,8 +298,10 @@ def _why_empty(image: FoundImage, left_out: Counter[str]) -> str:
     return ", ".join(sorted(left_out)) or "no localization of the chosen classes"
 
 
-def _refuse_run_folder(out: Path, run_folder: Path) -> None:
-    """Make sure that an export does not mix with the run's own files."""
+def _check_folder(out: Path, run_folder: Path) -> None:
+    """Make sure that an export can be written and does not mix with the run's own files."""
+    if isinstance(out, RemotePath):
+        raise ConfigError(f"an export's folder must be local, but is {out}: copy it there later")
     out, run_folder = out.resolve(), run_folder.resolve()
     inside = out == run_folder or any(
         out.is_relative_to(run_folder / name) for name in ("predictions", "maps")

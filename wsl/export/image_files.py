@@ -1,7 +1,8 @@
 """The images of an export: where they are, and how they get beside what is said of them.
 
 Masks and boxes are in pixels of the upright image. Many tools do not turn images by their EXIF
-orientation, so an image that has one is written upright, as PNG, instead of linked or copied.
+orientation, so an image that has one is written upright, as PNG, instead of linked or copied. An
+image in an object store cannot be linked and is copied.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, DataError, ImageError
 from wsl.export.options import ImageMode
 from wsl.export.staging import Chunk
+from wsl.storage import RemotePath
 
 __all__ = ["ImageFiles", "url"]
 
@@ -74,7 +76,7 @@ class ImageFiles:
             return image_id
         path = self.source(image_id).absolute()
         try:
-            return path.relative_to(self._dataset.root.absolute()).as_posix()
+            return "/".join(path.relative_to(self._dataset.root.absolute()).parts)
         except ValueError:
             return path.as_posix()
 
@@ -123,10 +125,11 @@ class ImageFiles:
         if ending is not None and own not in {ending, ".jpeg"}:
             chunk.counts["other ending"] += 1
         with chunk.placed(target) as temporary:
-            if self.mode == "link":
+            if self.mode == "link" and not isinstance(source, RemotePath):
                 temporary.symlink_to(source)
             else:
-                shutil.copyfile(source, temporary)
+                with source.open("rb") as original, temporary.open("wb") as copy:
+                    shutil.copyfileobj(original, copy)
         return target
 
 

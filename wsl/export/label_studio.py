@@ -125,10 +125,13 @@ class LabelStudioExporter(Exporter):
         """Write the tasks, some thousand to a file, and the interface."""
         written: list[str] = []
         lines = staging.lines("tasks")
-        while tasks := list(islice(lines, self.context.options.tasks_per_file)):
+        for first in lines:
             path = f"tasks-{len(written):05d}.json"
             with staging.whole_file(path) as file:
-                file.write(b"[\n" + b",\n".join(tasks) + b"\n]\n")
+                file.write(b"[\n" + first)
+                others = islice(lines, self.context.options.tasks_per_file - 1)
+                file.writelines(b",\n" + task for task in others)
+                file.write(b"\n]\n")
             written.append(path)
         with staging.whole_file("config.xml") as file:
             file.write(self._interface().encode())
@@ -181,13 +184,11 @@ def brush_rle(mask: Mask) -> list[int]:
     bits = _LENGTH_BITS[kinds]
     codes = (((4 | kinds) << bits) | (lengths - 1)) << 8 | values
     head = [(4 * mask.size, 32), (8 - 1, 5), *((int(size) - 1, 4) for size in _LENGTH_BITS)]
-    stream = np.concatenate(
-        [
-            *(_bits(np.array([value]), np.array([width])) for value, width in head),
-            _bits(codes, 3 + bits + 8),
-        ]
+    stream = _bits(
+        np.concatenate([[value for value, _ in head], codes]),
+        np.concatenate([[width for _, width in head], 3 + bits + 8]),
     )
-    return [int(byte) for byte in np.packbits(stream)]
+    return list(np.packbits(stream).tolist())
 
 
 def _split_long(

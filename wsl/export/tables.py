@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         pa.field("mask_area", pa.int64(), nullable=False),
     ]
 )
-ROW_GROUP = 10_000
+ROW_GROUP = 2_000
 
 
 class _TableExporter(Exporter):
