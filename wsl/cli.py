@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsl.cli_visualize import visualize
+from wsl.cli_visualize import visualize
 from wsl.errors import WslError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show the effective configuration or its schema.")
 app.add_typer(config_app, name="config")
+app.command()(visualize)
 app.command()(visualize)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["FAINT", "Panel", "side_by_side"]
+__all__ = ["FAINT", "Panel", "colour_bar", "side_by_side"]
 
 Colour = tuple[int, int, int]
 
@@ -77,6 +77,37 @@ def side_by_side(
             _write_caption(draw, (left, above + height + size * 0.25), panel, font)
         left += cell + gap
     return np.array(canvas)
+
+
+def colour_bar(table: NDArray[np.uint8], *, height: int, low: str, high: str) -> NDArray[np.uint8]:
+    """Draw the colours of a map from the highest, above, to the lowest, with both ends named.
+
+    Parameters
+    ----------
+    table : ndarray of uint8, shape (256, 3)
+        From the lowest to the highest.
+    height : int
+        In pixels.
+    low, high : str
+        Beside the ends.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, W, 3)
+    """
+    size = max(11, round(height * 0.065))
+    font, bar = _font(size), size
+    canvas = Image.new("RGB", (bar + size // 2 + _widest((low, high), font), height), _PAPER)
+    levels = np.rint(np.linspace(255, 0, height)).astype(np.intp)
+    canvas.paste(Image.fromarray(np.repeat(table[levels][:, None], bar, axis=1)), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((bar + size // 2, 0), high, FAINT, font=font, anchor="la")
+    draw.text((bar + size // 2, height - 1), low, FAINT, font=font, anchor="ls")
+    return np.array(canvas)
+
+
+def _widest(texts: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
+    return max(_text_width(text, font) for text in texts)
 
 
 def _write_caption(

@@ -34,6 +34,7 @@ __all__ = [
     "draw_boxes",
     "encode_jpeg",
     "encode_png",
+    "map_limits",
     "overlay_mask",
     "overlay_saliency",
     "overlay_seeds",
@@ -99,6 +100,21 @@ def scale_map(saliency: NDArray[np.floating], *, clip: float = 0.995) -> NDArray
     ValueError
         If the map is empty, not two-dimensional, or not finite.
     """
+    low, high = map_limits(saliency, clip=clip)
+    if high <= low:
+        return np.zeros(saliency.shape, dtype=np.float32)
+    scaled = np.clip((saliency.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def map_limits(saliency: NDArray[np.floating], *, clip: float = 0.995) -> tuple[float, float]:
+    """Values that `scale_map` makes 0 and 1; equal for a flat map.
+
+    Raises
+    ------
+    ValueError
+        As `scale_map`.
+    """
     if saliency.ndim != 2 or not saliency.size:
         raise ValueError(f"a saliency map must be (H, W), but got shape {saliency.shape}")
     if not np.isfinite(saliency).all():
@@ -107,10 +123,7 @@ def scale_map(saliency: NDArray[np.floating], *, clip: float = 0.995) -> NDArray
     low, high = values.min(), np.quantile(values, clip)
     if high <= low:  # the quantile may be the minimum although single pixels stand out
         high = values.max()
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.float32)
-    scaled = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(scaled, dtype=np.float32)
+    return float(low), float(high)
 
 
 def colourise_map(

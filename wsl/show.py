@@ -13,7 +13,7 @@ from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Localization
 from wsl.pictures import save_png, strip
 
-__all__ = ["Strip", "write_strips"]
+__all__ = ["Strip", "file_part", "write_strips"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,12 @@ def write_strips(
             title=f"{found.category}, rank {found.rank}, probability {found.score:.3f}",
             height=height,
         )
-        path = out / f"{_file_name(name)}-{found.rank}-{_file_name(found.category)}.png"
+        path = out / f"{file_part(name)}-{found.rank}-{file_part(found.category)}.png"
         out.mkdir(parents=True, exist_ok=True)
         save_png(path, picture)
         yield Strip(path, found)
 
 
-def _file_name(text: str) -> str:
+def file_part(text: str) -> str:
     """Part of a file name: the first synonym, with signs that any system takes."""
     return re.sub(r"[^\w.-]+", "_", text.split(",")[0]).strip("_.") or "_"

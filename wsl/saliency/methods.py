@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from wsl.errors import ConfigError, choices_hint
+
 if TYPE_CHECKING:
     from wsl.saliency.base import SaliencyMethod
     from wsl.saliency.options import SaliencyOptions
     from wsl.saliency.rules import RuleName
 
-__all__ = ["METHODS", "Method", "build_method"]
+__all__ = ["CLASS_MODEL", "METHODS", "Method", "build_method", "check_method", "method_lines"]
 
 
 @dataclass(frozen=True)
@@ -176,3 +178,25 @@ METHODS: dict[str, Method] = {
         ("occlusion",),
     ),
 }
+
+CLASS_MODEL = "class_model"
+"""What `wsl visualize` calls `class_models`, which explain no image and are no `METHODS`."""
+
+
+def method_lines() -> list[tuple[str, str, str]]:
+    """Name, summary and reference of everything that can be drawn."""
+    lines = [(name, method.summary, method.reference) for name, method in METHODS.items()]
+    model = ("Image that a class likes best.", METHODS["gradient"].reference)
+    return [*lines, (CLASS_MODEL, *model)]
+
+
+def check_method(name: str) -> None:
+    """Refuse a method that there is not.
+
+    Raises
+    ------
+    ConfigError
+    """
+    names = [known for known, _, _ in method_lines()]
+    if name not in names:
+        raise ConfigError(f"there is no method {name!r}. {choices_hint(name, names)}")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from wsl.options import Options
 from wsl.saliency.methods import METHODS
@@ -12,6 +19,7 @@ from wsl.saliency.views import ViewOptions
 
 __all__ = [
     "CamOptions",
+    "ClassModelOptions",
     "IntegratedGradientsOptions",
     "MethodName",
     "OcclusionOptions",
@@ -98,6 +106,46 @@ class OcclusionOptions(Options):
 
     seed: int = Field(default=0, ge=0)
     """Of the fill ``noise``, which is the same for all images."""
+
+
+class ClassModelOptions(Options):
+    """Of class models; what each means in full is said of `wsl.saliency.ascent.Ascent`."""
+
+    steps: PositiveInt = 200
+    """Of gradient ascent."""
+
+    step_size: PositiveFloat = 0.05
+    """``normalised``: how much the first step changes a pixel, on average, in the units of the
+    normalised input. ``plain``: what the gradient is multiplied by."""
+
+    rule: Literal["normalised", "plain"] = "normalised"
+    """``normalised``: steps of a length that falls evenly to zero, along the gradient. ``plain``:
+    steps as long as the gradient."""
+
+    decay: NonNegativeFloat = 1e-2
+    """The weight of the image's sum of squares, which is taken from the score."""
+
+    jitter: NonNegativeInt = 0
+    """Beyond the paper: the image is rolled by up to so many pixels, anew at each step."""
+
+    blur: NonNegativeFloat = 0.0
+    """Beyond the paper: standard deviation in pixels of a blur between steps; 0 for none."""
+
+    blur_every: PositiveInt = 4
+    """Steps from one blur to the next."""
+
+    scales: PositiveInt = 1
+    """Beyond the paper: the image begins coarse and is stretched so many times, less one."""
+
+    scale_factor: float = Field(default=1.4, ge=1)
+    """From one scale to the next."""
+
+    seed: int = Field(default=0, ge=0)
+    """Of what is random: the jitter, and the way out where the score has no gradient."""
+
+    maximise: Literal["score", "posterior"] = "score"
+    """``score``: before the softmax, as in the paper. ``posterior``: the logarithm of the class's
+    probability, which lowering the other classes raises too."""
 
 
 class SaliencyOptions(Options):
