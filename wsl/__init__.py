@@ -16,6 +16,7 @@ The package along the data's way; each folder imports only from those above it:
 `pictures`      overlays and strips
 `report`        figures and pictures to one HTML page
 `export`        masks and boxes to other tools' formats
+`tune`          the settings of refinement that are best on annotated images
 `demo`          the drawn dataset and its small classifier
 `config`        the schema of a configuration file
 `cli`           the command ``wsl``

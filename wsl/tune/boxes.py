@@ -173,7 +173,7 @@ class BoxTable:
 
     def _read(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as block:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as block:
                 for digest in block.files:
                     self._put(digest, block[digest])
         except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:

@@ -1,0 +1,295 @@
+"""Tuning from beginning to end, against whole runs with each of the settings."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from tuning_cases import CountedProgress, classifier, config, draw_dataset
+
+from wsl.boxes import centred_box
+from wsl.config import build_config, load_config
+from wsl.data.open import open_dataset
+from wsl.errors import ConfigError, RunError, RunMismatchError
+from wsl.localize.localizer import Localizer
+from wsl.run.runner import run_dataset
+from wsl.score.ilsvrc import score_ilsvrc
+from wsl.score.protocols import score_run
+from wsl.tune import SearchSpace, TuneOptions, store_maps, tune
+from wsl.tune.boxes import BoxTable
+from wsl.tune.result import CENTRE_SIDES, write_tuning
+from wsl.tune.space import make_candidate
+
+SPACE = SearchSpace(
+    {
+        "localize.seeds.foreground": (0.8, 0.95),
+        "localize.seeds.between": ("probable_background", "probable_foreground"),
+        "localize.grabcut.working_size": (24, 224),
+    }
+)
+SMALL = SearchSpace({"localize.seeds.foreground": (0.7, 0.8), "localize.components": ("all",)})
+
+
+def tuned(settings, out, space=SPACE, options=None, **progress):
+    store = store_maps(settings, space, out, options, classifier=classifier())
+    return tune(store, space, options, **progress)
+
+
+def run_figures(settings, choices, out):
+    """Figures that a run with these settings scores, by the command's own scoring."""
+    changed = settings.model_copy(update={"localize": make_candidate(settings, choices).options})
+    summary = run_dataset(changed, out, classifier=classifier())
+    dataset = open_dataset(settings.data, classifier().categories)
+    return score_ilsvrc(summary.folder.read().to_pandas(), dataset)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return draw_dataset(tmp_path_factory.mktemp("drawn") / "data", bad=(3,), unannotated=(7,))
+
+
+@pytest.mark.parametrize(
+    "views", [{}, {"saliency.views.kind": "ten_crop"}], ids=["one view", "ten crops"]
+)
+def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
+    settings = config(drawn, **views)
+    space = SPACE if not views else SMALL
+    result = tuned(settings, tmp_path / "tune", space)
+    all_choices = [{}, *space.combinations()]
+    by_choices = {one.candidate.text: one for one in result.tried}
+    assert len(result.tried) == len(all_choices) - (space is SPACE)  # one is what was given
+    best = 0.0
+    for number, choices in enumerate(all_choices):
+        expected = run_figures(settings, choices, tmp_path / f"run{number}")
+        text = make_candidate(settings, choices).text
+        found = by_choices.get(text, result.tried[0])
+        for name in ("gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "mean_iou"):
+            assert found.figure(name) == expected.figure(name)
+        of_three = [expected.figure(f"gt_known_{at}").value for at in (0.3, 0.5, 0.7)]
+        assert found.figure("gt_known_mean").value == pytest.approx(np.mean(of_three))
+        best = max(best, float(np.mean(of_three)))
+    assert result.best.figure("gt_known_mean").value == pytest.approx(best)
+    assert result.best.figures[0].n == 9
+    assert result.left_out == 1
+    assert [image_id for image_id, _ in result.failures] == ["v_03"]
+
+
+@pytest.mark.parametrize("objective", ["gt_known_mean", "gt_known_0.5", "mean_iou"])
+def test_the_best_is_the_first_of_the_largest(drawn, tmp_path, objective):
+    result = tuned(config(drawn), tmp_path / "t", options=TuneOptions(objective=objective))
+    values = [one.figure(objective).value for one in result.tried]
+    assert result.tried.index(result.best) == int(np.argmax(values))
+    assert result.ordered[0] is result.best
+    assert [one.figure(objective).value for one in result.ordered] == sorted(values, reverse=True)
+
+
+def test_descent_tries_fewer_and_agrees_with_its_figures(drawn, tmp_path):
+    grid = tuned(config(drawn), tmp_path / "grid")
+    progress = CountedProgress()
+    descent = tuned(
+        config(drawn), tmp_path / "descent", options=TuneOptions(search="descent"),
+        progress=progress,
+    )  # fmt: skip
+    assert len(descent.tried) < len(grid.tried)
+    by_digest = {one.candidate.digest: one for one in grid.tried}
+    for one in descent.tried:
+        assert one.figures == by_digest[one.candidate.digest].figures
+    # One image failed: it is never refined.
+    assert progress.done == len(descent.tried) * 8
+
+
+def test_the_centred_box_is_the_best_of_its_sides(drawn, tmp_path):
+    options = TuneOptions(objective="mean_iou")
+    result = tuned(config(drawn), tmp_path / "t", SMALL, options)
+    run = run_dataset(config(drawn), tmp_path / "run", classifier=classifier())
+    predictions = run.folder.read().to_pandas()
+    dataset = open_dataset(config(drawn).data, classifier().categories)
+    values = {}
+    for side in CENTRE_SIDES:
+        scores = score_ilsvrc(predictions, dataset, centre_side=side)
+        (figure,) = [f for f in scores.baselines[1].figures if f.name == "mean_iou"]
+        assert dict(result.centre)[side] == figure
+        values[side] = figure.value
+    assert result.centre_side == max(values, key=values.get)
+    assert centred_box((10, 10), CENTRE_SIDES[-1]) == (0, 0, 10, 10)
+
+
+def test_the_number_of_workers_changes_nothing(drawn, tmp_path):
+    one = tuned(config(drawn, **{"run.workers": 1}), tmp_path / "one", SMALL)
+    four = tuned(config(drawn, **{"run.workers": 4}), tmp_path / "four", SMALL)
+    assert one.to_json() == four.to_json()
+
+
+def test_started_again_nothing_is_done_twice(drawn, tmp_path):
+    out = tmp_path / "t"
+    first = tuned(config(drawn), out)
+    again, refined = CountedProgress(), CountedProgress()
+    store = store_maps(config(drawn), SPACE, out, classifier=classifier(), progress=again)
+    second = tune(store, SPACE, progress=refined)
+    assert second.to_json() == first.to_json()
+    assert (again.starts, again.done) == ([(9, 9)], 0)
+    assert (refined.starts, refined.done) == ([(81, 81)], 0)
+
+
+@pytest.mark.parametrize("after", [1, 4, 7])
+def test_interrupted_maps_go_on(drawn, tmp_path, after):
+    out = tmp_path / "t"
+    with pytest.raises(KeyboardInterrupt):
+        store_maps(
+            config(drawn), SPACE, out, classifier=classifier(), progress=CountedProgress(after)
+        )
+    progress = CountedProgress()
+    store = store_maps(config(drawn), SPACE, out, classifier=classifier(), progress=progress)
+    # Whole chunks are kept: 4, 4 and 1 of the 9 annotated images.
+    assert progress.starts == [(9, after // 4 * 4)]
+    undisturbed = store_maps(config(drawn), SPACE, tmp_path / "u", classifier=classifier())
+    for position, size in itertools.product(store.positions.tolist(), store.sizes):
+        assert store.failure(position) == undisturbed.failure(position)
+        if store.failure(position) is None:
+            maps = [one.map_(position, size) for one in (store, undisturbed)]
+            np.testing.assert_array_equal(*maps)
+
+
+@pytest.mark.parametrize("after", [1, 20, 60])
+def test_an_interrupted_search_goes_on(drawn, tmp_path, after):
+    out = tmp_path / "t"
+    store = store_maps(config(drawn), SPACE, out, classifier=classifier())
+    with pytest.raises(KeyboardInterrupt):
+        tune(store, SPACE, progress=CountedProgress(after))
+    progress = CountedProgress()
+    found = tune(store, SPACE, progress=progress)
+    ((total, before),) = progress.starts
+    assert total == 81
+    assert progress.done == total - before
+    assert before - 17 >= after  # of the failed image, and of the candidate that stands twice
+    assert found.to_json() == tuned(config(drawn), tmp_path / "undisturbed").to_json()
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_another_space_uses_what_is_there(drawn, tmp_path):
+    tuned(config(drawn), tmp_path / "t", SMALL)
+    wider = SearchSpace({**SMALL.values, "localize.seeds.foreground": (0.7, 0.8, 0.9)})
+    maps, refined = CountedProgress(), CountedProgress()
+    store = store_maps(config(drawn), wider, tmp_path / "t", classifier=classifier(), progress=maps)
+    tune(store, wider, progress=refined)
+    assert maps.done == 0
+    assert refined.done == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"saliency.reduction": "l2"}, r"saliency\.reduction was max and is l2"),
+        ({"data.part": "1/2"}, "the list of images was"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+    ],
+    ids=["maps", "images", "seed"],
+)
+def test_another_tuning_in_the_same_folder_is_refused(drawn, tmp_path, changes, message):
+    store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
+    with pytest.raises(RunMismatchError, match=message):
+        store_maps(config(drawn, **changes), SMALL, tmp_path / "t", classifier=classifier())
+    with pytest.raises(RunMismatchError, match="the classifier's weights was"):
+        store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier(seed=1))
+
+
+def test_what_refinement_starts_from_may_change_in_the_same_folder(drawn, tmp_path):
+    tuned(config(drawn), tmp_path / "t", SMALL)
+    changed = config(drawn, **{"localize.seeds.background": 0.2})
+    found = tuned(changed, tmp_path / "t", SMALL)
+    assert all(one.candidate.options.seeds.background == 0.2 for one in found.tried)
+
+
+def test_a_folder_of_something_else_is_refused(drawn, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RunError, match="is not empty, and is not a tuning's"):
+        store_maps(config(drawn), SMALL, tmp_path, classifier=classifier())
+
+
+def test_a_dataset_without_boxes_is_refused(tmp_path):
+    root = draw_dataset(tmp_path / "data", 3, unannotated=(0, 1, 2))
+    with pytest.raises(RunError, match=r"no image of ilsvrc val can be used for tuning: 'v_00'"):
+        store_maps(config(root), SMALL, tmp_path / "t", classifier=classifier())
+
+
+@pytest.mark.parametrize("search", ["grid", "descent"])
+def test_settings_that_cannot_be_used_are_refused_before_any_work(drawn, tmp_path, search):
+    space = SearchSpace({"localize.seeds.foreground": (0.9, 0.2)})
+    with pytest.raises(ConfigError, match=r"candidate seeds\.foreground=0\.2: .*background must"):
+        store_maps(config(drawn), space, tmp_path / "t", TuneOptions(search=search))
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_candidate_that_fails_is_an_error(drawn, tmp_path, monkeypatch):
+    store = store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
+    localize = Localizer.localize
+
+    def failing(self, *arguments, image_id, **more):
+        if self.options.localize.seeds.foreground == 0.8 and image_id == "v_05":
+            raise ZeroDivisionError("of a kind")
+        return localize(self, *arguments, image_id=image_id, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Localizer, "localize", failing)
+        message = r"candidate seeds\.foreground=0\.8, .* fails on image 'v_05': ZeroDivisionError"
+        with pytest.raises(RunError, match=message):
+            tune(store, SMALL)
+    progress = CountedProgress()
+    assert len(tune(store, SMALL, progress=progress).tried) == 3
+    assert 0 < progress.done < 24
+
+
+def test_damaged_files_are_refused_by_name(drawn, tmp_path):
+    store = store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
+    tune(store, SMALL)
+    (block,) = (tmp_path / "t" / "boxes").iterdir()
+    block.write_bytes(block.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"block-00000\.npz cannot be read; remove it to make"):
+        BoxTable(store)
+    block.unlink()
+    path = tmp_path / "t" / "maps" / "224" / "00000000.npy"
+    path.write_bytes(b"")
+    with pytest.raises(RunError, match=r"00000000\.npy cannot be read; remove it to make it again"):
+        tune(store, SMALL)
+
+
+def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(drawn, tmp_path):
+    given = config(drawn)
+    half = build_config(given.model_dump(mode="json"), ["data.part=1/2"])
+    result = tuned(half, tmp_path / "t")
+    path = write_tuning(result, given, tmp_path / "t")
+    written = load_config(path)
+    assert written.data == given.data
+    assert written.localize == result.best.candidate.options
+    assert written.tuned_on is not None
+    assert written.tuned_on.dataset == "ilsvrc val, part 1/2"
+    assert written.tuned_on.count == 5
+    assert written.tuned_on.centre_side == result.centre_side
+    notes = {}
+    for part in ("1/2", "2/2"):
+        settings = load_config(path, [f"data.part={part}"])
+        run = run_dataset(settings, tmp_path / part[0], classifier=classifier())
+        dataset = open_dataset(settings.data, classifier().categories)
+        notes[part] = score_run("ilsvrc", run.folder, dataset).notes[-1]
+    assert notes["1/2"].startswith("oracle: the settings were chosen on scored images: 5 of the 5")
+    assert notes["2/2"].startswith("the settings were chosen elsewhere: on ilsvrc val, part 1/2")
+
+
+def test_the_report_says_what_was_looked_at(drawn, tmp_path):
+    half = config(drawn, **{"data.part": "1/2"})
+    result = tuned(half, tmp_path / "t")
+    write_tuning(result, half, tmp_path / "t")
+    found = json.loads((tmp_path / "t" / "tuning.json").read_text())
+    assert len(found["candidates"]) == 8
+    assert sum(one["chosen"] for one in found["candidates"]) == 1
+    figure = found["candidates"][0]["figures"]["gt_known_mean"]
+    assert figure == result.tried[0].figure("gt_known_mean").to_json()
+    assert found["centre_side"] == result.centre_side
+    assert len(found["centre"]) == len(CENTRE_SIDES)
+    page = (tmp_path / "t" / "tuning.md").read_text()
+    assert page.count("\n| seeds.foreground=") == 7
+    assert page.count("\n| as configured |") == 1
+    for text in (*found["notes"], page):
+        assert "part 1/2" in text or "could not be processed" in text
+    assert "no other image was looked at" in found["notes"][0]
+    assert f"score.centre_side={result.centre_side:g} " in found["notes"][1]
