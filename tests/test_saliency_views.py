@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
 from torch import nn
 
 from wsl.data.categories import Categories
@@ -112,3 +113,41 @@ def test_ten_crops_make_any_network_blind_to_reflection(seed):
     np.testing.assert_allclose(
         found, image_map(classifier, image, "ten_crop"), rtol=1e-4, atol=1e-6
     )
+
+
+def test_flips_double_the_views():
+    image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
+    options = ViewOptions(kind="centre", flip=True)
+    views = make_views(image, PREPROCESSING, options)
+    assert options.count == len(views.inputs) == 2
+    assert torch.equal(views.inputs[1], views.inputs[0].flip(-1))
+    assert [geometry.flipped for geometry in views.geometries] == [False, True]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flip", [False, True])
+def test_each_scale_has_the_views_of_its_input_size(kind, flip):
+    if flip and kind == "ten_crop":
+        with pytest.raises(ValidationError, match="flip must not be set for ten_crop"):
+            ViewOptions(kind=kind, flip=flip)
+        return
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    options = ViewOptions(kind=kind, flip=flip, scales=(8, 12))
+    views = make_views(image, PREPROCESSING, options)
+    alone = [
+        make_views(image, PREPROCESSING, ViewOptions(kind=kind, flip=flip, input_size=size))
+        for size in (8, 12)
+    ]
+    assert len(views.geometries) == options.count
+    assert views.geometries == alone[0].geometries + alone[1].geometries
+    for found, expected in zip(views.groups, alone, strict=True):
+        assert torch.equal(found, expected.inputs)
+    with pytest.raises(ValueError, match="views must be of one size, but are of 2"):
+        _ = views.inputs
+
+
+def test_scales_that_contradict_are_refused():
+    with pytest.raises(ValidationError, match="input_size must not be given beside scales"):
+        ViewOptions(input_size=8, scales=(8, 12))
+    with pytest.raises(ValidationError, match=r"scales must differ, but are \[8, 8\]"):
+        ViewOptions(scales=(8, 8))

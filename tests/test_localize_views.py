@@ -1,0 +1,78 @@
+"""A localizer over several views and scales of an image."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from wsl.data.categories import Categories
+from wsl.data.geometry import average_maps
+from wsl.localize.localizer import Localizer
+from wsl.localize.options import LocalizerOptions
+from wsl.models import Classifier, Preprocessing
+from wsl.saliency import build_method, these
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6)
+    )
+    preprocessing = Preprocessing(resize_size=18, crop_size=(16, 16))
+    return Classifier(module, preprocessing, Categories.numbered(6), torch.device("cpu"))
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, size, dtype=np.uint8) for size in ((20, 30, 3), (25, 19, 3))]
+
+
+def localizer_of(classifier, **views) -> Localizer:
+    options = {"saliency": {"method": "gradient", "views": views}}
+    return Localizer(classifier, LocalizerOptions.model_validate(options))
+
+
+VIEWS = [
+    {"kind": "full"},
+    {"kind": "full", "flip": True},
+    {"kind": "ten_crop"},
+    {"kind": "centre", "flip": True, "scales": (12, 16, 24)},
+    {"kind": "ten_crop", "scales": (16, 24)},
+]
+
+
+@pytest.mark.parametrize("views", VIEWS, ids=str)
+def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, images, views):
+    localizer = localizer_of(classifier, **views)
+    cut = [localizer.views(image) for image in images]
+    explained = localizer.explain(cut, [(), (5,)], first=2)
+    method = build_method(localizer.options.saliency)
+    for image, each, found in zip(images, cut, explained, strict=True):
+        with torch.no_grad():
+            scores = torch.cat([classifier.scores(group) for group in each.groups]).mean(dim=0)
+        order = scores.argsort(descending=True).tolist()
+        wanted = {*order[:2], *([5] if image is images[1] else [])}
+        assert found.classes == tuple(sorted(wanted, key=order.index))
+        assert found.ranks == tuple(order.index(label) + 1 for label in found.classes)
+        probabilities = scores.softmax(dim=0)[list(found.classes)]
+        assert found.probabilities == pytest.approx(probabilities.tolist(), rel=1e-4)
+        assert len(found.input_maps) == localizer.view_count == len(each.geometries)
+        maps = []
+        for group in each.groups:
+            classes = torch.tensor([found.classes]).expand(len(group), -1)
+            maps += [*method(classifier, group, these(classes)).maps.numpy()]
+        for view, expected in zip(found.input_maps, maps, strict=True):
+            np.testing.assert_allclose(view, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_trace_holds_the_mean_over_the_scales(classifier, images):
+    localizer = localizer_of(classifier, kind="full", scales=(12, 24))
+    (trace,) = localizer.trace(images[0], classes=[3])
+    views = localizer.views(images[0])
+    (explained,) = localizer.explain([views], [[3]], first=0)
+    maps = [view[0] for view in explained.input_maps]
+    assert [map_.shape for map_ in maps] == [(12, 12), (24, 24)]
+    expected = average_maps(maps, views.geometries, size=trace.saliency.shape)
+    np.testing.assert_array_equal(trace.saliency, expected)
