@@ -17,7 +17,8 @@ from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.protocols import score_run
 from wsl.tune import SearchSpace, TuneOptions, store_maps, tune
 from wsl.tune.boxes import BoxTable
-from wsl.tune.result import CENTRE_SIDES, write_tuning
+from wsl.tune.centre import CENTRE_SIDES
+from wsl.tune.result import write_tuning
 from wsl.tune.space import make_candidate
 
 SPACE = SearchSpace(

@@ -15,29 +15,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from wsl.boxes import centred_box
 from wsl.config import RunConfig, to_yaml
 from wsl.run.folder import write_json
 from wsl.run.tuned_on import TunedOn
 from wsl.score.ilsvrc import GT_KNOWN_IOUS
-from wsl.score.inputs import AnnotatedImages, best_instances
 from wsl.score.intervals import Figure, exact_mean, mean_figure, share_figure
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 
 __all__ = [
-    "CENTRE_SIDES",
     "Tried",
     "TuningResult",
-    "centre_ious",
     "known_figures",
     "objective_value",
     "tuning_table",
     "write_tuning",
 ]
-
-CENTRE_SIDES = tuple(percent / 100 for percent in range(40, 101))
-"""Sides of the centred box that are tried, as shares of the image's; 1 is the whole image."""
 
 SCHEMA = 1
 _SHOWN = 10
@@ -167,22 +160,6 @@ def objective_value(iou: NDArray[np.float64], objective: Objective) -> float:
     if objective == "mean_iou":
         return exact_mean(iou)
     return exact_mean(_mean_of_shares(iou) if objective == "gt_known_mean" else iou >= 0.5)
-
-
-def centre_ious(
-    truth: AnnotatedImages, sizes: NDArray[np.float64], side: float
-) -> NDArray[np.float64]:
-    """IoU of the centred box of a side with the best instance of each image: (N,).
-
-    Parameters
-    ----------
-    truth : AnnotatedImages
-    sizes : ndarray of float64, shape (N, 2)
-        (height, width) of the images; NaN where unknown, which gives 0.
-    side : float
-    """
-    boxes = [centred_box((height, width), side) for height, width in sizes.tolist()]
-    return best_instances(np.array(boxes), np.arange(len(boxes)), truth)[0]
 
 
 def _mean_of_shares(iou: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.config import RunConfig
-from wsl.data.images import image_size
 from wsl.data.open import open_dataset
 from wsl.models import Classifier
 from wsl.run.progress import NoProgress, Progress
@@ -18,13 +17,12 @@ from wsl.run.tuned_on import TunedOn
 from wsl.score.inputs import best_instances
 from wsl.score.intervals import Figure
 from wsl.tune.boxes import BoxTable
+from wsl.tune.centre import CENTRE_SIDES, centre_ious
 from wsl.tune.maps import MapStore
 from wsl.tune.options import TuneOptions
 from wsl.tune.result import (
-    CENTRE_SIDES,
     Tried,
     TuningResult,
-    centre_ious,
     known_figures,
     objective_value,
 )
@@ -182,12 +180,7 @@ def _centre(
     store: MapStore, options: TuneOptions
 ) -> tuple[tuple[tuple[float, Figure], ...], float]:
     """Figures of centred boxes by side, and the best side."""
-    sizes = store.truth.sizes.copy()
-    for row, position in enumerate(store.positions.tolist()):
-        if store.failure(position) is None:
-            path = store.dataset.sample(position, annotated=False).path
-            sizes[row] = image_size(path, max_pixels=store.config.data.max_pixels)
-    ious = {side: centre_ious(store.truth, sizes, side) for side in CENTRE_SIDES}
+    ious = centre_ious(store.dataset, store.truth, max_pixels=store.config.data.max_pixels)
     objective = options.objective
     best = max(CENTRE_SIDES, key=lambda side: (objective_value(ious[side], objective), -side))
     curve = tuple((side, _objective_figure(iou, options)) for side, iou in ious.items())
