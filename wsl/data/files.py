@@ -20,6 +20,7 @@ from wsl.data.images import IMAGE_EXTENSIONS
 from wsl.data.options import DataOptions
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
+from wsl.storage import RemotePath
 
 __all__ = ["FilesDataset", "list_images", "open_files", "refuse_split"]
 
@@ -110,7 +111,10 @@ def list_images(folder: Path) -> tuple[list[str], int]:
     """
     files: list[str] = []
     skipped = 0
-    for name in _walk(folder, "", frozenset()):
+    names = (
+        _walk_store(folder) if isinstance(folder, RemotePath) else _walk(folder, "", frozenset())
+    )
+    for name in names:
         base = name.rpartition("/")[2]
         hidden = base.startswith(".")
         if not hidden and PurePosixPath(base).suffix.lower() in IMAGE_EXTENSIONS:
@@ -137,6 +141,22 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
             yield from _walk(folder / name, f"{prefix}{name}/", above | {key})
         else:
             yield prefix + name
+
+
+def _walk_store(folder: RemotePath) -> Iterable[str]:
+    """Do what `_walk` does, by a single listing."""
+    try:
+        files = folder.files_below()
+    except OSError as error:
+        raise DataError(f"cannot list the folder {folder}: {error.strerror}") from error
+    return dict.fromkeys(_to_hidden(file) for file in files)
+
+
+def _to_hidden(file: str) -> str:
+    """Cut a path behind its first hidden folder."""
+    parts = file.split("/")
+    hidden = next((at for at, part in enumerate(parts) if part.startswith(".")), len(parts))
+    return "/".join(parts[: hidden + 1])
 
 
 def _image_ids(files: Sequence[str]) -> tuple[str, ...]:

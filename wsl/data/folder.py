@@ -41,7 +41,7 @@ def open_folder(options: DataOptions, categories: Categories) -> Dataset:
         If a folder cannot be read, or its name is no class, or several, of the classifier.
     """
     refuse_split(options)
-    root = Path(options.root or ".").absolute()
+    root = (options.root or Path()).absolute()
     found, skipped = list_images(root)
     files = [file for file in found if "/" in file]
     if found and not files:

@@ -205,7 +205,7 @@ def open_ilsvrc(options: DataOptions, categories: Categories) -> Dataset:
         If there is no such split, a list cannot be read or names an image twice, or the classes
         are not the classifier's (`wsl.data.synsets.match_categories`).
     """
-    root = Path(options.root or ".").absolute()
+    root = (options.root or Path()).absolute()
     layout = _Layout.of(root, options.split)
     _check_split(layout, options.split)
     categories = match_categories(categories, layout.mapping)

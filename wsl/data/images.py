@@ -23,6 +23,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,15 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 
 from wsl.data.options import DEFAULT_MAX_PIXELS
 from wsl.errors import ImageError
+from wsl.storage import RemotePath, as_path
 
 __all__ = ["IMAGE_EXTENSIONS", "image_size", "is_upright", "load_image", "to_rgb"]
 
 IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 """Extensions, in lower case, of the files that readers list as images."""
+
+# An image of the largest size allowed, in 16 bits and with alpha, without compression.
+_MAX_REMOTE_BYTES = 8 * DEFAULT_MAX_PIXELS
 
 _WHITE = (255, 255, 255, 255)
 
@@ -60,7 +65,7 @@ def load_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDA
         If the file is missing, of another format, damaged, truncated, without pixels, too large, or
         holds 32-bit floating-point pixels. The message names the file.
     """
-    with _opened(Path(path), max_pixels) as (image, orientation):
+    with _opened(as_path(path), max_pixels) as (image, orientation):
         return np.ascontiguousarray(_UPRIGHT[orientation](to_rgb(image)))
 
 
@@ -82,7 +87,7 @@ def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tup
     ImageError
         As `load_image`, but damage behind the header goes unseen.
     """
-    with _opened(Path(path), max_pixels) as (image, orientation):
+    with _opened(as_path(path), max_pixels) as (image, orientation):
         width, height = image.size
         return (width, height) if orientation >= 5 else (height, width)
 
@@ -100,7 +105,7 @@ def is_upright(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> boo
     ImageError
         As `image_size`.
     """
-    with _opened(Path(path), max_pixels) as (_, orientation):
+    with _opened(as_path(path), max_pixels) as (_, orientation):
         return orientation == 1
 
 
@@ -189,12 +194,41 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, 
     """
     try:
         with _pillow_errors("cannot be read"):
-            if not stat.S_ISREG(path.stat().st_mode):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
                 raise ImageError("must be an image file, but is a folder or a device")
-            with _WholeFile(io.FileIO(path)) as file:
+            with _WholeFile(_raw(path, status.st_size)) as file:
                 yield _parsed(file, max_pixels)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error.__cause__
+
+
+def _raw(path: Path, size: int) -> io.RawIOBase:
+    if not isinstance(path, RemotePath):
+        return io.FileIO(path)
+    # From a store whole, in one request.
+    if size > _MAX_REMOTE_BYTES:
+        raise ImageError(f"must have at most {_MAX_REMOTE_BYTES:,} bytes, but has {size:,}")
+    return _InMemory(path.read_bytes())
+
+
+class _InMemory(io.RawIOBase):
+    """Bytes as a file without a buffer of its own."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._content.seek(offset, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._content.readinto(buffer)
 
 
 def _parsed(file: _WholeFile, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:

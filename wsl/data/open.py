@@ -16,6 +16,7 @@ from wsl.data.sample import Dataset, Sample
 from wsl.data.voc import open_voc
 from wsl.data.wsol import open_wsol
 from wsl.errors import DataError
+from wsl.storage import RemotePath
 
 __all__ = ["dataset_fingerprint", "open_dataset"]
 
@@ -29,6 +30,9 @@ _FORMATS: dict[str, Callable[[DataOptions, Categories], Dataset]] = {
     "voc": open_voc,
     "coco": open_coco,
 }
+
+# Those whose images may lie in a store.
+_REMOTE = ("ilsvrc", "folder", "files")
 
 
 def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
@@ -56,6 +60,11 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
     if root is None and not options.images:
         instead = ", or data.images its files" if options.format == "files" else ""
         raise DataError(f"data.root must name the dataset's folder{instead}, but is not given")
+    if isinstance(root, RemotePath) and options.format not in _REMOTE:
+        raise DataError(
+            f"a data.root in a store must be of format {' or '.join(_REMOTE)}, "
+            f"but data.format is {options.format}: copy {root} to a local folder"
+        )
     if root is not None and not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise DataError(f"data.root must be the dataset's folder, but {root} {found}")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from wsl.options import Options
+from wsl.storage import Location
 
 __all__ = ["DEFAULT_MAX_PIXELS", "DataFormat", "DataOptions"]
 
@@ -25,8 +26,9 @@ class DataOptions(Options):
     ``files``: images without labels; ``wsol``: wsolevaluation's lists of ILSVRC, CUB or Open
     Images; ``cub``: CUB-200-2011's own files; ``voc``: Pascal VOC; ``coco``: COCO instances."""
 
-    root: Path | None = None
-    """The dataset's folder."""
+    root: Location | None = None
+    """The dataset's folder. Of the formats ``ilsvrc``, ``folder`` and ``files`` it may lie in a
+    store that fsspec knows (``s3://bucket/folder``, ``gs://…``)."""
 
     split: str = "val"
     """Part of a dataset that has parts (``ilsvrc``: ``val``, ``train``, or ``train_loc``, the

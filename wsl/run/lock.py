@@ -59,9 +59,7 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
     Raises
     ------
     RunError
-        If another process holds it; the message names the process.
-    OSError
-        If the folder cannot be written.
+        If another process holds it (the message names the process), or it cannot be written.
     """
     if _without_locks(folder):
         yield
@@ -72,7 +70,7 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
         if shard.count > 1:
             own = held.enter_context(_opened(folder / f".lock-{shard.index}-of-{shard.count}"))
             if not _try(own, fcntl.LOCK_EX):
-                raise _in_use(folder, own, f"the shard {shard} of {folder}")
+                raise _in_use(own, f"the shard {shard} of {folder}")
             _sign(own, shard)
         yield
 
@@ -87,9 +85,9 @@ def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
             _try(joint, fcntl.LOCK_SH)
         return
     if shard.count == 1 or _signature(joint).get("shards") != shard.count:
-        raise _in_use(folder, joint, str(folder))
+        raise _in_use(joint, str(folder))
     if not _try(joint, fcntl.LOCK_SH):
-        raise _in_use(folder, joint, str(folder))
+        raise _in_use(joint, str(folder))
 
 
 @contextmanager
@@ -99,7 +97,7 @@ def info_lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     RunError
-        If it does not become free within a minute.
+        If it does not become free within a minute, or cannot be written.
     """
     if _without_locks(folder):
         yield
@@ -119,7 +117,10 @@ def _without_locks(folder: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise RunError(f"cannot write the run folder {path.parent}: {error}") from error
     try:
         yield descriptor
     finally:
@@ -158,7 +159,7 @@ def _signature(descriptor: int) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _in_use(folder: Path, descriptor: int, what: str) -> RunError:
+def _in_use(descriptor: int, what: str) -> RunError:
     holder = _signature(descriptor)
     who = (
         f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"

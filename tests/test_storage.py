@@ -1,0 +1,181 @@
+"""Places: local paths and stores."""
+
+import pickle
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import BaseModel
+from small_runs import classifier, config, draw_photos, rows
+
+from wsl.data.categories import Categories
+from wsl.data.images import image_size, load_image
+from wsl.data.open import dataset_fingerprint, open_dataset
+from wsl.data.options import DataOptions
+from wsl.errors import ConfigError, DataError, ImageError, RunMismatchError
+from wsl.run.folder import RunFolder
+from wsl.run.records import read_maps
+from wsl.run.runner import run_dataset
+from wsl.run.shard import Shard
+from wsl.run.status import read_status
+from wsl.storage import Location, RemotePath, as_path, write_whole
+
+
+@pytest.fixture
+def store():
+    return as_path(f"memory://{uuid.uuid4().hex}")
+
+
+def test_local_paths_stay_what_they_are(tmp_path):
+    assert as_path("a/b") == Path("a/b")
+    assert as_path(tmp_path) is tmp_path
+    assert as_path("file:///data/my%20run") == Path("/data/my run")
+    assert not isinstance(as_path("c:/x"), RemotePath)
+
+
+def test_a_remote_path_is_joined_and_taken_apart_like_any_other():
+    path = as_path("memory://bucket/run") / "predictions" / "part-0.parquet"
+    assert str(path) == "memory://bucket/run/predictions/part-0.parquet"
+    assert isinstance(path.parent, RemotePath)
+    assert (path.name, path.stem, path.suffix) == ("part-0.parquet", "part-0", ".parquet")
+    assert str(path.with_name("x")) == "memory://bucket/run/predictions/x"
+    assert pickle.loads(pickle.dumps(path)) == path
+    assert str(pickle.loads(pickle.dumps(path))) == str(path)
+
+
+class Options(BaseModel):
+    root: Location | None = None
+
+
+@pytest.mark.parametrize("text", ["a/b", "memory://bucket/a"])
+def test_options_keep_a_place_through_json(text):
+    options = Options(root=text)
+    assert options.model_dump(mode="json") == {"root": text}
+    assert Options(**options.model_dump(mode="json")) == options
+
+
+@pytest.mark.parametrize("text", ["nowhere://bucket/a", "memory://"])
+def test_places_that_cannot_be_are_refused(text):
+    with pytest.raises(ConfigError, match=f"{text}"):
+        as_path(text)
+
+
+def test_files_in_a_store(store):
+    path = store / "folder" / "a.txt"
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        path.read_bytes()
+    write_whole(path, lambda file: file.write(b"line 1\nline 2\n"))
+    assert path.is_file()
+    assert path.parent.is_dir()
+    assert path.stat().st_size == 14
+    with path.open(encoding="utf-8") as file:
+        assert file.read().splitlines() == ["line 1", "line 2"]
+    assert [str(found) for found in path.parent.iterdir()] == [str(path)]
+    assert list(path.parent.glob("*.png")) == []
+    assert store.files_below() == ["folder/a.txt"]
+    path.unlink()
+    path.unlink(missing_ok=True)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("where", ["local", "store"])
+def test_what_fails_in_the_middle_changes_nothing(tmp_path, store, where):
+    path = (tmp_path if where == "local" else store) / "run.json"
+    write_whole(path, lambda file: file.write(b"before"))
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"before"
+    assert [found.name for found in path.parent.iterdir()] == ["run.json"]
+
+
+def upload(folder, store):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            (store / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("form", ["folder", "files", "ilsvrc"])
+def test_images_in_a_store_are_those_of_the_folder(tmp_path, store, form):
+    root = tmp_path / "data"
+    where = root / "Data/CLS-LOC/train" if form == "ilsvrc" else root
+    draw_photos(where)
+    (where / ".hidden").mkdir()
+    (where / ".hidden" / "x.png").touch()
+    (where / "notes.txt").touch()
+    remote = store / "data"
+    upload(root, remote)
+    categories = Categories(("a", "b", "c"), tuple(sorted(p.name for p in where.glob("n0*"))))
+    options = {"format": form} | ({"split": "train"} if form == "ilsvrc" else {})
+    local = open_dataset(DataOptions(root=root, **options), categories)
+    there = open_dataset(DataOptions(root=str(remote), **options), categories)
+    assert there.image_ids == local.image_ids
+    assert there.skipped == local.skipped
+    assert dataset_fingerprint(there) == dataset_fingerprint(local)
+    for one, other in zip(there, local, strict=True):
+        assert one.label == other.label
+        assert (load_image(one.path) == load_image(other.path)).all()
+
+
+def test_an_image_in_a_store_is_read_like_any_other(store):
+    path = store / "a.png"
+    with pytest.raises(ImageError, match=r"a\.png: there is no such file"):
+        load_image(path)
+    write_whole(path, lambda file: Image.fromarray(np.zeros((3, 4), np.uint8)).save(file, "png"))
+    assert image_size(path) == (3, 4)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ImageError, match=r"memory://.*a\.png: .*truncated"):
+        load_image(path)
+
+
+def test_formats_that_are_not_read_from_stores_say_so(store):
+    with pytest.raises(DataError, match=r"a data\.root in a store must be of format"):
+        open_dataset(DataOptions(format="voc", root=str(store)), Categories(("a",)))
+
+
+def test_a_root_that_is_not_there(store):
+    with pytest.raises(DataError, match="does not exist"):
+        open_dataset(DataOptions(format="files", root=str(store / "no")), Categories(("a",)))
+
+
+def test_a_run_from_a_store_into_a_store_is_the_same_run(tmp_path, store):
+    photos = draw_photos(tmp_path / "photos")
+    upload(photos, store / "photos")
+    run_dataset(config(photos, run__maps=True), tmp_path / "run", classifier=classifier())
+    remote = config(store / "photos", run__maps=True)
+    out = str(store / "run")
+    run_dataset(remote, out, classifier=classifier(), shard=Shard(0, 2))
+    assert read_status(out).missing == (1,)
+    run_dataset(remote, out, classifier=classifier(), shard=Shard(1, 2))
+    assert rows(out) == rows(tmp_path / "run")
+    assert RunFolder(out).read_info().counts["images"] == 11
+    for chunk in range(3):
+        local = {key: map_.tobytes() for key, map_ in maps_of(tmp_path / "run", chunk)}
+        assert {key: map_.tobytes() for key, map_ in maps_of(out, chunk)} == local
+
+
+def maps_of(folder, chunk):
+    return (
+        ((image_id, label), map_)
+        for image_id, label, map_ in read_maps(RunFolder(folder).maps_path(chunk))
+    )
+
+
+def test_damage_and_mismatch_in_a_store_are_told(tmp_path, store):
+    photos = draw_photos(tmp_path / "photos")
+    out = str(store / "run")
+    run_dataset(config(photos), out, classifier=classifier())
+    before = rows(out)
+    part = RunFolder(out).part_path(1)
+    part.write_bytes(part.read_bytes()[:-100])
+    assert run_dataset(config(photos), out, classifier=classifier()).chunks_done == 1
+    assert rows(out) == before
+    with pytest.raises(RunMismatchError, match="seed was 0 and is 1"):
+        run_dataset(config(photos, seed=1), out, classifier=classifier())
