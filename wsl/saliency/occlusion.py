@@ -325,18 +325,24 @@ def _sweep(
     One buffer holds the batch: only the masked patches are written and put back, never the whole
     images.
     """
-    masks, found = list(grid), []
+    masks = list(grid)
     buffer = image.expand(min(batch_size, len(masks)), *image.shape).clone()
+    found: tuple[Tensor, ...] = ()
     for start in range(0, len(masks), batch_size):
         batch = masks[start : start + batch_size]
         for row, (rows, columns) in enumerate(batch):
             buffer[row, :, rows, columns] = fill[:, rows, columns]
-        found.append(read(buffer[: len(batch)]))
+        parts = read(buffer[: len(batch)])
         for row, (rows, columns) in enumerate(batch):
             buffer[row, :, rows, columns] = image[:, rows, columns]
+        # Written into place: kept one by one, the small results would lie between the large
+        # blocks that every pass frees, which the system then could not have back.
+        found = found or tuple(part.new_empty(len(masks), *part.shape[1:]) for part in parts)
+        for whole, part in zip(found, parts, strict=True):
+            whole[start : start + len(batch)] = part
         if report is not None:
             report(start + len(batch), len(masks))
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    return found
 
 
 def _over_images(progress: Report | None, images: int, masks: int) -> Report | None:

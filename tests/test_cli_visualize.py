@@ -1,0 +1,106 @@
+"""The command ``wsl visualize``, as a person meets it."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from wsl.demo.draw import draw_image
+from wsl.saliency.methods import METHODS
+
+DEMO = ("--set", "model.source=demo", "--set", "model.architecture=null")
+
+
+def wsl(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images")
+    Image.fromarray(draw_image(1, seed=0).image).save(path / "fish.png")
+    return path
+
+
+def test_the_list_names_every_method_without_torch(tmp_path):
+    code = (
+        "import sys\n"
+        "from wsl.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'cv2', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "visualize", "--list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*METHODS, "class_model"]
+    assert "arXiv:1311.2901" in next(line for line in lines if line.startswith("occlusion"))
+
+
+@pytest.mark.slow
+def test_occlusion_of_a_drawn_fish(folder, tmp_path):
+    result = wsl("visualize", "occlusion", "fish.png", *DEMO, "--class", "fish", "--out", tmp_path,
+                 "--set", "saliency.occlusion.size=31", "--set", "saliency.occlusion.stride=16",
+                 cwd=folder)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "fish: score" in result.stdout
+    assert "lowest, " in result.stdout
+    assert "occlude: 64 of 64 masked images" in result.stderr
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".npy"}
+
+
+@pytest.mark.slow
+def test_a_class_model_and_a_channel(folder, tmp_path):
+    result = wsl("visualize", "class_model", *DEMO, "--class", "car", "--out", tmp_path,
+                 "--set", "class_model.steps=3", cwd=folder)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "car: score" in result.stdout
+    result = wsl("visualize", "guided", "fish.png", *DEMO, "--out", tmp_path,
+                 "--set", "target.layer=features.8", "--set", "target.channel=3",
+                 cwd=folder)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "features.8 channel 3: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "METHOD must be given; wsl visualize --list names them"),
+        (["gradeint", "a.png"], "there is no method 'gradeint'. Did you mean gradient"),
+        (["gradient"], "gradient must have images, but got none"),
+        (["class_model", "a.png"], "a class_model has no image, but got a.png"),
+        (["gradient", "a.png", "--set", "class_model.steps=3"],
+         "class_model.steps=3 must not be set for method gradient"),
+        (["class_model", "--set", "class_model.step=3"],
+         "there is no key step. Did you mean steps"),
+        (["gradient", "a.png", "--set", "saliency.occlusion.size=3"],
+         "occlusion must not be set for method gradient"),
+        (["gradient", "fish.png", *DEMO, "--set", "target.layer=feature.8"],
+         "no layer 'feature.8'. Did you mean features.8"),
+        (["gradient", "none.png", *DEMO], "none.png"),
+        (["class_model", *DEMO], "must be of classes"),
+    ],
+    ids=["none", "name", "no image", "image", "model option", "key", "option", "layer", "file",
+         "no class"],
+)  # fmt: skip
+@pytest.mark.slow
+def test_mistakes_are_one_line_and_status_1(folder, arguments, message):
+    result = wsl("visualize", *arguments, cwd=folder)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
