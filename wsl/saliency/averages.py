@@ -126,8 +126,10 @@ class IntegratedGradients:
         0 is the mean colour under the usual normalisation.
     tolerance : float or None
         How far the attributions' sum may lie from the difference of the numbers at the input and
-        at the baseline (they are equal for the exact integral: completeness), as a share of the
-        sum of the attributions' absolute values. None does not check.
+        at the baseline (they are equal for the exact integral: completeness), as a share of that
+        difference. A difference below a thousandth of the sum of the attributions' absolute
+        values counts as that much. None does not check. With 50 steps from black, networks of
+        ReLUs miss by 0.01 to 0.1 on photographs (squeezenet1_0, mobilenet_v2).
 
     References
     ----------
@@ -136,7 +138,7 @@ class IntegratedGradients:
 
     steps: int = 50
     baseline: float | Tensor = 0.0
-    tolerance: float | None = 0.05
+    tolerance: float | None = 0.25
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -182,14 +184,14 @@ class IntegratedGradients:
             rise = (objective.values(inputs) - objective.values(start)).double()
         for slot, attribution in found.items():
             parts = attribution.double().flatten(1)
-            gap = (parts.sum(dim=1) - rise[:, slot]).abs() / parts.abs().sum(dim=1).clamp_min(1e-30)
-            worst = int(gap.argmax())
-            if gap[worst] > tolerance:
+            gap = (parts.sum(dim=1) - rise[:, slot]).abs()
+            share = gap / rise[:, slot].abs().maximum(parts.abs().sum(dim=1) / 1000)
+            worst = int(share.nan_to_num(0).argmax())  # 0 / 0 where nothing is attributed
+            if share[worst] > tolerance:
                 raise ModelError(
                     f"integrated gradients of input {worst} must sum up to the score's difference "
-                    f"from the baseline, {float(rise[worst, slot]):.4g}, to {tolerance:g} of "
-                    f"their absolute sum, but sum up to {float(parts[worst].sum()):.4g}; raise "
-                    f"the {self.steps} steps"
+                    f"from the baseline, {float(rise[worst, slot]):.4g}, to {tolerance:g} of it, "
+                    f"but sum up to {float(parts[worst].sum()):.4g}; raise the {self.steps} steps"
                 )
 
 

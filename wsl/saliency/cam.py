@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wsl.errors import ModelError
@@ -73,11 +74,13 @@ class _LayerMethod(ABC):
             values = objective.values(inputs)
         activations = recorded.output
         size = (inputs.shape[-2], inputs.shape[-1])
-        grid = as_grid(activations.detach(), size, layer=layer)
+        # Under autocast a layer's output is bfloat16, too coarse for sums of many channels.
+        exact = torch.promote_types(activations.dtype, torch.float32)
+        grid = as_grid(activations.detach(), size, layer=layer).to(exact)
         self._check_values(values, layer)
         for slot, gradients in objective.gradients(values, activations):
-            weights = self._weights(as_grid(gradients, size, layer=layer), layer)
-            yield slot, (weights * grid).sum(dim=1, keepdim=True)
+            slopes = as_grid(gradients, size, layer=layer).to(exact)
+            yield slot, (self._weights(slopes, layer) * grid).sum(dim=1, keepdim=True)
 
     @abstractmethod
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:

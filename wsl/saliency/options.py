@@ -71,7 +71,7 @@ class IntegratedGradientsOptions(Options):
 
     tolerance: PositiveFloat | None = None
     """Stop where the attributions' sum misses the score's rise along the path by more than this
-    share of their absolute sum (0.05 finds paths with too few steps); null does not check."""
+    share of it (0.25, say; more steps are needed then); null does not check."""
 
 
 class CamOptions(Options):

@@ -42,7 +42,8 @@ class ViewOptions(Options):
 
     scales: tuple[PositiveInt, ...] = ()
     """Several input sizes, each with all the views, instead of one `input_size`. Classes are chosen
-    once, from the scores averaged over all of them; that takes one more forward pass."""
+    once, from the scores averaged over all of them; that takes one more forward pass. The maps are
+    averaged as they are: gradients of larger inputs are smaller, for each pixel shows less."""
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ViewOptions:
