@@ -52,6 +52,39 @@ def test_a_run_can_be_scored_again(demo):
 
 
 @pytest.mark.slow
+def test_a_run_is_scored_by_other_protocols(demo):
+    out, _ = demo
+    result = wsl("score", out / "run", "--protocol", "masks", "--set", "score.centre_side=0.5")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((out / "run" / "scores-masks.json").read_text())
+    assert scores["figures"]["mask_iou"]["n"] == 12
+    assert [baseline["name"] for baseline in scores["baselines"]][1] == "centred box 0.5"
+
+
+@pytest.mark.slow
+def test_a_run_has_a_report(demo, tmp_path):
+    out, _ = demo
+    result = wsl("report", out / "run", "--pictures", 2, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "index.html").stat().st_size > 20_000
+    result = wsl("report", out / "run", "--format", "json", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "report.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_run_is_exported(demo, tmp_path):
+    out, _ = demo
+    result = wsl("export", out / "run", "--format", "coco", "--out", tmp_path / "coco")
+    assert result.returncode == 0, result.stderr
+    assert "of 12 images" in result.stdout
+    assert (tmp_path / "coco" / "annotations" / "instances_train.json").exists()
+    result = wsl("export", out / "run", "--format", "cocoa", "--out", tmp_path / "other")
+    assert result.returncode == 1
+    assert "Did you mean coco?" in result.stderr
+
+
+@pytest.mark.slow
 def test_a_bad_image_ends_with_status_3(demo, tmp_path):
     out, _ = demo
     folder = tmp_path / CATEGORIES.ids[0]
