@@ -1,0 +1,65 @@
+"""``wsl tune``, as a person meets it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from wsl.demo.draw import write_dataset
+
+
+def wsl(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    write_dataset(folder / "data", count=8, seed=1)
+    (folder / "c.yaml").write_text(
+        "data: {root: data}\n"
+        "model: {source: demo, architecture: null}\n"
+        "localize: {grabcut: {working_size: 48, iterations: 1}}\n"
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_tuning_writes_a_configuration_that_runs(drawn):
+    result = wsl("tune", "c.yaml", "--split", "val", "--part", "1/2", "--out", "tuned", "--try",
+                 "localize.seeds.smoothing=[0, 0.02]", "--try", "localize.seeds.foreground=[0.8]",
+                 cwd=drawn)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    printed = " ".join(result.stdout.split())
+    assert "tuned on ilsvrc val, part 1/2: gt_known_mean" in printed
+    assert "as configured" in printed
+    assert "no other image was looked at" in printed
+    run = wsl("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.part=2/2", cwd=drawn)
+    assert run.returncode == 0, run.stderr
+    scores = wsl("score", "run", cwd=drawn)
+    assert "chosen elsewhere: on ilsvrc val, part 1/2" in " ".join(scores.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--try", "a=[1]"], "a cannot be tuned: keys must be below localize"),
+        (["--space", "gone.yaml"], "cannot read the search space gone.yaml"),
+        (["--try", "localize.components=[all]", "--part", "3/2"], "data: part must be one of 1/2"),
+        (["--try", "localize.components=[all]", "--search", "random"], "search: Input should be"),
+    ],
+    ids=["key", "file", "part", "search"],
+)
+def test_mistakes_are_one_line_and_status_1(drawn, arguments, message):
+    result = wsl("tune", "c.yaml", "--out", "other", *arguments, cwd=drawn)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (drawn / "other").exists()
