@@ -197,7 +197,9 @@ class BoxTable:
 
 
 def _localizer(store: MapStore, candidate: Candidate) -> Localizer:
+    # Boxes are all that is judged here; their quality costs time and does not change them.
+    localize = candidate.options.model_copy(update={"quality": False})
     options = LocalizerOptions(
-        saliency=store.config.saliency, localize=candidate.options, seed=store.config.seed
+        saliency=store.config.saliency, localize=localize, seed=store.config.seed
     )
     return Localizer(store.localizer.classifier, options)
