@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -36,12 +37,10 @@ def as_classifier(classifier: Classifier, target: Target, *, name: str) -> Class
     """
     for layer in target.layers:
         find_layer(classifier.module, layer)
-    return Classifier(
+    return replace(
+        classifier,
         module=_TargetNetwork(classifier.module, target),
-        preprocessing=classifier.preprocessing,
         categories=Categories((name,)),
-        device=classifier.device,
-        precision=classifier.precision,
         name=f"{name} of {classifier.name}",
     )
 
@@ -51,7 +50,6 @@ class _TargetNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, target: Target) -> None:
         super().__init__()
-        # A new module is in training mode; this one does nothing in it, but is put back to it.
         self.network = network
         self._target = target
 
