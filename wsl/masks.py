@@ -68,26 +68,39 @@ def components(mask: Mask) -> list[Mask]:
     Of two of equal area the one whose first pixel comes first, row by row, is first. An empty mask
     has no components.
     """
-    labels, order = _ordered_components(mask)
+    labels, stats = _labelled(mask)
+    order = sorted(range(1, len(stats)), key=lambda label: _precedence(label, labels, stats))
     return [labels == label for label in order]
 
 
 def largest_component(mask: Mask) -> Mask:
     """Return the first of `components`; of an empty mask, an empty mask."""
-    labels, order = _ordered_components(mask)
-    return labels == order[0] if order else np.zeros_like(mask)
+    labels, stats = _labelled(mask)
+    if len(stats) == 1:
+        return np.zeros_like(mask)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    largest = (np.flatnonzero(areas == areas.max()) + 1).tolist()
+    first = min(largest, key=lambda label: _precedence(label, labels, stats))
+    return np.asarray(labels == first)
 
 
-def _ordered_components(mask: Mask) -> tuple[NDArray[np.int32], list[int]]:
-    """Label image of a mask's components, and the labels in the order of `components`."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+def _labelled(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Label image of a mask's components, and OpenCV's statistics: (count, 5), 0 the background."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
         _checked(mask).astype(np.uint8), connectivity=8
     )
-    found, first_pixel = np.unique(labels, return_index=True)
-    first_of = dict(zip(found.tolist(), first_pixel.tolist(), strict=True))
-    areas = stats[:, cv2.CC_STAT_AREA]
-    order = sorted(range(1, count), key=lambda label: (-areas[label], first_of[label]))
-    return np.asarray(labels, dtype=np.int32), order
+    return np.asarray(labels, dtype=np.int32), np.asarray(stats, dtype=np.int32)
+
+
+def _precedence(
+    label: int, labels: NDArray[np.int32], stats: NDArray[np.int32]
+) -> tuple[int, int, int]:
+    """Sort key of a component: its area, the largest first, then its first pixel's row and column.
+
+    OpenCV numbers components block by block, so that their numbers are not in that order.
+    """
+    left, top, width, _, area = (int(value) for value in stats[label])
+    return -area, top, left + int(np.argmax(labels[top, left : left + width] == label))
 
 
 def encode_rle(mask: Mask) -> str:
