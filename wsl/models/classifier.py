@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,20 +15,10 @@ from torch import Tensor, nn
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
 from wsl.models.options import Precision
+from wsl.models.prepared import HOOKS, has_hooks, prepared_copy, versions
 from wsl.models.preprocessing import Preprocessing
 
 __all__ = ["Classifier", "pick_device", "ready_for_gradients"]
-
-# Where torch keeps a module's hooks; there is no public way to list them.
-_HOOKS = (
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_forward_hooks",
-    "_forward_hooks_always_called",
-    "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +38,8 @@ class Classifier:
         ``bfloat16`` runs the module under autocast; on CUDA only.
     name : str
         For reports, such as ``"resnet50 IMAGENET1K_V2"``.
+    optimise : bool
+        Whether `prepared` may make a faster copy of the module.
 
     Raises
     ------
@@ -61,7 +53,9 @@ class Classifier:
     device: torch.device
     precision: Precision = "float32"
     name: str = "classifier"
+    optimise: bool = True
     _outputs_checked: bool = field(default=False, init=False, repr=False)
+    _prepared: tuple[Any, Classifier] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.precision == "bfloat16" and self.device.type != "cuda":
@@ -106,6 +100,32 @@ class Classifier:
             self._check_unnormalised(scores.detach())
             object.__setattr__(self, "_outputs_checked", True)
         return scores
+
+    def prepared(self) -> Classifier:
+        """Classifier for fast scores and input gradients, on the CPU; it has no layer names.
+
+        Its module is a copy with batch norms folded into convolutions, channels last, made on the
+        first call and again when the weights have changed (`wsl.models.prepared`). Changes made
+        through a tensor's ``.data`` are not noticed: `optimise` must be False for those.
+
+        Returns
+        -------
+        Classifier
+            This one itself where there is no such copy: where `optimise` is False, on other
+            devices than the CPU, with hooks, without convolutions, or where the copy's scores are
+            not the module's.
+        """
+        if not self.optimise or self.device.type != "cpu" or has_hooks(self.module):
+            return self
+        now = versions(self.module)
+        if now is None:
+            return self
+        if self._prepared is None or self._prepared[0] != now:
+            module = prepared_copy(self.module, self.preprocessing.crop_size)
+            copied = replace(self, module=module, optimise=False) if module else self
+            object.__setattr__(self, "_prepared", (now, copied))
+        assert self._prepared is not None
+        return self._prepared[1]
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -224,13 +244,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def _hooks_of(module: nn.Module) -> dict[str, Any]:
-    saved: dict[str, Any] = {name: dict(vars(module).get(name, {})) for name in _HOOKS}
+    saved: dict[str, Any] = {name: dict(vars(module).get(name, {})) for name in HOOKS}
     saved["_is_full_backward_hook"] = vars(module).get("_is_full_backward_hook")
     return saved
 
 
 def _restore_hooks(module: nn.Module, saved: dict[str, Any]) -> None:
-    for name in _HOOKS:
+    for name in HOOKS:
         if name in vars(module):
             hooks = vars(module)[name]
             hooks.clear()

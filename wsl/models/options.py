@@ -42,6 +42,11 @@ class ModelOptions(Options):
     precision: Precision = "float32"
     """``bfloat16``: autocast on CUDA."""
 
+    optimise: bool = True
+    """Compute gradients with a faster copy of the network (batch norms folded, channels last),
+    which has the same scores but for their last bits; on the CPU only. It takes the memory of the
+    weights once more."""
+
     @model_validator(mode="after")
     def _fits_source(self) -> ModelOptions:
         if self.source != "demo":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def load_classifier(
     device: str = "auto",
     precision: Precision = "float32",
     preprocessing: Preprocessing | None = None,
+    optimise: bool = True,
 ) -> Classifier:
     """Make a classifier from a network's name, a configuration or a module.
 
@@ -62,6 +64,8 @@ def load_classifier(
     preprocessing : Preprocessing, optional
         Without it: what the weights say; for a module, ImageNet's usual (shorter side 256, crop
         224, its mean and standard deviation).
+    optimise : bool
+        Whether gradients may be computed with a faster copy (`Classifier.prepared`).
 
     Returns
     -------
@@ -80,7 +84,8 @@ def load_classifier(
             raise ModelError(
                 "source and checkpoint must not be given with a module, which has its weights"
             )
-        return _from_module(model, device, precision, preprocessing, _read_categories(categories))
+        found = _from_module(model, device, precision, preprocessing, _read_categories(categories))
+        return replace(found, optimise=optimise)
     if isinstance(model, str):
         model = _options(
             model,
@@ -89,6 +94,7 @@ def load_classifier(
             checkpoint=checkpoint,
             device=device,
             precision=precision,
+            optimise=optimise,
         )
     build = {"torchvision": _torchvision, "timm": _timm, "demo": _demo}[model.source]
     given = _read_categories(categories if categories is not None else model.categories)
@@ -106,6 +112,7 @@ def load_classifier(
         device=target,
         precision=model.precision,
         name=name,
+        optimise=model.optimise,
     )
 
 

@@ -243,4 +243,5 @@ def integrated_gradients_saliency(
         estimator=IntegratedGradients(steps, baseline, tolerance),
         modifier=modifier,
         reduction=reduction,
+        prepared=True,
     )

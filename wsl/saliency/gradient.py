@@ -116,6 +116,7 @@ def gradient_saliency(
         modifier=modifier,
         reduction=reduction,
         wrt=wrt,
+        prepared=True,
     )
 
 
@@ -129,6 +130,7 @@ def class_maps(
     modifier: ModifierName | Modifier = "absolute",
     reduction: ReductionName = "max",
     wrt: Literal["pixel", "input"] = "input",
+    prepared: bool = False,
 ) -> SaliencyMaps:
     """Compute the maps of selected classes by any estimator: the form of `SaliencyMethod`.
 
@@ -146,6 +148,9 @@ def class_maps(
         See `to_map`. Values below 0 that are left become 0: maps are >= 0.
     wrt : {'pixel', 'input'}
         What gradients are with respect to; see `gradient_saliency`.
+    prepared : bool
+        Ask the classifier's faster copy (`Classifier.prepared`). Not for estimators that name
+        layers: the copy has none of the network's.
 
     Returns
     -------
@@ -157,6 +162,8 @@ def class_maps(
     if reduction == "none":
         raise ValueError("reduction must be 'max', 'mean' or 'l2' for maps, but got 'none'")
     modifier, _ = modifier_of(modifier), reduction_of(reduction)
+    if prepared:
+        classifier = classifier.prepared()
     objective = ClassObjective(classifier, select, backward=backward or Backpropagation(), wrt=wrt)
     found: dict[int, Tensor] = {}
     with classifier.inference():

@@ -112,6 +112,7 @@ def _estimated(estimator: Any, options: SaliencyOptions, **more: Any) -> Salienc
         estimator=estimator,
         modifier=options.modifier,
         reduction=options.reduction,
+        prepared=True,
         **more,
     )
 
