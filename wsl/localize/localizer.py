@@ -21,6 +21,7 @@ from wsl.errors import DataError
 from wsl.localize.grabcut import rng_seed, working_size
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
+from wsl.localize.quality import localization_quality
 from wsl.localize.refine import Refined, refine
 from wsl.models import Classifier
 from wsl.saliency import SaliencyMethod, build_method
@@ -243,7 +244,9 @@ class Localizer:
             score=explained.probabilities[position],
             box=refined.box,
             mask=refined.mask,
-            quality=None,
+            quality=localization_quality(image, saliency, refined.mask, refined.box)
+            if options.quality
+            else None,
             refined=refined.refined,
             in_top_k=explained.ranks[position] <= top_k,
             is_ground_truth=class_ == label,

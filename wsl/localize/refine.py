@@ -30,6 +30,9 @@ class LocalizeOptions(Options):
     components: Literal["largest", "all"] = "largest"
     """What the mask keeps: its largest 8-connected component, or all of them (for images with
     several instances). The box is always that of the largest component (the paper's rule)."""
+    quality: bool = True
+    """Judge each localization without annotations: a number in [0, 1] from the agreement of map,
+    mask and box, and from the contrast in colour across the mask's boundary."""
 
 
 @dataclass(frozen=True, eq=False)

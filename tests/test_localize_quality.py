@@ -1,0 +1,218 @@
+"""The quality of a localization, judged without annotations."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from wsl.demo.draw import DEMO_SEED, draw_image
+from wsl.localize.localizer import Localizer
+from wsl.localize.options import LocalizerOptions
+from wsl.localize.quality import localization_quality
+from wsl.localize.refine import LocalizeOptions, refine
+from wsl.masks import mask_to_box
+from wsl.models import load_classifier
+from wsl.models.options import ModelOptions
+
+SIZE = (96, 96)
+
+
+def plain_scene(box=(24, 24, 72, 72), *, object_colour=200, ground=50):
+    """A plain square, a map that is 1 on it, and its mask: worked out by hand below."""
+    mask = np.zeros(SIZE, bool)
+    x0, y0, x1, y1 = box
+    mask[y0:y1, x0:x1] = True
+    image = np.full((*SIZE, 3), ground, np.uint8)
+    image[mask] = object_colour
+    return image, mask.astype(np.float32), mask
+
+
+def box_mask(box):
+    mask = np.zeros(SIZE, bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return mask
+
+
+def test_a_map_a_mask_and_a_box_that_agree_on_a_clear_object_have_a_quality_near_1():
+    image, saliency, mask = plain_scene()
+    # At 48 x 48, where this is judged, smoothing makes the map's box of 24 x 24 one of 26 x 26.
+    agreement = 24**2 / 26**2
+    quality = localization_quality(image, saliency, mask, (24, 24, 72, 72))
+    assert quality == pytest.approx((agreement + 1 + 1 + 1) / 4)
+
+
+def test_without_contrast_a_quarter_is_missing():
+    image, saliency, mask = plain_scene(object_colour=50)
+    quality = localization_quality(image, saliency, mask, (24, 24, 72, 72))
+    assert quality == pytest.approx((24**2 / 26**2 + 1 + 1 + 0) / 4)
+
+
+def test_a_mask_twice_as_wide_as_the_map_loses_half_of_the_agreement():
+    image, _, _ = plain_scene()
+    image[:] = 50
+    saliency = plain_scene((24, 24, 48, 72))[1]
+    quality = localization_quality(image, saliency, box_mask((24, 24, 72, 72)), (24, 24, 72, 72))
+    # Agreement 1/2 (2 columns of blur apart), share 1, centres 12 of 96 columns apart: 1 - 4/8.
+    assert quality == pytest.approx((1 / 2 + 1 + 1 / 2) / 4, abs=0.03)
+
+
+def test_a_mask_of_half_of_the_map_has_half_of_its_share():
+    image, saliency, _ = plain_scene(object_colour=50)
+    half = box_mask((24, 24, 48, 72))
+    quality = localization_quality(image, saliency, half, (24, 24, 48, 72))
+    assert quality == pytest.approx((1 / 2 + 1 / 2 + 1 / 2) / 4, abs=0.03)
+
+
+def test_the_weight_of_a_map_counts_where_it_lies():
+    image, saliency, mask = plain_scene(object_colour=50)
+    elsewhere = saliency + plain_scene((80, 80, 96, 96))[1]
+    qualities = [
+        localization_quality(image, each, mask, (24, 24, 72, 72)) for each in (saliency, elsewhere)
+    ]
+    assert qualities[1] < qualities[0] - 0.05
+
+
+def test_nothing_found_has_the_quality_0():
+    image, saliency, mask = plain_scene()
+    assert localization_quality(image, saliency, np.zeros_like(mask), None) == 0
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_a_flat_map_has_the_quality_0(level):
+    image, _, mask = plain_scene()
+    flat = np.full(SIZE, level, np.float32)
+    assert localization_quality(image, flat, mask, (24, 24, 72, 72)) == 0
+
+
+def test_a_mask_of_the_whole_image_has_no_contrast():
+    image, saliency, _ = plain_scene()
+    whole = np.ones(SIZE, bool)
+    quality = localization_quality(image, saliency, whole, (0, 0, 96, 96))
+    # Agreement 1/4, all of the map, one centre.
+    assert quality == pytest.approx((1 / 4 + 1 + 1) / 4, abs=0.03)
+
+
+def test_scaling_a_map_or_adding_to_it_changes_nothing():
+    image, saliency, mask = noisy_scene(contrast=60)
+    box = mask_to_box(mask)
+    quality = localization_quality(image, saliency, mask, box)
+    assert localization_quality(image, 3 * saliency, mask, box) == pytest.approx(quality, abs=1e-4)
+    lifted = saliency + saliency.max()
+    assert localization_quality(image, lifted, mask, box) == pytest.approx(quality, abs=1e-4)
+
+
+def test_mirroring_everything_changes_nothing():
+    image, saliency, mask = noisy_scene(contrast=60)
+    mirrored = (
+        np.ascontiguousarray(image[:, ::-1]),
+        np.ascontiguousarray(saliency[:, ::-1]),
+        np.ascontiguousarray(mask[:, ::-1]),
+    )
+    here = localization_quality(image, saliency, mask, mask_to_box(mask))
+    there = localization_quality(*mirrored, mask_to_box(mirrored[2]))
+    assert there == pytest.approx(here, abs=1e-4)
+
+
+def noisy_scene(*, contrast, seed=0, size=(120, 150), box=(40, 30, 110, 90)):
+    """A noisy rectangle, brighter by `contrast`, and a map around its middle."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(60, 110, (*size, 3))
+    mask = np.zeros(size, bool)
+    x0, y0, x1, y1 = box
+    mask[y0:y1, x0:x1] = True
+    image[mask] += contrast
+    points = np.zeros(size, np.float32)
+    points[(y0 + y1) // 2, (x0 + x1) // 2] = 1
+    saliency = cv2.GaussianBlur(points, (0, 0), (y1 - y0) / 3)
+    return image.astype(np.uint8), saliency, mask
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clear_object_has_a_higher_quality_than_noise(seed):
+    image, saliency, _ = noisy_scene(contrast=120, seed=seed)
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, image.shape).astype(np.uint8)
+    noise_map = rng.random(saliency.shape).astype(np.float32)
+    found = [refine(image, saliency), refine(noise, noise_map)]
+    clear, unclear = (
+        localization_quality(picture, map_, one.mask, one.box)
+        for picture, map_, one in zip((image, noise), (saliency, noise_map), found, strict=True)
+    )
+    assert clear > unclear + 0.3
+
+
+def test_more_contrast_never_lowers_the_quality():
+    qualities = []
+    for contrast in (0, 20, 40, 80, 140):
+        image, saliency, mask = noisy_scene(contrast=contrast)
+        qualities.append(localization_quality(image, saliency, mask, mask_to_box(mask)))
+    assert qualities == sorted(qualities)
+    assert qualities[-1] > qualities[0] + 0.1
+
+
+def test_the_thread_changes_nothing():
+    image, saliency, mask = noisy_scene(contrast=40)
+    box = mask_to_box(mask)
+    here = localization_quality(image, saliency, mask, box)
+    barrier = threading.Barrier(4)
+
+    def elsewhere(number):
+        barrier.wait()
+        cv2.setRNGSeed(number)
+        return localization_quality(image, saliency, mask, box)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(elsewhere, range(4))) == {here}
+
+
+def small_localizer(*, quality=True, seed=0):
+    options = LocalizerOptions(localize=LocalizeOptions(quality=quality), seed=seed)
+    return Localizer(load_classifier(ModelOptions(source="demo", device="cpu")), options)
+
+
+def test_each_localization_carries_its_quality():
+    image = draw_image(0, seed=DEMO_SEED).image
+    traces = small_localizer().trace(image, top_k=2, image_id="0")
+    for trace in traces:
+        found = trace.localization
+        expected = localization_quality(image, trace.saliency, found.mask, found.box)
+        assert found.quality == expected
+        assert 0 < expected <= 1
+
+
+def test_switched_off_there_is_none():
+    image = draw_image(0, seed=DEMO_SEED).image
+    with_it, without = (
+        small_localizer(quality=quality)(image, top_k=1)[0] for quality in (True, False)
+    )
+    assert without.quality is None
+    assert without.box == with_it.box
+    assert (without.mask == with_it.mask).all()
+
+
+def test_nothing_given_is_changed():
+    given_ = noisy_scene(contrast=40)
+    kept = [array.copy() for array in given_]
+    localization_quality(*given_, mask_to_box(given_[2]))
+    for array, before in zip(given_, kept, strict=True):
+        assert (array == before).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_the_quality_is_in_0_to_1(data):
+    size = data.draw(st.tuples(st.integers(1, 70), st.integers(1, 70)))
+    small = data.draw(st.tuples(st.integers(1, 70), st.integers(1, 70)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    values = st.floats(0, 2.0**60, width=32)
+    saliency = data.draw(arrays(np.float32, small, elements=values))
+    mask = rng.random(size) < data.draw(st.sampled_from([0.02, 0.5, 1.0]))
+    quality = localization_quality(image, saliency, mask, mask_to_box(mask))
+    assert isinstance(quality, float)
+    assert 0 <= quality <= 1
