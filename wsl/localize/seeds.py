@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from skimage.filters import threshold_otsu
 
 from wsl.options import Options
 
@@ -26,10 +27,12 @@ Seeds = NDArray[np.uint8]
 class SeedOptions(Options):
     """How a saliency map becomes seeds."""
 
-    levels: Literal["quantile", "maximum"] = "quantile"
-    """What `foreground`, `background` and `split_at` are: quantiles of the map (the paper's), or
-    shares of its maximum. With ``maximum`` and no iterations of GrabCut the mask is the map cut at
-    a threshold, as class activation maps are used (Zhou et al. 2016 cut at 0.2)."""
+    levels: Literal["quantile", "maximum", "otsu"] = "quantile"
+    """What `foreground`, `background` and `split_at` are: quantiles of the map (the paper's);
+    shares of its maximum; or places around Otsu's threshold, which divides the map's values best
+    into two: 0 is the map's minimum, 0.5 the threshold, 1 the maximum, linear in between. With
+    ``maximum`` and no iterations of GrabCut the mask is the map cut at a threshold, as class
+    activation maps are used (Zhou et al. 2016 cut at 0.2)."""
     foreground: float = Field(0.95, ge=0, le=1)
     """Pixels at or above this level of the map are foreground."""
     background: float = Field(0.30, ge=0, le=1)
@@ -131,6 +134,10 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
 def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.floating]:
     """Values of the map at the background, the splitting and the foreground level: (3,)."""
     shares = np.array([options.background, options.split_at, options.foreground])
+    if options.levels == "otsu":
+        low, high = float(saliency.min()), float(saliency.max())
+        middle = float(threshold_otsu(saliency)) if high > low else low
+        return np.interp(shares, [0, 0.5, 1], [low, middle, high])
     if options.levels == "maximum":
         # In the map's own precision, so that its maximum is at or above the level 1.
         return np.asarray(shares.astype(np.float32) * saliency.max())

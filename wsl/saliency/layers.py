@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -11,8 +12,17 @@ from torch import Tensor, nn
 
 from wsl.errors import ModelError, choices_hint
 
-__all__ = ["Recorded", "as_grid", "find_layer", "last_grid_layer", "recording_layer"]
+__all__ = [
+    "Recorded",
+    "as_grid",
+    "find_layer",
+    "grid_layers",
+    "last_grid_layer",
+    "recording_layer",
+    "recording_layers",
+]
 
+_LEAST_CELLS = 7
 _MAX_PREFIX = 8  # class, distillation and register tokens in front of those of the positions
 
 
@@ -99,6 +109,74 @@ def recording_layer(module: nn.Module, name: str, *, as_leaf: bool = False) -> I
         yield recorded
     finally:
         handle.remove()
+
+
+@contextmanager
+def recording_layers(module: nn.Module, names: Sequence[str]) -> Iterator[list[Recorded]]:
+    """Record several layers' outputs in one forward pass; see `recording_layer`."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(recording_layer(module, name)) for name in names]
+
+
+def grid_layers(
+    module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, *, count: int = 3
+) -> tuple[str, ...]:
+    """Name the last layer of each of the network's coarsest grids, the finest grid first.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    forward : callable
+        Runs the module.
+    inputs : Tensor, shape (N, C, H, W)
+        Only the first is run, without a graph.
+    count : int
+        How many grids. Grids of fewer than 7 x 7 cells do not count, nor do layers that return
+        negative values or run several times, nor those with as many channels as there are
+        classes, which are the scores before their average.
+
+    Raises
+    ------
+    ModelError
+        If there is no such layer.
+    """
+    size = (inputs.shape[-2], inputs.shape[-1])
+    outputs: list[tuple[tuple[int, int], int, str]] = []
+    handles = []
+
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                return
+            if (axes := _grid_axes(output, size)) and bool((output >= 0).all()):
+                grid = (output.shape[axes[0]], output.shape[axes[1]])
+                outputs.append((grid, output.shape[1 if axes == (2, 3) else 3], name))
+
+        return hook
+
+    try:
+        for name, layer in module.named_modules():
+            if name:
+                handles.append(layer.register_forward_hook(hook_of(name)))
+        with torch.no_grad():
+            scores = forward(inputs[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    calls = Counter(name for _, _, name in outputs)
+    # Of several layers with one grid the last stays.
+    found = {
+        grid: name
+        for grid, channels, name in outputs
+        if min(grid) >= _LEAST_CELLS and channels != scores.shape[-1] and calls[name] == 1
+    }
+    if not found:
+        raise ModelError(
+            "no layer of the network returns activations >= 0 on a grid of at least "
+            f"{_LEAST_CELLS} x {_LEAST_CELLS} positions; name the layers"
+        )
+    coarsest = sorted(found, key=lambda grid: grid[0] * grid[1])[:count]
+    return tuple(found[grid] for grid in reversed(coarsest))
 
 
 def last_grid_layer(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor) -> str:

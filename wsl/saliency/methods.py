@@ -104,6 +104,14 @@ def _occlusion(options: SaliencyOptions) -> SaliencyMethod:
     return partial(occlusion_saliency, **options.occlusion.model_dump())
 
 
+def _fused(options: SaliencyOptions) -> SaliencyMethod:
+    from wsl.saliency.fused import Fused
+    from wsl.saliency.gradient import class_maps
+
+    estimator = Fused(**options.fused.model_dump())
+    return partial(class_maps, estimator=estimator, modifier="positive")
+
+
 def _estimated(estimator: Any, options: SaliencyOptions, **more: Any) -> SaliencyMethod:
     from wsl.saliency.gradient import class_maps
 
@@ -177,6 +185,12 @@ METHODS: dict[str, Method] = {
         "Zeiler, Fergus 2014, arXiv:1311.2901",
         _occlusion,
         ("occlusion",),
+    ),
+    "fused": Method(
+        "Layers' channels and the smoothed gradient, brought into register and added.",
+        "after Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
+        _fused,
+        ("fused",),
     ),
 }
 

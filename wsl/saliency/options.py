@@ -19,6 +19,7 @@ from wsl.saliency.views import ViewOptions
 
 __all__ = [
     "CamOptions",
+    "FusedOptions",
     "ClassModelOptions",
     "IntegratedGradientsOptions",
     "MethodName",
@@ -39,6 +40,7 @@ MethodName = Literal[
     "grad_cam",
     "layer_cam",
     "occlusion",
+    "fused",
 ]
 Reduction = Literal["max", "mean", "l2"]
 
@@ -148,6 +150,22 @@ class ClassModelOptions(Options):
     probability, which lowering the other classes raises too."""
 
 
+class FusedOptions(Options):
+    """Of the method ``fused``."""
+
+    layers: tuple[str, ...] = ()
+    """Names of the layers in the network; none: the last of each of its three coarsest grids."""
+
+    gradient: bool = True
+    """Whether the smoothed gradient of the input is a member beside the layers."""
+
+    smoothing: float = Field(default=0.027, ge=0, le=1)
+    """Standard deviation of the Gaussian over the gradient, as a share of the input's side."""
+
+    power: float = Field(default=0.5, gt=0, le=1)
+    """Exponent of each member, of maximum 1, before they are added: less evens out the peaks."""
+
+
 class SaliencyOptions(Options):
     """Which saliency map, from which views."""
 
@@ -155,7 +173,8 @@ class SaliencyOptions(Options):
     """``gradient``: absolute gradient of the unnormalised class score (Simonyan et al. 2013).
     ``rectified``: deconvnet. ``guided``: guided backpropagation. ``input_x_gradient``.
     ``smoothgrad``. ``integrated_gradients``. ``cam``, ``grad_cam``, ``layer_cam``: class activation
-    maps. ``occlusion``: what masks at each place take from the score."""
+    maps. ``occlusion``: what masks at each place take from the score. ``fused``: class activation
+    at several layers with the gradient."""
 
     modifier: Literal["absolute", "positive", "negate", "invert", "small_values"] = "absolute"
     """What is done to each gradient g: |g|; max(g, 0); -g; 1 / (g + 1e-7); |1 / (g + 1e-7)|. Of
@@ -182,6 +201,9 @@ class SaliencyOptions(Options):
     """Of ``cam``, ``grad_cam`` and ``layer_cam``."""
 
     occlusion: OcclusionOptions = Field(default_factory=OcclusionOptions)
+    """Of the method of that name."""
+
+    fused: FusedOptions = Field(default_factory=FusedOptions)
     """Of the method of that name."""
 
     views: ViewOptions = Field(default_factory=ViewOptions)

@@ -218,8 +218,7 @@ def _masks(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores
 
 
 def _coco(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
-    columns = ["image_id", "status", "label", "score", "in_top_k", "mask"]
-    predictions = folder.read(columns=columns).to_pandas()
+    predictions = folder.read(columns=[*SCORED_COLUMNS, "mask"]).to_pandas()
     return score_coco_masks(predictions, dataset, seed=options.seed)
 
 

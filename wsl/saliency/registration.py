@@ -1,0 +1,156 @@
+"""Where the cells of a layer's grid look: the centres of their receptive fields.
+
+Strides and padding shift a layer's grid against the input. In networks of the usual kind the first
+cell of a grid of stride 16 is centred at pixel 0, not at 7.5 as plain interpolation has it, which
+moves every map by half a cell. Here the shift is measured, whatever the network is made of.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsl.saliency.layers import find_layer
+
+__all__ = ["CellCentres", "cell_centres", "registered"]
+
+# The probe's input: a strip long enough that receptive fields of 500 pixels do not reach its ends.
+_HEIGHT, _LENGTH = 64, 768
+
+
+@dataclass(frozen=True)
+class CellCentres:
+    """Centres of a grid's cells along an axis: cell j is centred at ``first + stride * j``.
+
+    Attributes
+    ----------
+    first : float
+        In pixels of the input; the first pixel's centre is 0.
+    stride : float
+    """
+
+    first: float
+    stride: float
+
+    @classmethod
+    def dividing(cls, cells: int, pixels: int) -> CellCentres:
+        """Cells that divide the input among themselves, as plain interpolation has them."""
+        stride = pixels / cells
+        return cls((stride - 1) / 2, stride)
+
+
+def cell_centres(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCentres | None]:
+    """Measure the centres of the receptive fields of some layers' cells.
+
+    A column of a long input is made NaN, and the cells that become NaN are those that see it. Over
+    all columns of one stride, the middle of these cells is the column's place on the grid.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Copied: the copy runs on the CPU in double precision, whose convolutions take no short cuts
+        over windows.
+    layers : sequence of str
+        Names as in ``named_modules()``, of layers that return (N, C, h, w).
+
+    Returns
+    -------
+    dict of str to CellCentres or None
+        The same along both axes. None where that cannot be told: a cell sees everything
+        (squeeze-and-excitation, attention), or the network takes no input of this shape.
+    """
+    probe = copy.deepcopy(module).cpu().double().eval()
+    clean = _blind_columns(probe, layers, None)
+    strides = {
+        name: round(_LENGTH / len(blind))
+        for name, blind in clean.items()
+        if len(blind) > 1 and not blind.any()
+    }
+    if not strides:
+        return dict.fromkeys(layers)
+    columns = range(_LENGTH // 2, _LENGTH // 2 + max(strides.values()))
+    seen = [_blind_columns(probe, list(strides), column) for column in columns]
+    return {
+        name: _fitted([each[name] for each in seen], columns, strides[name])
+        if name in strides
+        else None
+        for name in layers
+    }
+
+
+def _blind_columns(
+    probe: nn.Module, layers: Sequence[str], column: int | None
+) -> dict[str, Tensor]:
+    """Tell which columns of the layers' grids are NaN when one of the input's is: (w,) bool."""
+    blind: dict[str, Tensor] = {}
+
+    def hook_of(name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                blind[name] = output.isnan().any(dim=0).any(dim=0).any(dim=0)
+            if len(blind) == len(layers):
+                raise _AllSeen
+
+        return hook
+
+    inputs = torch.ones(1, 3, _HEIGHT, _LENGTH, dtype=torch.float64)
+    if column is not None:
+        inputs[..., column] = torch.nan
+    handles = [find_layer(probe, name).register_forward_hook(hook_of(name)) for name in layers]
+    try:
+        with torch.no_grad():
+            probe(inputs)
+    except (_AllSeen, RuntimeError, ValueError):
+        pass  # what comes behind the layers may not take this shape, and does not matter
+    finally:
+        for handle in handles:
+            handle.remove()
+    return blind
+
+
+class _AllSeen(Exception):  # noqa: N818 no error: it ends a forward pass early
+    """Every layer has run."""
+
+
+def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCentres | None:
+    middles = []
+    for blind in seen[:stride]:
+        cells = blind.nonzero().flatten().tolist()
+        if not cells or cells[0] == 0 or cells[-1] == len(blind) - 1:
+            return None
+        middles.append((cells[0] + cells[-1]) / 2)
+    place = sum(middles) / len(middles)
+    return CellCentres(sum(columns[:stride]) / stride - stride * place, float(stride))
+
+
+def registered(maps: Tensor, centres: CellCentres | None, size: tuple[int, int]) -> Tensor:
+    """Interpolate a grid's maps to the input's pixels, each cell at its centre.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (N, C, h, w)
+    centres : CellCentres or None
+        None: the cells divide the input.
+    size : (int, int)
+        The input's (height, width).
+
+    Returns
+    -------
+    Tensor, shape (N, C, height, width)
+        Bilinear between centres; beyond the outermost the border's values go on.
+    """
+    axes = []
+    for pixels, cells in zip(size, maps.shape[-2:], strict=True):
+        along = centres or CellCentres.dividing(cells, pixels)
+        places = (torch.arange(pixels, device=maps.device) - along.first) / along.stride
+        # grid_sample's -1 and 1 are the centres of the first and the last cell.
+        axes.append((2 * places / max(cells - 1, 1) - 1).to(maps.dtype))
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack([columns, rows], dim=-1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=True)
