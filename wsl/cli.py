@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsl.cli_visualize import visualize
-from wsl.cli_visualize import visualize
 from wsl.errors import WslError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from wsl.config import RunConfig
+    from wsl.run.options import RayOptions
     from wsl.run.runner import RunSummary
     from wsl.run.shard import Shard
 
@@ -29,6 +29,7 @@ __all__ = ["app", "main"]
 
 FAILED_IMAGES = 3
 INTERRUPTED = 130
+ENGINES = ("local", "ray")
 
 app = typer.Typer(
     help="Find where objects are with nothing but an image classifier.",
@@ -38,7 +39,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show the effective configuration or its schema.")
 app.add_typer(config_app, name="config")
-app.command()(visualize)
 app.command()(visualize)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
@@ -115,6 +115,18 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the maps of finished chunks bit by bit, too.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: a Ray cluster (extra ray).")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(help="Of the cluster: HOST:PORT, auto, or local to start one here.")
+    ] = "auto",
+    actors: Annotated[
+        int | None, typer.Option(help="Copies of the classifier; by default one per GPU.")
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None, typer.Option(help="GPUs per copy; by default 1 where there are any.")
+    ] = None,
     status: Annotated[
         str | None, typer.Option(metavar="RUN", help="Only say how far a run is.")
     ] = None,
@@ -135,6 +147,7 @@ def run(
             shard=Shard.parse(shard) if shard is not None else None,
             retry_failed=retry_failed,
             verify=verify,
+            ray=_ray_options(engine, address, actors, gpus_per_actor),
         )
     )
 
@@ -377,6 +390,23 @@ def config_schema() -> None:
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
 
 
+def _ray_options(
+    engine: str, address: str, actors: int | None, gpus_per_actor: float | None
+) -> RayOptions | None:
+    from wsl.config import build_options
+    from wsl.errors import ConfigError, choices_hint
+    from wsl.run.options import RayOptions
+
+    given = {"address": address, "actors": actors, "gpus_per_actor": gpus_per_actor}
+    if engine == "ray":
+        return build_options(RayOptions, given, source="--engine ray")
+    if engine != "local":
+        raise ConfigError(f"there is no engine {engine!r}. {choices_hint(engine, ENGINES)}")
+    if given != RayOptions().model_dump(include=set(given)):
+        raise ConfigError("--address, --actors and --gpus-per-actor need --engine ray")
+    return None
+
+
 def _print_status(place: str) -> None:
     from wsl.run.status import read_status
 
@@ -391,6 +421,7 @@ def _run(
     shard: Shard | None = None,
     retry_failed: bool = False,
     verify: bool = False,
+    ray: RayOptions | None = None,
 ) -> RunSummary:
     """Run with a progress bar, and say what came of it."""
     from wsl.run.runner import run_dataset
@@ -405,6 +436,7 @@ def _run(
                 shard=shard,
                 retry_failed=retry_failed,
                 verify=verify,
+                ray=ray,
             )
         except KeyboardInterrupt:
             progress.stop()

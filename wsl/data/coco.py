@@ -30,7 +30,7 @@ from pycocotools import mask as coco_mask
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
-from wsl.data.parsing import checked_box, match_classes, only_label, unique_ids
+from wsl.data.parsing import checked_box, inside, match_classes, only_label, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 
@@ -85,6 +85,7 @@ class CocoDataset(Dataset):
         self._file = annotations
         content = _read_json(annotations)
         self._images = _indexed(content, "images", ("id", "file_name"), annotations)
+        inside((str(image["file_name"]) for image in self._images.values()), annotations)
         self._keys = tuple(self._images)
         self.image_ids = unique_ids(_image_ids(list(self._images.values())), annotations)
         classes = _indexed(content, "categories", ("id", "name"), annotations)

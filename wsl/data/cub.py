@@ -33,7 +33,7 @@ import numpy as np
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
-from wsl.data.parsing import checked_box, grey_image, match_classes, read_rows, unique_ids
+from wsl.data.parsing import checked_box, grey_image, inside, match_classes, read_rows, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import encode_rle
@@ -77,7 +77,8 @@ class CubDataset(Dataset):
             number for number in paths if chosen.get(number, [""])[0] in _SPLITS[split]
         )
         self.image_ids = unique_ids(
-            (paths[number][0] for number in self._numbers), self.root / "images.txt"
+            inside((paths[number][0] for number in self._numbers), self.root / "images.txt"),
+            self.root / "images.txt",
         )
         self._classes = self._list("image_class_labels.txt", 1, "<image number> <class number>")
         self._boxes = self._list("bounding_boxes.txt", 4, "<image number> <x> <y> <width> <height>")

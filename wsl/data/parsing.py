@@ -7,6 +7,7 @@ image an `AnnotationError`; both name the file, and the line where there is one.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from wsl.errors import AnnotationError, DataError, ImageError
 __all__ = [
     "checked_box",
     "grey_image",
+    "inside",
     "label_image",
     "match_classes",
     "no_class_known",
@@ -77,6 +79,15 @@ def read_rows(
             raise DataError(f"line {number} of {path} must be {layout!r}, but is {line.strip()!r}")
         rows.append(row)
     return rows
+
+
+def inside(names: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return names of files; raise a DataError if one leads out of the folder it is relative to."""
+    checked = tuple(names)
+    for name in checked:
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or "\0" in name:
+            raise DataError(f"{source} must name files in the dataset's folder, but names {name!r}")
+    return checked
 
 
 def unique_ids(ids: Iterable[str], path: Path) -> tuple[str, ...]:

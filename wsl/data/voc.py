@@ -48,6 +48,7 @@ from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
 from wsl.data.parsing import (
     checked_box,
+    inside,
     label_image,
     no_class_known,
     only_label,
@@ -103,7 +104,7 @@ class VocDataset(Dataset):
             shown = ", ".join(found[:12]) or "no list"
             raise DataError(f"there is no list of images {listed}; beside it: {shown}")
         rows = read_rows(listed, 1, separator=" ", layout="image id")
-        self._names = unique_ids((row[0] for row in rows), listed)
+        self._names = unique_ids(inside((row[0] for row in rows), listed), listed)
         self.image_ids = unique_ids(_original_ids(self._names, self.root), listed)
         self._check_classes()
 

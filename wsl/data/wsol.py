@@ -34,7 +34,7 @@ import numpy as np
 from wsl.boxes import from_inclusive
 from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
-from wsl.data.parsing import checked_box, grey_image, read_rows, stated_size, unique_ids
+from wsl.data.parsing import checked_box, grey_image, inside, read_rows, stated_size, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import Mask, encode_rle, mask_to_box
@@ -83,7 +83,7 @@ class WsolDataset(Dataset):
             raise DataError(f"there is no list of the split {split!r} in {metadata}: found {found}")
         listed = folder / "image_ids.txt"
         rows = read_rows(listed, 1, separator=",", layout="image_id")
-        self.image_ids = unique_ids((row[0] for row in rows), listed)
+        self.image_ids = unique_ids(inside((row[0] for row in rows), listed), listed)
         known = frozenset(self.image_ids)
         self._labels = _read_labels(folder / "class_labels.txt", known)
         _check_class_count(self._labels, categories, metadata)

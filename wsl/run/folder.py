@@ -121,9 +121,11 @@ class RunFolder:
                 f"{self.info_path} must have schema {_SCHEMA}, but is of another version"
             )
         try:
-            return RunInfo(**content)
-        except TypeError as error:
+            info = RunInfo(**content)
+            _check_info(info)
+        except (TypeError, KeyError, ValueError) as error:
             raise RunError(f"{self.info_path} is not a run's: {error}") from error
+        return info
 
     def write_info(self, info: RunInfo) -> None:
         """Write ``run.json``, whole or not at all."""
@@ -331,6 +333,32 @@ def _chunk_of(path: Path) -> int:
 def _in_threads(function: Callable[[int], Result], chunks: list[int]) -> Iterator[Result]:
     with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-look") as pool:
         yield from pool.map(function, chunks)
+
+
+def _check_info(info: RunInfo) -> None:
+    """Raise an error if what others rely on is absent or of another type."""
+    for name in ("config", "dataset", "categories", "model", "versions", "counts", "timings"):
+        if not isinstance(getattr(info, name), dict):
+            raise TypeError(f"{name} must be an object")
+    for place, key, kind in (
+        (info.dataset, "name", str),
+        (info.dataset, "count", int),
+        (info.dataset, "fingerprint", str),
+        (info.model, "name", str),
+        (info.model, "device", str),
+        (info.model, "fingerprint", str),
+        (info.categories, "names", list),
+        (info.categories, "ids", list | None),
+    ):
+        if key not in place or not isinstance(place[key], kind):
+            raise TypeError(f"{key} must be a {kind}, but is {place.get(key)!r}")
+    names, ids = info.categories["names"], info.categories["ids"]
+    if not all(isinstance(text, str) for text in [*names, *(ids or ())]):
+        raise TypeError("names and ids of categories must be texts")
+    if ids is not None and len(ids) != len(names):
+        raise ValueError(
+            f"there must be one id per name, but there are {len(ids)} and {len(names)}"
+        )
 
 
 def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from wsl.options import Options
 
-__all__ = ["ClassOptions", "RunOptions"]
+__all__ = ["ClassOptions", "RayOptions", "RunOptions"]
 
 
 class ClassOptions(Options):
@@ -53,3 +53,18 @@ class RunOptions(Options):
     size of large images (``localize.grabcut.working_size: null``)."""
     maps: bool = False
     """Store the saliency maps beside the predictions, as float16 of the working size."""
+
+
+class RayOptions(Options):
+    """How the Ray engine uses its cluster. Results do not depend on it."""
+
+    address: str = "auto"
+    """``HOST:PORT`` of the cluster's head; ``auto`` is the cluster that this machine belongs to;
+    ``local`` starts one of this machine alone."""
+    actors: int | None = Field(None, ge=1)
+    """Most copies of the classifier; null is one per GPU of the cluster, or one without GPUs."""
+    gpus_per_actor: float | None = Field(None, ge=0)
+    """GPUs for each copy, such as 0.5 where two fit on one; null is 1 where the cluster has any,
+    else 0: on the CPU."""
+    cpus_per_actor: float = Field(1, gt=0)
+    """CPU cores for each copy, which decodes images in ``run.workers`` threads, or one per core."""

@@ -175,7 +175,8 @@ def write_maps(path: Path, maps: Mapping[str, NDArray[np.float16]]) -> None:
     """Write the maps of a chunk to `path`, whole or not at all."""
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, allow_pickle=False, **maps)
+        arrays: dict[str, Any] = dict(maps)
+        np.savez(file, **arrays)  # float16 is never pickled
 
     write_whole(path, write)
 

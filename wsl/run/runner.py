@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
-from wsl.errors import RunError
+from wsl.errors import ConfigError, RunError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models import Classifier, load_classifier
 from wsl.run.engine import LocalEngine
 from wsl.run.folder import RunFolder, RunInfo
-from wsl.run.options import RunOptions
+from wsl.run.options import RayOptions, RunOptions
 from wsl.run.progress import NoProgress, Progress
 from wsl.run.records import PartCounts, read_part
 from wsl.run.shard import Shard
@@ -29,6 +29,7 @@ from wsl.run.stages import Stages, chunk_range
 
 if TYPE_CHECKING:
     from wsl.config import RunConfig
+    from wsl.run.ray_engine import RayEngine
 
 __all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
 
@@ -90,6 +91,7 @@ def run_dataset(
     shard: Shard | None = None,
     retry_failed: bool = False,
     verify: bool = False,
+    ray: RayOptions | None = None,
 ) -> RunSummary:
     """Localize the objects of a whole dataset, on disk.
 
@@ -111,6 +113,8 @@ def run_dataset(
         Do the chunks again that have failed images, such as after a drive was away.
     verify : bool
         Read the maps of finished chunks against their checksums, too, and not only their list.
+    ray : RayOptions, optional
+        Do the work on a Ray cluster (`wsl.run.ray_engine`) instead of this machine.
 
     Returns
     -------
@@ -125,6 +129,8 @@ def run_dataset(
         cannot be used at all. One image that cannot be used is a row with ``status = "failed"``.
     """
     shard, progress = shard or Shard(), progress or NoProgress()
+    if ray is not None and shard.count > 1:
+        raise ConfigError("a Ray cluster shares out the chunks itself: give no shard")
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     stages = Stages(
@@ -137,7 +143,7 @@ def run_dataset(
         work = _Work(config.run, len(dataset), folder, shard)
         work.clear(verify=verify)
         missing = work.missing(retry_failed=retry_failed)
-        engine = LocalEngine(stages, dataset, folder, progress=progress)
+        engine = _engine(stages, dataset, folder, progress, ray)
         progress.start(work.count(work.chunks), work.count(work.chunks) - work.count(missing))
         try:
             engine.run(missing)
@@ -147,6 +153,20 @@ def run_dataset(
             raise
         folder.add_timings(engine.timings.to_dict())
         return work.summary(len(missing))
+
+
+def _engine(
+    stages: Stages,
+    dataset: Dataset,
+    folder: RunFolder,
+    progress: Progress,
+    ray: RayOptions | None,
+) -> LocalEngine | RayEngine:
+    if ray is None:
+        return LocalEngine(stages, dataset, folder, progress=progress)
+    from wsl.run.ray_engine import RayEngine
+
+    return RayEngine(stages, dataset, folder, progress=progress, options=ray)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,11 @@ def read_status(path: Path | str) -> RunStatus:
     folder = RunFolder(path)
     info = folder.read_info()
     images = int(info.dataset["count"])
-    chunks = -(-images // int(info.config["run"]["chunk_size"]))
+    options = info.config.get("run")
+    size = options.get("chunk_size") if isinstance(options, dict) else None
+    if not isinstance(size, int) or size < 1:
+        raise RunError(f"{folder.info_path}: run.chunk_size must be at least 1, but is {size!r}")
+    chunks = -(-images // size)
     missing = folder.missing_chunks(chunks)
     there = sorted(set(range(chunks)) - set(missing))
     found = folder.counts(there)

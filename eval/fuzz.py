@@ -1,0 +1,312 @@
+"""Feed damaged files to the readers: whatever comes, only wsl's own errors may come out.
+
+    python eval/fuzz.py --seconds 60 --out eval/results/fuzz.json
+
+Valid files of each kind are changed at random (bits, bytes, pieces doubled, moved or cut, words of
+the format put in) and read. Each reader runs in a process of its own, so that a crash of native
+code is found like any other; a call that takes longer than ten seconds is a find, too. The input of
+every find is kept in the folder of ``--finds``. The seed makes a run repeatable, if not its length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import io
+import json
+import multiprocessing
+import platform
+import random
+import resource
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Reader = Callable[[Path], object]
+
+XML = b"""<?xml version="1.0" encoding="utf-8"?>
+<annotation><folder>val</folder><filename>a</filename><segmented>0</segmented>
+<size><width>500</width><height>375</height><depth>3</depth></size>
+<object><name>n01440764</name><pose>Left</pose><truncated>0</truncated><difficult>1</difficult>
+<bndbox><xmin>10</xmin><ymin>20.5</ymin><xmax>300</xmax><ymax>340</ymax></bndbox></object>
+<object><name>n01440764</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>
+</object></annotation>"""
+
+YAML = b"""data: {format: folder, root: images, limit: 10}
+model: {source: torchvision, architecture: resnet50, weights: DEFAULT}
+saliency: {method: gradient, views: {kind: full}}
+classes: {select: both, top_k: 5}
+localize: {seeds: {foreground: 0.95}, grabcut: {iterations: 5, working_size: 224}}
+run: {chunk_size: 256, batch_size: 32, maps: false}
+seed: 0
+"""
+
+# ruff: noqa: E501 - the words stand in rows
+WORDS: dict[str, list[bytes]] = {
+    "xml": [
+        b"<object>", b"</object>", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"&#0;",
+        b"&#x110000;", b"<bndbox>", b"nan", b"inf", b"1e400", b"-1", b"9" * 400, b"<?xml?>", b"]]>",
+        b"<![CDATA[", b'encoding="utf-16"', b'encoding="utf-7"', b'encoding="nothing"', b"xmlns:a='b'", b"\xff\xfe",
+    ],
+    "config": [
+        b"&a", b"*a", b"<<: ", b"!!python/object/apply:os.system [id]", b"? ", b"- ", b"{", b"[", b"~",
+        b".inf", b".nan", b"1e999", b"0x10", b"9" * 400, b"!!binary a", b"!!timestamp 2", b"\t", b"%",
+        b"\x00", b"2001-99-99", b"!!int x", b"!!set {a, b}", b"s3://a/b", b"1:60:60",
+    ],
+    "run": [b"null", b"[]", b"{}", b"1e999", b"NaN", b'"schema": 2', b"\\ud800", b"9" * 5000],
+    "image": [b"\xff\xda", b"\xff\xc0", b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"\x00" * 8, b"\xff" * 8],
+    "predictions": [b"PAR1", b"\x00" * 8, b"\xff" * 8, b"\x15\x00"],
+    "maps": [b"PK\x03\x04", b"PK\x01\x02", b"\x93NUMPY", b"<f2", b"|O", b"\xff" * 8, b"(999999999,)"],
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="For each reader.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", choices=[*READERS])
+    parser.add_argument("--finds", type=Path, default=Path(tempfile.gettempdir()) / "wsl-finds")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    found = {}
+    for name in arguments.only or READERS:
+        found[name] = fuzz(name, arguments.seconds, arguments.seed, arguments.finds)
+        print(f"{name}: {found[name]}", flush=True)
+    if arguments.out:
+        packages = ("wsl-localize", "pillow", "pyarrow", "numpy", "PyYAML", "defusedxml")
+        content = {
+            "command": f"python eval/fuzz.py --seconds {arguments.seconds:g} --out {arguments.out}",
+            "date": datetime.now(UTC).date().isoformat(),
+            "python": platform.python_version(),
+            "versions": {package: importlib.metadata.version(package) for package in packages},
+            "readers": found,
+        }
+        arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def fuzz(name: str, seconds: float, seed: int, finds: Path) -> dict[str, Any]:
+    """Fuzz one reader in processes of their own, a new one after each crash."""
+    finds.mkdir(parents=True, exist_ok=True)
+    total: dict[str, Any] = {"calls": 0, "read": 0, "refused": 0, "finds": []}
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        with tempfile.TemporaryDirectory() as folder:
+            ours, theirs = multiprocessing.Pipe(duplex=False)
+            process = multiprocessing.get_context("fork").Process(
+                target=_work, args=(name, left, seed, Path(folder), theirs)
+            )
+            process.start()
+            theirs.close()
+            try:
+                result = ours.recv()
+            except EOFError:  # killed by a signal
+                result = None
+            process.join()
+            last = Path(folder) / "input"
+            if result is None:
+                result = {"calls": 0, "read": 0, "refused": 0, "find": f"exit {process.exitcode}"}
+            for key in ("calls", "read", "refused"):
+                total[key] += result[key]
+            if result.get("find"):
+                kept = finds / f"{name}-{len(total['finds'])}"
+                kept.write_bytes(last.read_bytes())
+                total["finds"].append({"input": kept.name, "what": result["find"]})
+        seed += 1
+    return total
+
+
+def _work(name: str, seconds: float, seed: int, folder: Path, pipe: Any) -> None:
+    from wsl.errors import WslError
+
+    resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+    signal.signal(signal.SIGALRM, _too_long)
+    rng = random.Random(f"{name} {seed}")
+    corpus, reader = READERS[name](folder)
+    counts = {"calls": 0, "read": 0, "refused": 0}
+    path = folder / "input"
+    until = time.monotonic() + seconds
+    find = None
+    while find is None and time.monotonic() < until:
+        path.write_bytes(_changed(rng.choice(corpus), rng, WORDS[name]))
+        counts["calls"] += 1
+        signal.alarm(10)
+        try:
+            reader(path)
+            counts["read"] += 1
+        except WslError:
+            counts["refused"] += 1
+        except BaseException:
+            find = traceback.format_exc(limit=-6)
+        finally:
+            signal.alarm(0)
+    pipe.send(counts | {"find": find})
+
+
+def _too_long(signum: int, frame: object) -> None:
+    raise TimeoutError("the reader took longer than ten seconds")
+
+
+def _changed(content: bytes, rng: random.Random, words: list[bytes]) -> bytes:
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
+        at = rng.randrange(len(data) + 1)
+        length = rng.choice((1, 2, 4, 16, 200))
+        kind = rng.randrange(7)
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == 1 and at < len(data):
+            data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        elif kind == 2:
+            del data[at : at + length]
+        elif kind == 3:
+            data[at:at] = data[at : at + length]
+        elif kind == 4:
+            word = rng.choice(words)
+            data[at : at + rng.choice((0, len(word)))] = word
+        elif kind == 5:
+            piece = rng.randrange(len(data) + 1)
+            data[at:at] = data[piece : piece + length]
+        elif kind == 6 and rng.random() < 0.3:
+            del data[at:]
+    return bytes(data)
+
+
+def _xml(folder: Path) -> tuple[list[bytes], Reader]:
+    from wsl.data.categories import Categories
+    from wsl.data.open import open_dataset
+    from wsl.data.options import DataOptions
+
+    categories = Categories(("tench",), ("n01440764",))
+    root = folder / "data"
+    notes = root / "Annotations/CLS-LOC/val"
+    for place in (notes, root / "Data/CLS-LOC/val", root / "ImageSets/CLS-LOC"):
+        place.mkdir(parents=True)
+    (root / "ImageSets/CLS-LOC/val.txt").write_text("a 1\n")
+    (root / "LOC_synset_mapping.txt").write_text("n01440764 tench\n")
+    dataset = open_dataset(DataOptions(root=root), categories)
+
+    def read(path: Path) -> object:
+        (notes / "a.xml").write_bytes(path.read_bytes())
+        return dataset.sample(0)
+
+    return [XML, XML.replace(b"\n", b""), XML.decode().encode("utf-16")], read
+
+
+def _image(folder: Path) -> tuple[list[bytes], Reader]:
+    import numpy as np
+    from PIL import Image
+
+    from wsl.data.images import load_image
+
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (23, 31, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    corpus = []
+    for mode, form, options in (
+        ("RGB", "JPEG", {"exif": exif}), ("L", "JPEG", {"progressive": True}), ("CMYK", "JPEG", {}),
+        ("RGB", "PNG", {"exif": exif}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("1", "PNG", {}),
+        ("I;16", "PNG", {}), ("RGB", "WEBP", {}), ("RGBA", "WEBP", {"lossless": True}),
+        ("RGB", "BMP", {}), ("P", "BMP", {}),
+    ):  # fmt: skip
+        picture = Image.fromarray(np.zeros((9, 8), np.uint16)) if mode == "I;16" else colour
+        file = io.BytesIO()
+        (picture if mode == "I;16" else picture.convert(mode)).save(file, form, **options)
+        corpus.append(file.getvalue())
+    return corpus, lambda path: load_image(path, max_pixels=10_000_000)
+
+
+def _config(folder: Path) -> tuple[list[bytes], Reader]:
+    from wsl.config import load_config
+
+    files = [path.read_bytes() for path in Path("configs").glob("*.yaml")]
+    return [YAML, *files], load_config
+
+
+def _rows() -> list[dict[str, Any]]:
+    import numpy as np
+
+    from wsl.localize.prediction import Localization, Prediction
+    from wsl.run.records import prediction_rows
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(30):
+        mask = rng.random((20, 30)) > 0.5
+        found = Localization(index, "a", 1, 0.5, (0, 0, 3, 4), mask, None, True)
+        rows += prediction_rows(Prediction(f"image {index}", (20, 30), (found,)))
+    return [*rows, *prediction_rows(Prediction.failed("bad", "why"))]
+
+
+def _predictions(folder: Path) -> tuple[list[bytes], Reader]:
+    from wsl.run.records import check_part, read_counts, read_part, write_part
+
+    write_part(folder / "valid", _rows())
+
+    def read(path: Path) -> object:
+        read_counts(path)
+        read_part(path, columns=["image_id", "score"]).to_pylist()
+        return check_part(path, images=31)
+
+    return [(folder / "valid").read_bytes()], read
+
+
+def _maps(folder: Path) -> tuple[list[bytes], Reader]:
+    import numpy as np
+
+    from wsl.run.records import PartCounts, check_maps, read_maps, write_maps
+
+    write_maps(folder / "valid", {f"image {n}|{n}": np.ones((7, 9), np.float16) for n in range(4)})
+
+    def read(path: Path) -> object:
+        check_maps(path, PartCounts(4, 0, 4), thorough=True)
+        return list(read_maps(path))
+
+    return [(folder / "valid").read_bytes()], read
+
+
+def _run(folder: Path) -> tuple[list[bytes], Reader]:
+    from dataclasses import asdict
+
+    from wsl.opened import open_run
+    from wsl.run.folder import RunFolder, RunInfo, write_json
+    from wsl.run.status import read_status
+
+    (folder / "a.png").touch()
+    run = RunFolder(folder / "run")
+    info = RunInfo(
+        config={"run": {"chunk_size": 4}, "data": {"format": "files", "root": str(folder)}},
+        dataset={"name": "files", "count": 11, "fingerprint": "0" * 64},
+        categories={"names": ["a", "b"], "ids": None},
+        model={"name": "m", "fingerprint": "0" * 64, "device": "cpu"},
+        versions={},
+    )
+    write_json(run.info_path, asdict(info))
+    valid = run.info_path.read_bytes()
+
+    def read(path: Path) -> object:
+        run.info_path.write_bytes(path.read_bytes())
+        opened = open_run(run.path)
+        read_status(run.path).lines()
+        return run.begin(info), opened
+
+    return [valid], read
+
+
+READERS: dict[str, Callable[[Path], tuple[list[bytes], Reader]]] = {
+    "xml": _xml,
+    "image": _image,
+    "config": _config,
+    "predictions": _predictions,
+    "maps": _maps,
+    "run": _run,
+}
+
+
+if __name__ == "__main__":
+    main()

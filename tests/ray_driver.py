@@ -1,0 +1,103 @@
+"""Runs on a cluster, with a fault each; called by test_run_ray_engine.py inside its namespace.
+
+``ray_driver.py ADDRESS PHOTOS OUT SCENARIO...`` prints a line of JSON for each scenario.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+from small_runs import classifier, config, network
+from torch import nn
+
+from wsl.run import run_dataset
+from wsl.run.options import RayOptions
+
+
+class KilledOnce(nn.Module):
+    """A network whose process is killed in the middle of its gradients, the first time only."""
+
+    def __init__(self, flag: Path) -> None:
+        super().__init__()
+        self.network, self.flag = network(), str(flag)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        scores = self.network(inputs)
+        scores.register_hook(self._backward)
+        return scores
+
+    def _backward(self, gradient: torch.Tensor) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Told:
+    """Progress that says how many images are done, for whoever is to kill something then."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def start(self, total: int, done: int) -> None:
+        print(json.dumps({"there": done}), flush=True)
+
+    def advance(self, count: int, failed: int) -> None:
+        self.done += count
+        print(json.dumps({"images": self.done}), flush=True)
+
+
+def kill_one(title: str, killed: list[int], stop: threading.Event) -> None:
+    """Kill the first process whose title has a word, as soon as there is one."""
+    while not stop.is_set():
+        for line in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if title.encode() in line.read_bytes() and b"ray::" in line.read_bytes():
+                    os.kill(int(line.parent.name), signal.SIGKILL)
+                    killed.append(int(line.parent.name))
+                    return
+        time.sleep(0.001)
+
+
+def main() -> None:
+    address, photos, out, *scenarios = sys.argv[1:]
+    torch.set_num_threads(1)  # as in the cluster's workers
+    options = RayOptions(address=address, actors=1)
+    for scenario in scenarios:
+        place = Path(out) / scenario
+        killed: list[int] = []
+        stop = threading.Event()
+        module = network()
+        if scenario == "gradients":
+            module = KilledOnce(Path(out) / "killed")
+        if scenario == "refinement":
+            threading.Thread(target=kill_one, args=("refine_chunk", killed, stop)).start()
+        begin = time.monotonic()
+        summary = run_dataset(
+            config(photos, run__chunk_size=2, run__maps=True),
+            place,
+            classifier=classifier(module),
+            ray=options,
+            progress=Told(),
+        )
+        stop.set()
+        result = {
+            "scenario": scenario,
+            "chunks": summary.chunks_done,
+            "counts": summary.counts,
+            "timings": summary.info.timings,
+            "killed": len(killed),
+            "seconds": time.monotonic() - begin,
+        }
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
