@@ -42,7 +42,7 @@ def main() -> None:
     if arguments.stride is not None:
         print(json.dumps(measure(arguments)))
         return
-    command = [sys.executable, *sys.argv]
+    commit, command = _commit(), [sys.executable, *sys.argv]
     rows = [
         json.loads(subprocess.check_output([*command, "--stride", str(stride)], text=True))
         for stride in STRIDES
@@ -58,7 +58,7 @@ def main() -> None:
         "highest_memory_growth": rows[-1]["peak_mib"] / rows[0]["peak_mib"] - 1,
         "command": f"python eval/occlusion_cost.py {arguments.image.name} --network "
         f"{arguments.network} --checkpoint {arguments.checkpoint.name}",
-        "commit": _commit(),
+        "commit": commit,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {arguments.threads} thread(s)",
         "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},

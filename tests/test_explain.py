@@ -103,7 +103,12 @@ def test_occlusion_says_where_it_is_lowest_and_what_it_is_taken_for():
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "cam"])
 def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, image, method):
-    more = {"cam": {"layer": "0"}} if method in ("grad_cam", "layer_cam") else {}
+    layers = {
+        "grad_cam": {"cam": {"layer": "0"}},
+        "layer_cam": {"cam": {"layer": "0"}},
+        "fused": {"fused": {"layers": ["0"]}},
+    }
+    more = layers.get(method, {})
     for target in (
         TargetOptions(layer="2", channel=3),
         TargetOptions(layer="2", channel=3, position=(4, 5)),

@@ -161,11 +161,15 @@ def explain_target(
 
 
 def _inside(saliency: SaliencyOptions) -> SaliencyOptions:
-    """Name the layer of class activation maps as it is called inside of the target's network."""
-    if saliency.cam.layer is None:
-        return saliency
-    cam = saliency.cam.model_copy(update={"layer": f"network.{saliency.cam.layer}"})
-    return saliency.model_copy(update={"cam": cam})
+    """Name the layers of activation maps as they are called inside of the target's network."""
+    changed: dict[str, Options] = {}
+    if saliency.cam.layer is not None:
+        layer = f"network.{saliency.cam.layer}"
+        changed["cam"] = saliency.cam.model_copy(update={"layer": layer})
+    if saliency.fused.layers:
+        layers = tuple(f"network.{layer}" for layer in saliency.fused.layers)
+        changed["fused"] = saliency.fused.model_copy(update={"layers": layers})
+    return saliency.model_copy(update=changed)
 
 
 def _occluded(
