@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsl.cli_visualize import visualize
-from wsl.errors import WslError
+from wsl.errors import ConfigError, WslError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -136,7 +136,7 @@ def run(
         _print_status(status)
         return
     if config is None or out is None:
-        raise typer.BadParameter("wsl run needs a CONFIG and --out, or --status RUN alone")
+        raise ConfigError("wsl run needs a CONFIG and --out, or --status RUN alone")
     from wsl.config import load_config
     from wsl.run.shard import Shard
 
@@ -394,7 +394,7 @@ def _ray_options(
     engine: str, address: str, actors: int | None, gpus_per_actor: float | None
 ) -> RayOptions | None:
     from wsl.config import build_options
-    from wsl.errors import ConfigError, choices_hint
+    from wsl.errors import choices_hint
     from wsl.run.options import RayOptions
 
     given = {"address": address, "actors": actors, "gpus_per_actor": gpus_per_actor}

@@ -131,12 +131,12 @@ def run_dataset(
     shard, progress = shard or Shard(), progress or NoProgress()
     if ray is not None and shard.count > 1:
         raise ConfigError("a Ray cluster shares out the chunks itself: give no shard")
+    folder = RunFolder(out)  # first, so that a place that cannot be is told at once
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     stages = Stages(
         localizer, classes=config.classes, options=config.run, max_pixels=config.data.max_pixels
     )
-    folder = RunFolder(out)
     folder.make()
     with folder.lock(shard):
         folder.begin(describe_run(config, localizer, dataset))
