@@ -14,7 +14,11 @@ from wsl.localize.seeds import Seeds
 from wsl.masks import Mask
 from wsl.options import Options
 
-__all__ = ["GrabCutOptions", "Refinement", "grabcut", "rng_seed", "working_size"]
+__all__ = ["GrabCutOptions", "Models", "Refinement", "grabcut", "rng_seed", "working_size"]
+
+Models = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""OpenCV's colour models of background and foreground: each (1, 65), five Gaussians' weights, means
+and covariances."""
 
 
 class GrabCutOptions(Options):
@@ -29,6 +33,10 @@ class GrabCutOptions(Options):
     """Stop before `iterations` after a round, the second or a later one, that changed no more than
     this share of the pixels; null does all rounds. 0.005 takes half the time; the masks it gives
     are as near to those of GrabCut at the image's own size as those of all rounds."""
+    band: float | None = Field(None, gt=0, le=32)
+    """Cut the mask's boundary once more at the image's own size, in a band of this many pixels of
+    the working size on either side, with the seeds of the image's own size; null only enlarges the
+    mask. It does nothing to images that are segmented at their own size."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,13 @@ class Refinement:
     refined : bool
         Whether GrabCut ran. It does not where one side has no seeds: then `mask` is the
         foreground seeds, definite and probable, as they are.
+    models : (ndarray, ndarray) or None
+        The colour models, where GrabCut ran.
     """
 
     mask: Mask
     refined: bool
+    models: Models | None = None
 
 
 def rng_seed(image_id: str, label: int, seed: int) -> int:
@@ -125,20 +136,20 @@ def grabcut(
     cv2.setRNGSeed(random_seed)
     if settled is None:
         _rounds(bgr, labels, models, iterations, cv2.GC_INIT_WITH_MASK)
-        return Refinement((labels & 1).astype(bool), refined=True)
+        return Refinement((labels & 1).astype(bool), refined=True, models=models)
     for done in range(iterations):
         before = labels.copy()
         _rounds(bgr, labels, models, 1, cv2.GC_EVAL if done else cv2.GC_INIT_WITH_MASK)
         # The first round leaves the seeds' arbitrary start: how much it moves tells nothing.
         if done and np.count_nonzero(labels != before) <= settled * labels.size:
             break
-    return Refinement((labels & 1).astype(bool), refined=True)
+    return Refinement((labels & 1).astype(bool), refined=True, models=models)
 
 
 def _rounds(
     bgr: cv2.typing.MatLike,
     labels: Seeds,
-    models: tuple[NDArray[np.float64], NDArray[np.float64]],
+    models: Models,
     count: int,
     mode: int,
 ) -> None:

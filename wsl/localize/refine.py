@@ -12,7 +12,8 @@ from pydantic import Field
 
 from wsl.boxes import Box
 from wsl.data.geometry import resize_array
-from wsl.localize.grabcut import GrabCutOptions, grabcut, working_size
+from wsl.localize.band import refine_band
+from wsl.localize.grabcut import GrabCutOptions, Refinement, grabcut, working_size
 from wsl.localize.seeds import SeedOptions, Seeds, quantile_seeds, smooth_map
 from wsl.masks import Mask, largest_component, mask_to_box
 from wsl.options import Options
@@ -67,7 +68,8 @@ def refine(
     """Seeds, GrabCut, mask and box of one saliency map.
 
     Seeds and GrabCut work at `options.grabcut.working_size`; the mask is brought back to the
-    image's size by linear interpolation, and its largest component is taken there.
+    image's size by linear interpolation, where `options.grabcut.band` says so its boundary is
+    refined (`wsl.localize.band`), and its largest component is taken there.
 
     Parameters
     ----------
@@ -83,9 +85,8 @@ def refine(
     options = options or LocalizeOptions()
     size = image.shape[0], image.shape[1]
     at = working_size(size, options.grabcut.working_size)
-    seeds = quantile_seeds(
-        smooth_map(resize_array(saliency, at), options.seeds.smoothing), options.seeds
-    )
+    smoothed = smooth_map(resize_array(saliency, at), options.seeds.smoothing)
+    seeds = quantile_seeds(smoothed, options.seeds)
     if not (seeds == cv2.GC_FGD).any():
         return Refined(seeds, np.zeros(size, dtype=bool), None, refined=False)
     cut = grabcut(
@@ -95,10 +96,27 @@ def refine(
         random_seed=random_seed,
         settled=options.grabcut.settled,
     )
-    whole = resize_mask(cut.mask, size)
+    whole = _at_full_size(image, cut, smoothed, options)
     largest = largest_component(whole)
     mask = largest if options.components == "largest" else whole
     return Refined(seeds, mask, mask_to_box(largest), cut.refined)
+
+
+def _at_full_size(
+    image: NDArray[np.uint8],
+    cut: Refinement,
+    smoothed: NDArray[np.float32],
+    options: LocalizeOptions,
+) -> Mask:
+    """Bring GrabCut's mask to the image's size, and its boundary to the pixel where asked for."""
+    size = image.shape[0], image.shape[1]
+    mask = resize_mask(cut.mask, size)
+    band = options.grabcut.band
+    if band is None or cut.models is None or cut.mask.shape == size:
+        return mask
+    seeds = quantile_seeds(resize_array(smoothed, size), options.seeds)
+    width = max(1, round(band * max(size) / max(cut.mask.shape)))
+    return refine_band(image, mask, seeds, cut.models, width=width)
 
 
 def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
