@@ -1,0 +1,78 @@
+"""Where a layer's cells look: against receptive fields worked out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from wsl.saliency.registration import CellCentres, cell_centres, registered
+
+
+def conv(kernel, stride, padding, channels=(3, 4)):
+    return nn.Conv2d(*channels, kernel, stride=stride, padding=padding)
+
+
+@pytest.mark.parametrize(
+    ("layers", "first", "stride"),
+    [
+        ([conv(3, 1, 1)], 0, 1),
+        ([conv(3, 2, 1)], 0, 2),
+        ([conv(7, 2, 0)], 3, 2),
+        ([conv(4, 4, 0)], 1.5, 4),
+        ([conv(3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], 0, 4),
+        ([conv(7, 2, 0), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)], 5, 4),
+        ([conv(3, 2, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.AvgPool2d(2)], 1, 4),
+    ],
+    ids=["plain", "strided", "unpadded", "patches", "pooled", "squeezenet's head", "averaged"],
+)
+def test_centres_are_those_of_the_receptive_fields(layers, first, stride):
+    module = nn.Sequential(*layers)
+    name = str(len(layers) - 1)
+    assert cell_centres(module, [name]) == {name: CellCentres(first, stride)}
+
+
+def test_the_module_is_left_as_it_was():
+    module = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(4)).train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    cell_centres(module, ["1"])
+    assert module.training
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert not module[1]._forward_hooks
+
+
+class Squeezed(nn.Module):
+    """A layer every cell of which sees the whole input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv(3, 2, 1)
+
+    def forward(self, inputs):
+        found = self.conv(inputs)
+        return found * found.mean(dim=(2, 3), keepdim=True)
+
+
+def test_a_cell_that_sees_everything_has_no_centre():
+    assert cell_centres(nn.Sequential(Squeezed()), ["0"]) == {"0": None}
+
+
+def test_a_network_for_one_size_has_its_first_layers_measured():
+    module = nn.Sequential(conv(3, 2, 1), nn.Flatten(), nn.Linear(4 * 16 * 16, 2))
+    assert cell_centres(module, ["0"]) == {"0": CellCentres(0, 2)}
+
+
+def test_a_cell_is_brought_to_its_centre():
+    maps = torch.zeros(1, 1, 4, 4)
+    maps[0, 0, 1, 2] = 1
+    found = registered(maps, CellCentres(3, 4), (20, 24))
+    assert found.shape == (1, 1, 20, 24)
+    assert (found == 1).nonzero().tolist() == [[0, 0, 7, 11]]
+    assert found[0, 0, 7, 13] == pytest.approx(0.5)
+    assert found.sum() == pytest.approx(16)
+
+
+def test_without_centres_it_is_plain_interpolation():
+    maps = torch.rand(2, 1, 5, 7)
+    expected = torch.nn.functional.interpolate(
+        maps, size=(20, 28), mode="bilinear", align_corners=False
+    )
+    torch.testing.assert_close(registered(maps, None, (20, 28)), expected)
