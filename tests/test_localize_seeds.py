@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
+from skimage.filters import threshold_otsu
 
 from wsl.localize.seeds import SeedOptions, quantile_seeds, smooth_map
 
@@ -81,6 +82,24 @@ def test_there_are_always_background_seeds(saliency):
 @given(maps, st.sampled_from([0.5, 2.0, 1024.0]))
 def test_scale_does_not_matter(saliency, scale):
     assert (quantile_seeds(saliency) == quantile_seeds(saliency * np.float32(scale))).all()
+
+
+def test_levels_around_otsus_threshold():
+    saliency = np.full((10, 10), 0.1, np.float32)
+    saliency[:, :4] = 0.9
+    saliency[0, 0], saliency[9, 9] = 1, 0
+    options = SeedOptions(levels="otsu", background=0.25, foreground=0.75)
+    seeds = quantile_seeds(saliency, options)
+    # The levels lie half way between the threshold, which parts the values, and the extremes.
+    threshold = threshold_otsu(saliency)
+    assert 0.1 <= threshold < 0.9
+    assert ((seeds == cv2.GC_FGD) == (saliency >= (threshold + 1) / 2)).all()
+    assert ((seeds == cv2.GC_BGD) == (saliency <= threshold / 2)).all()
+
+
+def test_a_flat_map_has_no_foreground_around_otsus_threshold():
+    seeds = quantile_seeds(np.full((4, 5), 0.5, np.float32), SeedOptions(levels="otsu"))
+    assert (seeds == cv2.GC_BGD).all()
 
 
 @pytest.mark.parametrize(

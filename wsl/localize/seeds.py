@@ -136,8 +136,8 @@ def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.f
     shares = np.array([options.background, options.split_at, options.foreground])
     if options.levels == "otsu":
         low, high = float(saliency.min()), float(saliency.max())
-        middle = float(threshold_otsu(saliency)) if high > low else low
-        return np.interp(shares, [0, 0.5, 1], [low, middle, high])
+        middle = float(threshold_otsu(saliency)) if high > low else low  # type: ignore[no-untyped-call]
+        return np.asarray(np.interp(shares, [0, 0.5, 1], [low, middle, high]))
     if options.levels == "maximum":
         # In the map's own precision, so that its maximum is at or above the level 1.
         return np.asarray(shares.astype(np.float32) * saliency.max())

@@ -19,8 +19,8 @@ from wsl.saliency.views import ViewOptions
 
 __all__ = [
     "CamOptions",
-    "FusedOptions",
     "ClassModelOptions",
+    "FusedOptions",
     "IntegratedGradientsOptions",
     "MethodName",
     "OcclusionOptions",
