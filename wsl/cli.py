@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsl.cli_results import export, report, score
 from wsl.cli_visualize import visualize
 from wsl.errors import ConfigError, WslError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from wsl.config import RunConfig
     from wsl.run.options import RayOptions
     from wsl.run.runner import RunSummary
@@ -39,19 +38,13 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show the effective configuration or its schema.")
 app.add_typer(config_app, name="config")
-app.command()(visualize)
+for command in (score, report, export, visualize):
+    app.command()(command)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration."),
-]
-RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
-DataSetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key, such as data.root of a moved dataset."
-    ),
 ]
 
 
@@ -153,111 +146,6 @@ def run(
 
 
 @app.command()
-def score(
-    run: RunArgument,
-    protocol: Annotated[
-        str,
-        typer.Option(help="ilsvrc, masks, coco; of maps: maxbox, pxap, heatmap, pointing."),
-    ] = "ilsvrc",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or score.…"
-        ),
-    ] = None,
-) -> None:
-    """Score a run beside the trivial baselines, with 95 % intervals."""
-    from wsl.config import build_options, split_overrides
-    from wsl.opened import open_run
-    from wsl.run.folder import write_json
-    from wsl.score.protocols import ScoreOptions, score_run
-    from wsl.score.table import scores_table, scores_to_json
-
-    own, others = split_overrides(overrides or (), "score")
-    options = build_options(ScoreOptions, {}, own, source="--set score")
-    opened = open_run(run, others)
-    scores = score_run(protocol, opened.folder, opened.dataset, options)
-    _print(scores_table(scores))
-    name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
-    write_json(opened.folder.path / name, scores_to_json(scores))
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; by default report/ in the first run.")
-    ] = None,
-    form: Annotated[
-        str, typer.Option("--format", help="html, json, csv, markdown or latex.")
-    ] = "html",
-    pictures: Annotated[int, typer.Option(min=0, help="In the page's gallery.")] = 200,
-    overrides: DataSetOption = None,
-) -> None:
-    """Write a report of one run, or compare several over the same images."""
-    from wsl.opened import open_run, report_run
-    from wsl.report import PictureOptions, build_report, write_tables
-    from wsl.terminal import ProgressBar
-
-    html = form == "html"
-    described = [
-        report_run(open_run(run, overrides or ()), pictures=html and pictures > 0) for run in runs
-    ]
-    target = out or runs[0] / "report"
-    if not html:
-        for path in write_tables(described, target, form=form):
-            typer.echo(path)
-        return
-    with ProgressBar("draw", unit="pictures") as progress:
-        path = build_report(
-            described,
-            target,
-            pictures=PictureOptions(count=pictures),
-            progress=progress.reach,
-        )
-    typer.echo(path)
-
-
-@app.command()
-def export(
-    run: RunArgument,
-    form: Annotated[str, typer.Option("--format", help="coco, voc, yolo, …")],
-    out: Annotated[Path, typer.Option(help="Folder: new, or of the same export.")],
-    classes: Annotated[
-        str | None, typer.Option(help="ground_truth, top1 or all localized classes.")
-    ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Least class probability.")] = None,
-    min_quality: Annotated[float | None, typer.Option(help="Least quality.")] = None,
-    keep_best_share: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or export.…"
-        ),
-    ] = None,
-) -> None:
-    """Write masks and boxes in the format of another tool. Started again, it goes on."""
-    from wsl.config import build_options, split_overrides
-    from wsl.export import ExportOptions, export_run
-    from wsl.opened import open_run
-    from wsl.terminal import ProgressBar
-
-    own, others = split_overrides(overrides or (), "export")
-    named = {
-        "classes": classes,
-        "min_score": min_score,
-        "min_quality": min_quality,
-        "keep_best_share": keep_best_share,
-    }
-    given = {name: value for name, value in named.items() if value is not None}
-    options = build_options(ExportOptions, given, own, source="export options")
-    opened = open_run(run, others)
-    with ProgressBar("export") as progress:
-        summary = export_run(run, form, out, options, dataset=opened.dataset, progress=progress)
-    typer.echo(summary.text())
-
-
-@app.command()
 def tune(
     config: ConfigArgument,
     out: Annotated[Path, typer.Option(help="Folder: new, or of the same images and maps.")],
@@ -288,7 +176,7 @@ def tune(
 ) -> None:
     """Choose seeds, smoothing, working size and other settings on an annotated split."""
     from wsl.config import build_options, load_config
-    from wsl.terminal import ProgressBar
+    from wsl.terminal import ProgressBar, print_table
     from wsl.tune import TuneOptions, store_maps
     from wsl.tune import tune as tune_settings
     from wsl.tune.result import tuning_table, write_tuning
@@ -307,7 +195,7 @@ def tune(
     with ProgressBar("refine", unit="refinements") as progress:
         result = tune_settings(store, tried, options, progress=progress)
     path = write_tuning(result, load_config(config, own), out)
-    _print(tuning_table(result))
+    print_table(tuning_table(result))
     typer.echo(f"{path}: for wsl run; {out / 'tuning.json'}: all that was tried")
 
 
@@ -460,12 +348,6 @@ def _run(
 def _exit_by(summary: RunSummary) -> None:
     if summary.failed:
         raise typer.Exit(FAILED_IMAGES)
-
-
-def _print(renderable: RenderableType) -> None:
-    from rich.console import Console
-
-    Console().print(renderable)
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "print_table"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -118,3 +118,8 @@ class ProgressBar:
             file=sys.stderr,
             flush=True,
         )
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table, or anything that rich can render, on standard output."""
+    Console().print(table)
