@@ -72,6 +72,12 @@ def ilsvrc(root):
     return {}
 
 
+# Found by eval/fuzz.py.
+def test_a_root_of_an_impossible_name_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"cannot be looked at: File name too long"):
+        open_dataset(DataOptions(format="files", root=tmp_path / ("9" * 5000)), CATEGORIES)
+
+
 @pytest.mark.parametrize("make", [coco, voc, cub, wsol, ilsvrc])
 def test_no_dataset_leads_out_of_its_root(tmp_path, make):
     options = DataOptions(format=make.__name__, root=tmp_path, **make(tmp_path))

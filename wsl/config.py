@@ -66,11 +66,10 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
         file and the key.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {_one_line(error)}") from error
+    content = _parsed(text, f"{path} is not YAML")
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -142,6 +141,39 @@ def to_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+# What a wrong value after an explicit type, such as !!int x, makes PyYAML's constructors raise.
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
+_MAX_NODES = 100_000
+
+
+def _parsed(text: str, complaint: str) -> Any:
+    """Parse YAML; refuse what names of anchors would blow up, or what contains itself."""
+    try:
+        content = yaml.safe_load(text)
+    except _YAML_ERRORS as error:
+        raise ConfigError(f"{complaint}: {_one_line(error)}") from error
+    todo, seen = [content], 0
+    while todo:
+        node = todo.pop()
+        seen += 1
+        if isinstance(node, Mapping):
+            todo += node.values()
+        elif isinstance(node, list | tuple | set):
+            todo += node
+        if seen > _MAX_NODES or len(todo) > _MAX_NODES:
+            raise ConfigError(f"{complaint}: it must have at most {_MAX_NODES:,} values")
+    return content
+
+
 def _copied(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {key: _copied(value) for key, value in content.items()}
@@ -153,10 +185,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set must be key=value, but got {override!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: not a YAML value: {_one_line(error)}") from error
+    value = _parsed(text, f"--set {key}: not a YAML value")
     *path, last = key.strip().split(".")
     place = content
     for name in path:

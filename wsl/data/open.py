@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 from wsl.data.categories import Categories
 from wsl.data.coco import open_coco
@@ -65,9 +66,8 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
             f"a data.root in a store must be of format {' or '.join(_REMOTE)}, "
             f"but data.format is {options.format}: copy {root} to a local folder"
         )
-    if root is not None and not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"data.root must be the dataset's folder, but {root} {found}")
+    if root is not None:
+        _check_root(root)
     dataset = _FORMATS[options.format](options, categories)
     if not len(dataset):
         skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
@@ -95,6 +95,16 @@ class _DatasetPart(Dataset):
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
         """Read what is known of one image of the part, but not the image."""
         return self._whole.sample(self._start + index, annotated=annotated)
+
+
+def _check_root(root: Path) -> None:
+    try:
+        if root.is_dir():
+            return
+        found = "is a file" if root.exists() else "does not exist"
+    except OSError as error:
+        found = f"cannot be looked at: {error.strerror}"
+    raise DataError(f"data.root must be the dataset's folder, but {str(root)[:400]} {found}")
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
