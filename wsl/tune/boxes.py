@@ -191,7 +191,7 @@ class BoxTable:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with temporary.open("wb") as file:
             stacked = {digest: np.stack(rows) for digest, rows in self._waiting.items()}
-            np.savez(file, allow_pickle=False, **stacked)
+            np.savez(file, **stacked)
         temporary.replace(path)
         self._waiting = {}
 
