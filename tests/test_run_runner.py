@@ -222,7 +222,7 @@ def test_ten_crops_give_the_same_whatever_the_batch_of_images(photos, tmp_path):
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-# A shell that starts tests in the background has them ignore SIGINT; a person at a terminal has not.
+# A shell that starts tests in the background has them ignore SIGINT; a terminal has not.
 SCRIPT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
