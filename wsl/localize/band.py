@@ -75,7 +75,7 @@ def refine_band(
     -------
     ndarray of bool, shape (H, W)
     """
-    definite = (mask | (seeds == cv2.GC_FGD)) & (seeds != cv2.GC_BGD)
+    definite: Mask = (mask | (seeds == cv2.GC_FGD)) & (seeds != cv2.GC_BGD)
     free = band_of(definite, width) & (seeds >= cv2.GC_PR_BGD)
     if not free.any():
         return definite
