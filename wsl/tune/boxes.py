@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -190,7 +191,9 @@ class BoxTable:
             path = self._folder / f"block-{self._next:05d}.npz"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with temporary.open("wb") as file:
-            stacked = {digest: np.stack(rows) for digest, rows in self._waiting.items()}
+            stacked: dict[str, Any] = {
+                digest: np.stack(rows) for digest, rows in self._waiting.items()
+            }
             np.savez(file, **stacked)
         temporary.replace(path)
         self._waiting = {}
