@@ -21,6 +21,17 @@ DEMO_CONFIG = {
     "model": {"source": "demo", "architecture": None},
     "data": {"format": "ilsvrc"},
     "classes": {"select": "both", "top_k": 5},
+    "saliency": {"method": "fused", "views": {"input_size": 160}},
+    "localize": {
+        "seeds": {
+            "levels": "otsu",
+            "background": 0.325,
+            "between": "split",
+            "split_at": 0.52,
+            "foreground": 0.625,
+        },
+        "grabcut": {"iterations": 2, "working_size": 112},
+    },
 }
 """The demo's configuration, but for the place of its images; ``configs/demo.yaml`` is the same."""
 
