@@ -242,11 +242,11 @@ def classifier_of(name: str, arguments: argparse.Namespace) -> Any:
 
     torch.manual_seed(0)
     if name == "demo":
-        return load_classifier(name, device="cpu")
+        return load_classifier(name, device="cpu", optimise=True)
     checkpoint = (arguments.weights or Path()) / f"{name}-imagenet1k.safetensors"
     if not checkpoint.is_file():
-        return load_classifier(name, weights=None, device="cpu")
-    return load_classifier(name, checkpoint=checkpoint, device="cpu")
+        return load_classifier(name, weights=None, device="cpu", optimise=True)
+    return load_classifier(name, checkpoint=checkpoint, device="cpu", optimise=True)
 
 
 def batch_of(arguments: argparse.Namespace, classifier: Any) -> Any:

@@ -201,8 +201,8 @@ def test_there_is_no_copy_where_it_is_not_wanted() -> None:
     assert (
         load_classifier(made(Smooth), preprocessing=PREPROCESSING, optimise=False).optimise is False
     )
-    assert load_classifier("demo", optimise=False).optimise is False
-    assert load_classifier("demo").optimise is True
+    assert load_classifier("demo", optimise=True).optimise is True
+    assert load_classifier("demo").optimise is False
 
 
 def test_hooks_are_called() -> None:

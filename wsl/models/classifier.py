@@ -53,7 +53,7 @@ class Classifier:
     device: torch.device
     precision: Precision = "float32"
     name: str = "classifier"
-    optimise: bool = True
+    optimise: bool = False
     _outputs_checked: bool = field(default=False, init=False, repr=False)
     _prepared: tuple[Any, Classifier] | None = field(default=None, init=False, repr=False)
 

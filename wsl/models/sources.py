@@ -34,7 +34,7 @@ def load_classifier(
     device: str = "auto",
     precision: Precision = "float32",
     preprocessing: Preprocessing | None = None,
-    optimise: bool = True,
+    optimise: bool = False,
 ) -> Classifier:
     """Make a classifier from a network's name, a configuration or a module.
 
