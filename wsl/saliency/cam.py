@@ -72,13 +72,14 @@ class _LayerMethod(ABC):
         layer = self.layer or last_grid_layer(objective.module, objective.outputs, inputs)
         with recording_layer(objective.module, layer, as_leaf=True) as recorded:
             values = objective.values(inputs)
-        activations = recorded.output
+        parts = recorded.parts(objective.part_count(inputs))
+        activations = torch.cat([part.detach() for part in parts])
         size = (inputs.shape[-2], inputs.shape[-1])
         # Under autocast a layer's output is bfloat16, too coarse for sums of many channels.
         exact = torch.promote_types(activations.dtype, torch.float32)
-        grid = as_grid(activations.detach(), size, layer=layer).to(exact)
+        grid = as_grid(activations, size, layer=layer).to(exact)
         self._check_values(values, layer)
-        for slot, gradients in objective.gradients(values, activations):
+        for slot, gradients in objective.gradients(values, parts):
             slopes = as_grid(gradients, size, layer=layer).to(exact)
             yield slot, (self._weights(slopes, layer) * grid).sum(dim=1, keepdim=True)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wsl.errors import ModelError
 from wsl.saliency.blur import gaussian_blur
-from wsl.saliency.layers import Recorded, as_grid, grid_layers, recording_layers
+from wsl.saliency.layers import as_grid, grid_layers, recording_layers
 from wsl.saliency.objectives import Objective
 from wsl.saliency.registration import CellCentres, cell_centres, registered
 
@@ -67,13 +67,25 @@ class Fused:
         own = inputs.clone().requires_grad_()
         with recording_layers(objective.module, layers) as recorded:
             values = objective.values(own)
-        members = [own, *(layer.output for layer in recorded)]
+        # Of each layer, an output for each part of the batch that the network saw on its own.
+        count = objective.part_count(own)
+        outputs = {layer.name: layer.parts(count) for layer in recorded}
+        activations = {name: torch.cat(parts).detach() for name, parts in outputs.items()}
+        asked = [own] * self.gradient + [part for parts in outputs.values() for part in parts]
         slots = objective.slots()
         for slot in slots:
-            slopes = torch.autograd.grad(
-                values[:, slot].sum(), members, retain_graph=slot != slots[-1], allow_unused=True
+            found = list(
+                torch.autograd.grad(
+                    values[:, slot].sum(), asked, retain_graph=slot != slots[-1], allow_unused=True
+                )
             )
-            yield slot, self._fuse(recorded, slopes, own.shape[2:])
+            fused = own.new_zeros(1)
+            if self.gradient:
+                fused = fused + self._gradient_map(_joined([found.pop(0)], "the input"))
+            for name, cells in activations.items():
+                slopes = _joined([found.pop(0) for _ in range(count)], f"layer {name}")
+                fused = fused + self._layer_map(name, cells, slopes, own.shape[2:])
+            yield slot, _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
 
     def _measure(self, module: nn.Module, layers: Sequence[str]) -> None:
         """Measure the layers' cells, once."""
@@ -81,42 +93,35 @@ class Fused:
         if unknown:
             self._centres |= cell_centres(module, unknown)
 
-    def _fuse(
-        self, recorded: Sequence[Recorded], slopes: Sequence[Tensor | None], size: torch.Size
-    ) -> Tensor:
-        height, width = size
-        fused = slopes_of(slopes[0], "the input").new_zeros(1)
-        if self.gradient:
-            fused = fused + self._gradient_map(slopes_of(slopes[0], "the input")) ** self.power
-        for layer, slope in zip(recorded, slopes[1:], strict=True):
-            slope = slopes_of(slope, f"layer {layer.name}")
-            cells = [as_grid(t.detach(), (height, width), layer=layer.name).float()
-                     for t in (layer.output, slope)]  # fmt: skip
-            cam = (cells[1].clamp_min(0) * cells[0]).sum(dim=1, keepdim=True).clamp_min(0)
-            found = registered(cam, self._centres[layer.name], (height, width))
-            fused = fused + _unit(found) ** self.power
-        return _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
-
     def _gradient_map(self, gradients: Tensor) -> Tensor:
         magnitude = gradients.abs().amax(dim=1, keepdim=True)
         magnitude = magnitude - magnitude.amin(dim=(2, 3), keepdim=True)
         side = max(gradients.shape[2:])
         if self.smoothing:
             magnitude = gaussian_blur(_unit(magnitude), self.smoothing * side)
-        return _unit(magnitude)
+        return _unit(magnitude) ** self.power
+
+    def _layer_map(self, name: str, outputs: Tensor, slopes: Tensor, size: torch.Size) -> Tensor:
+        height, width = size
+        cells, weights = (
+            as_grid(each, (height, width), layer=name).float() for each in (outputs, slopes)
+        )
+        cam = (weights.clamp_min(0) * cells).sum(dim=1, keepdim=True).clamp_min(0)
+        return _unit(registered(cam, self._centres[name], (height, width))) ** self.power
 
 
-def slopes_of(slopes: Tensor | None, what: str) -> Tensor:
-    """Return the gradient of a member, which must be there.
+def _joined(slopes: Sequence[Tensor | None], what: str) -> Tensor:
+    """Join the gradients of a member's parts, which must be there.
 
     Raises
     ------
     ModelError
-        If the score does not depend on it.
+        If the score does not depend on them.
     """
-    if slopes is None:
+    found = [slope for slope in slopes if slope is not None]
+    if len(found) < len(slopes):
         raise ModelError(f"the class scores must depend on {what}, but do not: name another layer")
-    return slopes
+    return torch.cat(found)
 
 
 def _unit(maps: Tensor) -> Tensor:

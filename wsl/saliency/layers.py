@@ -46,18 +46,29 @@ class Recorded:
         ModelError
             If the layer was not called once, or returned something else than a tensor.
         """
-        if len(self._outputs) != 1:
-            times = f"{len(self._outputs)} times" if self._outputs else "not at all"
+        (output,) = self.parts(1)
+        return output
+
+    def parts(self, count: int) -> list[Tensor]:
+        """Return the outputs where the network saw the batch in so many parts.
+
+        Raises
+        ------
+        ModelError
+            If the layer was not called once for each, or returned something else than a tensor.
+        """
+        if len(self._outputs) != count:
+            calls = len(self._outputs) / count
+            times = f"{calls:g} times" if calls else "not at all"
             raise ModelError(
                 f"layer {self.name} must run once in a forward pass, but ran {times}; "
                 "name the module around it, or one before or after it"
             )
-        (output,) = self._outputs
-        if not isinstance(output, Tensor):
-            raise ModelError(
-                f"layer {self.name} must return a tensor, but returned a {type(output).__name__}"
-            )
-        return output
+        for output in self._outputs:
+            if not isinstance(output, Tensor):
+                found = type(output).__name__
+                raise ModelError(f"layer {self.name} must return a tensor, but returned a {found}")
+        return list(self._outputs)
 
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:

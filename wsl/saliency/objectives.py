@@ -16,12 +16,17 @@ from torch import Tensor, nn
 
 from wsl.errors import ModelError
 from wsl.models.classifier import Classifier
+from wsl.models.prepared import has_hooks
 from wsl.saliency.base import Select, choose
 from wsl.saliency.layers import recording_layer
 from wsl.saliency.rules import Backpropagation
 from wsl.saliency.targets import Target
 
 __all__ = ["ClassObjective", "Objective", "TargetObjective", "slot_gradients"]
+
+# Four inputs of the usual size. The largest activation of most networks is 2 to 5 MB an input
+# there, and glibc keeps freed blocks of up to 32 MB.
+_PART_PIXELS = 4 * 224 * 224
 
 
 class Objective(ABC):
@@ -46,6 +51,10 @@ class Objective(ABC):
     def outputs(self, inputs: Tensor) -> Any:
         """Run the network."""
 
+    def part_count(self, inputs: Tensor) -> int:
+        """Count the parts, one after the other, in which the network sees these inputs."""
+        return 1
+
     @abstractmethod
     def slots(self) -> list[int]:
         """Which of the K numbers are of any input; known once values are."""
@@ -60,13 +69,20 @@ class Objective(ABC):
         self.backward.lay_on(values)
         return values
 
-    def gradients(self, values: Tensor, wrt: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def gradients(
+        self, values: Tensor, wrt: Tensor | Sequence[Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield each slot with the gradient of its numbers; see `slot_gradients`."""
         return slot_gradients(values, wrt, self.slots())
 
 
 class ClassObjective(Objective):
     """Unnormalised scores of the classes that a selector chooses.
+
+    On the CPU the network sees a batch in parts of a few inputs, whose ways back are gone one after
+    the other. A part's activations fit into blocks of memory that the process keeps, where those of
+    a whole batch are fetched anew from the system, page by page, at every layer and for every
+    class: parts take half the time (eval/speed.md). Networks with hooks see the batch whole.
 
     Attributes
     ----------
@@ -90,6 +106,7 @@ class ClassObjective(Objective):
         self._classifier = classifier
         self._select: Select | None = select
         self._scale: Tensor | None = None
+        self._whole = classifier.device.type != "cpu" or has_hooks(classifier.module)
         if wrt == "pixel":
             scale = 1 / torch.tensor(classifier.preprocessing.std)
             self._scale = scale.to(classifier.device)[:, None, None]
@@ -101,16 +118,28 @@ class ClassObjective(Objective):
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Compute the scores of all classes."""
-        return self._classifier.scores(inputs)
+        parts = torch.split(inputs, self._part_size(inputs))
+        return torch.cat([self._classifier.scores(part) for part in parts])
+
+    def part_count(self, inputs: Tensor) -> int:
+        """Count the parts, one after the other, in which the network sees these inputs."""
+        return -(-len(inputs) // self._part_size(inputs))
 
     def slots(self) -> list[int]:
         """Slots that hold a class for any input."""
         return [int(slot) for slot in (self.classes >= 0).any(dim=0).nonzero()]
 
-    def gradients(self, values: Tensor, wrt: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def gradients(
+        self, values: Tensor, wrt: Tensor | Sequence[Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield each slot's gradient, of pixels in [0, 1] where that was asked."""
         for slot, gradients in slot_gradients(values, wrt, self.slots()):
             yield slot, gradients if self._scale is None else gradients * self._scale
+
+    def _part_size(self, inputs: Tensor) -> int:
+        if self._whole:
+            return max(1, len(inputs))
+        return max(1, round(_PART_PIXELS / (inputs.shape[-2] * inputs.shape[-1])))
 
     def _values(self, inputs: Tensor) -> Tensor:
         scores = self.outputs(inputs)
@@ -167,7 +196,7 @@ class TargetObjective(Objective):
 
 
 def slot_gradients(
-    values: Tensor, wrt: Tensor, slots: Sequence[int]
+    values: Tensor, wrt: Tensor | Sequence[Tensor], slots: Sequence[int]
 ) -> Iterator[tuple[int, Tensor]]:
     """Gradients of some columns of `values`, one after the other.
 
@@ -175,31 +204,33 @@ def slot_gradients(
     ----------
     values : Tensor, shape (N, K)
         Each row depends on its own row of `wrt` alone.
-    wrt : Tensor, shape (N, ...)
-        Requires a gradient.
+    wrt : Tensor, shape (N, ...), or sequence of Tensor
+        Requires a gradient. A sequence holds parts of the batch, in order.
     slots : sequence of int
         Columns.
 
     Yields
     ------
-    (int, Tensor of the shape of `wrt`)
+    (int, Tensor of the shape of `wrt`, or of its parts joined)
 
     Raises
     ------
     ModelError
         If the values do not depend on `wrt` through differentiable operations.
     """
+    parts = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     for slot in slots:
-        gradients = None
+        gradients: Sequence[Tensor | None] = [None]
         if values.requires_grad:
             # The sum over the batch: each input's own number is all that its gradient sees.
-            (gradients,) = torch.autograd.grad(
-                values[:, slot].sum(), wrt, retain_graph=slot != slots[-1], allow_unused=True
+            gradients = torch.autograd.grad(
+                values[:, slot].sum(), parts, retain_graph=slot != slots[-1], allow_unused=True
             )
-        if gradients is None:
+        found = [gradient for gradient in gradients if gradient is not None]
+        if len(found) < len(parts):
             raise ModelError(
                 "the network's output must be differentiable with respect to its input or the "
                 "layer, but no gradient leads from one to the other (a detach, no_grad or "
                 "rounding in the module, or a layer beside or behind what is explained?)"
             )
-        yield slot, gradients
+        yield slot, found[0] if len(found) == 1 else torch.cat(found)
