@@ -69,22 +69,23 @@ class Fused:
             values = objective.values(own)
         # Of each layer, an output for each part of the batch that the network saw on its own.
         count = objective.part_count(own)
-        outputs = {layer.name: layer.parts(count) for layer in recorded}
-        activations = {name: torch.cat(parts).detach() for name, parts in outputs.items()}
-        asked = [own] * self.gradient + [part for parts in outputs.values() for part in parts]
+        named = [(layer.name, part) for layer in recorded for part in layer.parts(count)]
+        asked = [own] * self.gradient + [part for _, part in named]
         slots = objective.slots()
         for slot in slots:
-            found = list(
-                torch.autograd.grad(
-                    values[:, slot].sum(), asked, retain_graph=slot != slots[-1], allow_unused=True
-                )
+            found = torch.autograd.grad(
+                values[:, slot].sum(), asked, retain_graph=slot != slots[-1], allow_unused=True
             )
             fused = own.new_zeros(1)
             if self.gradient:
-                fused = fused + self._gradient_map(_joined([found.pop(0)], "the input"))
-            for name, cells in activations.items():
-                slopes = _joined([found.pop(0) for _ in range(count)], f"layer {name}")
-                fused = fused + self._layer_map(name, cells, slopes, own.shape[2:])
+                fused = fused + self._gradient_map(_slopes(found[0], "the input"))
+            cams: dict[str, list[Tensor]] = {}
+            for (name, part), given in zip(named, found[-len(named) :], strict=True):
+                slopes = _slopes(given, f"layer {name}")
+                cams.setdefault(name, []).append(_layer_cam(part.detach(), slopes, own, name))
+            for name, each in cams.items():
+                whole = registered(torch.cat(each), self._centres[name], _size(own))
+                fused = fused + _unit(whole) ** self.power
             yield slot, _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
 
     def _measure(self, module: nn.Module, layers: Sequence[str]) -> None:
@@ -101,27 +102,30 @@ class Fused:
             magnitude = gaussian_blur(_unit(magnitude), self.smoothing * side)
         return _unit(magnitude) ** self.power
 
-    def _layer_map(self, name: str, outputs: Tensor, slopes: Tensor, size: torch.Size) -> Tensor:
-        height, width = size
-        cells, weights = (
-            as_grid(each, (height, width), layer=name).float() for each in (outputs, slopes)
-        )
-        cam = (weights.clamp_min(0) * cells).sum(dim=1, keepdim=True).clamp_min(0)
-        return _unit(registered(cam, self._centres[name], (height, width))) ** self.power
+
+def _layer_cam(outputs: Tensor, slopes: Tensor, inputs: Tensor, name: str) -> Tensor:
+    """Channels weighted at each position by their slope where that is positive: (N, 1, h, w)."""
+    cells, weights = (
+        as_grid(each, _size(inputs), layer=name).float() for each in (outputs, slopes)
+    )
+    return (weights.clamp_min(0) * cells).sum(dim=1, keepdim=True).clamp_min(0)
 
 
-def _joined(slopes: Sequence[Tensor | None], what: str) -> Tensor:
-    """Join the gradients of a member's parts, which must be there.
+def _size(inputs: Tensor) -> tuple[int, int]:
+    return inputs.shape[-2], inputs.shape[-1]
+
+
+def _slopes(slopes: Tensor | None, what: str) -> Tensor:
+    """Return the gradient of a member, which must be there.
 
     Raises
     ------
     ModelError
-        If the score does not depend on them.
+        If the score does not depend on it.
     """
-    found = [slope for slope in slopes if slope is not None]
-    if len(found) < len(slopes):
+    if slopes is None:
         raise ModelError(f"the class scores must depend on {what}, but do not: name another layer")
-    return torch.cat(found)
+    return slopes
 
 
 def _unit(maps: Tensor) -> Tensor:
