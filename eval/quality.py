@@ -166,17 +166,18 @@ def as_markdown(report: dict[str, Any]) -> str:
         "GT-known localization at IoU 0.5, in percent, of all images and of the best half by",
         "quality; Spearman's rank correlation of quality and IoU; 95 % intervals in brackets. The",
         "constants were chosen on the first half. Time: the share of the quality in all the work",
-        "on one class of an image.",
+        "on one class of an image. Maps: fused is configs/default.yaml, gradient the paper's way.",
         "",
-        "| classifier | half | n | Spearman | all | best half | gain | time |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| classifier | maps | half | n | Spearman | all | best half | gain | time |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for run in report["runs"]:
         for half in ("first_half", "second_half"):
             found = run[half]
             rho, gain = found["spearman"], found["gain_in_points"]
             lines.append(
-                f"| {run['classifier']} | {half.removesuffix('_half')} | {found['n']} "
+                f"| {run['classifier'].split()[0]} | {run['recipe']['saliency']['method']} "
+                f"| {half.removesuffix('_half')} | {found['n']} "
                 f"| {rho['value']} {rho['bootstrap95']} | {found['gt_known_all']['percent']} "
                 f"| {found['gt_known_best_half']['percent']} "
                 f"| {gain['value']:.1f} {gain['bootstrap95']} "
