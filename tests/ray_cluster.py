@@ -48,6 +48,8 @@ class Cluster:
             **os.environ,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            # Idle workers stay for the connection's next run: a new one imports for seconds.
+            "RAY_idle_worker_killing_time_threshold_ms": "600000",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]),
         }

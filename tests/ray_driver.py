@@ -1,12 +1,15 @@
 """Runs on a cluster, with a fault each; called by test_run_ray_engine.py inside its namespace.
 
-``ray_driver.py ADDRESS PHOTOS OUT SCENARIO...`` prints a line of JSON for each scenario.
+``ray_driver.py ADDRESS PHOTOS OUT SCENARIO...`` prints a line of JSON for each scenario. Several
+scenarios share one connection, so that Ray's workers have imported everything from the second on;
+a single one leaves connecting to the engine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -66,10 +69,20 @@ def kill_one(title: str, killed: list[int], stop: threading.Event) -> None:
         time.sleep(0.001)
 
 
+def connect(address: str) -> None:
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
 def main() -> None:
     address, photos, out, *scenarios = sys.argv[1:]
     torch.set_num_threads(1)  # as in the cluster's workers
     options = RayOptions(address=address, actors=1)
+    if len(scenarios) > 1:
+        connect(address)
     for scenario in scenarios:
         place = Path(out) / scenario
         killed: list[int] = []
