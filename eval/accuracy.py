@@ -9,6 +9,10 @@ activation maps, the side of the centred box) is chosen on one part of the list,
 every figure is of another part, ``--test-part``. A configuration's own values must have been
 chosen elsewhere too, or its row says that they were not.
 
+Only the class of each image's label is localized, which is all that these figures need: of the
+classifier's first k guesses, the one that can be right is the label, and its box is that of the
+label. So the localization errors are those of runs that localize all guesses.
+
 Runs, tunings and each image's results are kept in WORK, so that the same command goes on after an
 interruption. The table goes to ``eval/results/accuracy-CLASSIFIER.json`` and ``.md``: figures with
 95 % intervals, and paired differences to the paper's procedure and to the best baseline.
@@ -20,7 +24,6 @@ import argparse
 import datetime
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy_table import markdown
+from provenance import commit
 
 from wsl.config import RunConfig, build_config, load_config
 from wsl.data.open import open_dataset
@@ -42,6 +46,7 @@ from wsl.run.runner import run_dataset
 from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.inputs import read_annotations
 from wsl.score.intervals import Figure, difference_figure, share_figure
+from wsl.score.judge import RIGHT_IOU
 from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
 from wsl.terminal import ProgressBar
 from wsl.tune import SearchSpace, TuneOptions, TuningResult, store_maps, tune
@@ -137,11 +142,7 @@ class Study:
             summary = run_dataset(config, out, classifier=self.classifier, progress=progress)
         dataset = open_dataset(config.data, self.classifier.categories)
         predictions = summary.folder.read(columns=SCORED_COLUMNS).to_pandas()
-        table = score_ilsvrc(predictions, dataset).per_image.rename(columns={"gt_iou": "iou"})
-        tops = [f"{what}_right_top{k}" for what in ("class", "box") for k in (1, 5)]
-        if table[tops].isna().any(axis=None):
-            raise ConfigError("the classifier must have at least five categories")
-        table = table.astype(dict.fromkeys(tops, bool))
+        table = right_by_rank(score_ilsvrc(predictions, dataset).per_image)
         keep(table, self.work / "per_image" / f"{slug(name)}.csv")
         about = tuning_notes(config.model_dump(mode="json"), dataset)
         seconds = {stage: spent / len(dataset) for stage, spent in summary.info.timings.items()}
@@ -213,12 +214,24 @@ def open_study(arguments: argparse.Namespace) -> Study:
     if wrong:
         raise ConfigError(f"--set takes keys of data, model and run here, but got {wrong[0]}")
     limit = [f"data.limit={arguments.limit}"] if arguments.limit else []
-    base = {"classes": {"select": "both", "top_k": 5}}
+    base = {"classes": {"select": "ground_truth"}}
     tuning, test = (
         build_config(base, [*arguments.set, f"data.part={part}", *limit])
         for part in (arguments.tune_part, arguments.test_part)
     )
-    return Study(load_classifier(test.model), tuning, test, arguments.work)
+    classifier = load_classifier(test.model)
+    if len(classifier.categories.names) < 5:
+        raise ConfigError("the classifier must have at least five categories")
+    return Study(classifier, tuning, test, arguments.work)
+
+
+def right_by_rank(per_image: pd.DataFrame) -> pd.DataFrame:
+    """Say what is right among the first guesses, from the label's rank and its box alone."""
+    table = per_image.rename(columns={"gt_iou": "iou"})
+    for k in (1, 5):
+        table[f"class_right_top{k}"] = table["gt_rank"] <= k  # NaN where an image failed
+        table[f"box_right_top{k}"] = table[f"class_right_top{k}"] & (table["iou"] >= RIGHT_IOU)
+    return table
 
 
 def cam_rows(study: Study, method: str, name: str) -> list[Row]:
@@ -267,7 +280,7 @@ def centred_boxes(study: Study, config: RunConfig) -> tuple[dict[float, np.ndarr
 def fixed_box(name: str, note: str, iou: np.ndarray, classes: Row) -> Row:
     table = classes.per_image[["image_id", "class_right_top1", "class_right_top5"]].assign(iou=iou)
     for k in (1, 5):
-        table[f"box_right_top{k}"] = table[f"class_right_top{k}"] & (iou >= 0.5)
+        table[f"box_right_top{k}"] = table[f"class_right_top{k}"] & (iou >= RIGHT_IOU)
     return Row(name, f"{note}; classes of the {classes.name}".lstrip("; "), "baseline", table, {})
 
 
@@ -357,17 +370,6 @@ def of_sign(figure: Figure) -> int:
 
 def slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name.lower()).split())
-
-
-def commit() -> str:
-    """Name the commit that is checked out, and whether files differ from it."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    changed = " with changes" if git("status", "--porcelain", "--", "wsl", "configs") else ""
-    return f"commit {git('rev-parse', 'HEAD')}{changed}"
 
 
 if __name__ == "__main__":

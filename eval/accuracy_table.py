@@ -29,8 +29,8 @@ def markdown(content: dict[str, Any]) -> str:
         f"{test['count']} images of {test['name']}; thresholds and sides chosen on part "
         f"{content['tuning_part']}. Percent, with 95 % intervals: GT-known localization at an IoU "
         "of 0.3, 0.5 and 0.7 and their mean, mean IoU, localization and classification error. "
-        f"Seconds per image, with the classifier's first five classes and the label, on "
-        f"{model['device']}, {content['cores']} cores.",
+        f"Seconds per image for one class, by the clock, on {model['device']}, {content['cores']} "
+        "cores; processor seconds stand in `cost_curve.md`.",
         "",
         row_of(["method", *(heading for _, heading in COLUMNS), "s/image"]),
         row_of(["---", *["---:"] * (len(COLUMNS) + 1)]),

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wsl.demo.draw import write_dataset
+from wsl.config import build_config
+from wsl.data.open import open_dataset
+from wsl.demo.draw import CATEGORIES, write_dataset
+from wsl.demo.tour import DEMO_CONFIG
+from wsl.run.runner import run_dataset
+from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.intervals import share_figure
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +115,7 @@ def script():
         yield module
     finally:
         sys.path.remove(str(ROOT / "eval"))
-        for name in ("accuracy", "accuracy_table"):
+        for name in ("accuracy", "accuracy_table", "provenance"):
             sys.modules.pop(name, None)
 
 
@@ -151,3 +156,32 @@ def test_rows_of_other_images_are_refused(script):
     rows = [row(script, "a", "peer", [0.5]), row(script, "b", "peer", [0.5, 0.6])]
     with pytest.raises(script.ConfigError, match="b was judged on other images than a"):
         script.check_same_images(rows)
+
+
+@pytest.fixture
+def drawn_run(tmp_path):
+    write_dataset(tmp_path / "data", count=10, seed=2)
+    config = build_config(DEMO_CONFIG, [f"data.root={tmp_path / 'data'}"])
+    localize = config.localize.model_copy(update={"quality": False})
+    summary = run_dataset(config.model_copy(update={"localize": localize}), tmp_path / "run")
+    dataset = open_dataset(config.data, CATEGORIES)
+    return summary.folder.read().to_pandas(), dataset
+
+
+@pytest.mark.slow
+def test_the_labels_box_alone_tells_the_localization_error(script, drawn_run):
+    predictions, dataset = drawn_run
+    whole = score_ilsvrc(predictions, dataset).per_image
+    alone = predictions[predictions["is_ground_truth"]]
+    found = script.right_by_rank(score_ilsvrc(alone, dataset).per_image)
+    for column in [f"{what}_right_top{k}" for what in ("class", "box") for k in (1, 5)]:
+        assert found[column].tolist() == whole[column].tolist()
+    assert 0 < found["box_right_top5"].sum() < found["class_right_top5"].sum()
+
+
+def test_an_image_that_failed_is_wrong(script):
+    one = pd.DataFrame({"image_id": ["a", "b"], "gt_rank": [np.nan, 3.0], "gt_iou": [0.0, 0.5]})
+    found = script.right_by_rank(one)
+    assert found["class_right_top5"].tolist() == [False, True]
+    assert found["box_right_top5"].tolist() == [False, True]
+    assert found["class_right_top1"].tolist() == [False, False]
