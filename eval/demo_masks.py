@@ -1,0 +1,137 @@
+r"""The recipe on the drawn demo, beside the paper's procedure: masks against the exact ones.
+
+    python eval/demo_masks.py --work WORK
+
+draws the demo's 120 images, localizes the class of each, and compares the masks with all that is
+drawn, exact to the pixel: mean IoU with 95 % intervals, and paired differences to the recipe. All
+see the demo's classifier. The recipe's values were chosen on photographs, not here.
+
+``--also KEY=VALUE`` adds the recipe with other values (several of one row are separated by blanks).
+``--seed`` draws other images, on which values may be compared without looking at the demo's own.
+
+Writes ``eval/results/demo_masks.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from provenance import commit
+
+from wsl.boxes import box_iou
+from wsl.config import build_config, load_config
+from wsl.data.open import open_dataset
+from wsl.demo.draw import draw_image, write_dataset
+from wsl.demo.tour import DEMO_CONFIG
+from wsl.errors import WslError
+from wsl.localize.localizer import Localizer
+from wsl.localize.options import LocalizerOptions
+from wsl.masks import mask_iou
+from wsl.models import Classifier, load_classifier
+from wsl.score.intervals import difference_figure, mean_figure, share_figure
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = "the recipe"
+
+
+def main() -> None:
+    """Compare and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="Folder for the drawn images.")
+    parser.add_argument("--count", type=int, default=120, help="Images to draw.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the drawing.")
+    parser.add_argument("--also", action="append", default=[], metavar="KEY=VALUE",
+                        help="The recipe with other values.")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "demo_masks.json")
+    arguments = parser.parse_args()
+    data = arguments.work / f"demo-{arguments.seed}-{arguments.count}"
+    write_dataset(data, count=arguments.count, seed=arguments.seed)
+    classifier = load_classifier("demo", device="cpu")
+    found = {
+        name: judge(data, classifier, options, arguments.seed)
+        for name, options in methods(arguments.also).items()
+    }
+    content = {
+        "what": "masks of the label's class beside the exact masks of all that is drawn",
+        "command": shlex.join(["python", "eval/demo_masks.py", *sys.argv[1:]]),
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in ("torch", "opencv-python", "numpy")},
+        "images": arguments.count,
+        "seed": arguments.seed,
+        "methods": {name: figures(each, found[RECIPE]) for name, each in found.items()},
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(table(content))
+
+
+def methods(also: list[str]) -> dict[str, LocalizerOptions]:
+    """Name what is compared."""
+    paper = ROOT / "configs" / "simonyan2013.yaml"
+    return {
+        RECIPE: build_config(DEMO_CONFIG),
+        "the paper: ten crops + GrabCut": load_config(paper),
+        "plain gradient + GrabCut": load_config(paper, ["saliency.views.kind=full"]),
+        **{f"{RECIPE}, {given}": build_config(DEMO_CONFIG, given.split()) for given in also},
+    }
+
+
+def judge(
+    data: Path, classifier: Classifier, options: LocalizerOptions, seed: int
+) -> NDArray[np.float64]:
+    """IoU of each image's mask with the exact one, and of its box with the best: (N, 2)."""
+    config = build_config(DEMO_CONFIG, [f"data.root={data}"])
+    dataset = open_dataset(config.data, classifier.categories)
+    localizer = Localizer(classifier, options)
+    found = []
+    for index in range(len(dataset)):
+        sample, drawn = dataset.sample(index, annotated=False), draw_image(index, seed=seed)
+        (one,) = localizer(sample.path, classes=[drawn.label], image_id=sample.image_id)
+        exact = np.any(drawn.masks, axis=0)
+        box = float(box_iou([one.box], drawn.boxes).max()) if one.box else 0.0
+        found.append((mask_iou(one.mask, exact), box))
+    return np.array(found)
+
+
+def figures(found: NDArray[np.float64], recipe: NDArray[np.float64]) -> dict[str, Any]:
+    """Figures of a method, and the recipe's differences to it."""
+    return {
+        "mask_iou": mean_figure("mask_iou", found[:, 0]).to_json(),
+        "gt_known_0.5": share_figure("gt_known_0.5", found[:, 1] >= 0.5).to_json(),
+        "recipe_minus_this": difference_figure("mask_iou", found[:, 0], recipe[:, 0]).to_json(),
+    }
+
+
+def table(content: dict[str, Any]) -> str:
+    """Lay the figures out for people."""
+    lines = [
+        f"| % (95 % interval), n = {content['images']} | mask IoU | GT-known 0.5 | recipe's lead |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, found in content["methods"].items():
+        lead = interval(found["recipe_minus_this"], "+") if name != RECIPE else ""
+        cells = [interval(found["mask_iou"]), interval(found["gt_known_0.5"]), lead]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines)
+
+
+def interval(figure: dict[str, Any], sign: str = "") -> str:
+    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except WslError as error:
+        sys.exit(f"demo_masks: error: {error}")
