@@ -1,25 +1,13 @@
 """The command line, as a person meets it: what it prints, what it exits with."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import without_heavy_imports, wsl
 from PIL import Image
 
 from wsl.demo.draw import CATEGORIES
-
-
-def wsl(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -142,16 +130,4 @@ def test_config_show_and_schema(tmp_path):
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_help_and_version_import_nothing_heavy(argument):
-    code = (
-        "import sys\n"
-        "from wsl.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'torch', 'cv2', 'pandas', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip()
+    assert without_heavy_imports(argument).strip()

@@ -1,22 +1,9 @@
 """``wsl tune``, as a person meets it."""
 
-import subprocess
-import sys
-
 import pytest
+from command_line import wsl
 
 from wsl.demo.draw import write_dataset
-
-
-def wsl(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

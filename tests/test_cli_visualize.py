@@ -1,26 +1,13 @@
 """The command ``wsl visualize``, as a person meets it."""
 
-import subprocess
-import sys
-
 import pytest
+from command_line import without_heavy_imports, wsl
 from PIL import Image
 
 from wsl.demo.draw import draw_image
 from wsl.saliency.methods import METHODS
 
 DEMO = ("--set", "model.source=demo", "--set", "model.architecture=null")
-
-
-def wsl(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-c", "from wsl.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +17,8 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_the_list_names_every_method_without_torch(tmp_path):
-    code = (
-        "import sys\n"
-        "from wsl.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'torch', 'cv2', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, "visualize", "--list"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
+def test_the_list_names_every_method_without_torch():
+    lines = without_heavy_imports("visualize", "--list").splitlines()
     assert [line.split()[0] for line in lines] == [*METHODS, "class_model"]
     assert "arXiv:1311.2901" in next(line for line in lines if line.startswith("occlusion"))
 

@@ -8,65 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import nn
+from small_runs import WNIDS, classifier, config, draw_photos, network, rows
 
-from wsl.config import build_config
-from wsl.data.categories import Categories
 from wsl.errors import RunError, RunMismatchError
 from wsl.masks import decode_rle, mask_to_box
-from wsl.models import Preprocessing, load_classifier
 from wsl.run.folder import RunFolder
 from wsl.run.records import read_maps
 from wsl.run.runner import run_dataset
-
-WNIDS = ("n00000001", "n00000002", "n00000003")
-
-
-def classifier(seed=0):
-    """A small random network of three classes for inputs of 32 x 32."""
-    torch.manual_seed(seed)
-    module = nn.Sequential(
-        nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(inplace=True), nn.AvgPool2d(4),
-        nn.Flatten(), nn.Linear(8 * 8 * 8, 3),
-    )  # fmt: skip
-    return load_classifier(
-        module,
-        preprocessing=Preprocessing(
-            resize_size=36, crop_size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
-        ),
-        categories=Categories(("one", "two", "three"), WNIDS),
-    )
 
 
 @pytest.fixture
 def photos(tmp_path):
     """Eleven images of three classes, one folder each; one is not an image."""
-    root = tmp_path / "photos"
-    rng = np.random.default_rng(0)
-    for index in range(11):
-        folder = root / WNIDS[index % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        size = (int(rng.integers(30, 60)), int(rng.integers(30, 60)))
-        pixels = rng.integers(0, 80, (*size, 3)).astype(np.uint8)
-        pixels[8:22, 10:24] += 150
-        Image.fromarray(pixels).save(folder / f"{index:02d}.png")
+    root = draw_photos(tmp_path / "photos")
     (root / WNIDS[0] / "03.png").write_bytes(b"not an image")
     return root
-
-
-def config(photos, **changes):
-    content = {
-        "data": {"format": "folder", "root": str(photos)},
-        "classes": {"select": "both", "top_k": 2},
-        "run": {"chunk_size": 4, "batch_size": 3, "workers": 2},
-    }
-    return build_config(content, [f"{key}={value}" for key, value in changes.items()])
-
-
-def rows(folder):
-    return RunFolder(folder).read().to_pylist()
 
 
 class CountedProgress:
@@ -157,7 +113,7 @@ def test_other_images_in_the_same_folder_are_refused(photos, tmp_path):
 def test_another_classifier_in_the_same_folder_is_refused(photos, tmp_path):
     run_dataset(config(photos), tmp_path / "run", classifier=classifier())
     with pytest.raises(RunMismatchError, match="classifier's weights is another"):
-        run_dataset(config(photos), tmp_path / "run", classifier=classifier(seed=1))
+        run_dataset(config(photos), tmp_path / "run", classifier=classifier(network(1)))
 
 
 def test_a_folder_of_something_else_is_refused(photos, tmp_path):

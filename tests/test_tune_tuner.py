@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from tuning_cases import CountedProgress, classifier, config, draw_dataset
+from small_runs import classifier, network
+from tuning_cases import CountedProgress, config, draw_dataset
 
 from wsl.boxes import centred_box
 from wsl.config import build_config, load_config
@@ -191,7 +192,7 @@ def test_another_tuning_in_the_same_folder_is_refused(drawn, tmp_path, changes, 
     with pytest.raises(RunMismatchError, match=message):
         store_maps(config(drawn, **changes), SMALL, tmp_path / "t", classifier=classifier())
     with pytest.raises(RunMismatchError, match="the classifier's weights was"):
-        store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier(seed=1))
+        store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier(network(1)))
 
 
 def test_what_refinement_starts_from_may_change_in_the_same_folder(drawn, tmp_path):

@@ -1,31 +1,10 @@
 """Small annotated datasets with a toy classifier, for the tests of tuning."""
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
+from small_runs import WNIDS
 
 from wsl.config import build_config
-from wsl.data.categories import Categories
-from wsl.models import Preprocessing, load_classifier
-
-WNIDS = ("n00000001", "n00000002", "n00000003")
-
-
-def classifier(seed=0):
-    """A small random network of three classes for inputs of 32 x 32."""
-    torch.manual_seed(seed)
-    module = nn.Sequential(
-        nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(inplace=True), nn.AvgPool2d(4),
-        nn.Flatten(), nn.Linear(8 * 8 * 8, 3),
-    )  # fmt: skip
-    return load_classifier(
-        module,
-        preprocessing=Preprocessing(
-            resize_size=36, crop_size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
-        ),
-        categories=Categories(("one", "two", "three"), WNIDS),
-    )
 
 
 def draw_dataset(root, count=10, *, bad=(), unannotated=()):

@@ -1,0 +1,43 @@
+"""The command in a process of its own, as a person's shell starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+_NOTHING_HEAVY = """
+import sys
+from wsl.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = {'torch', 'cv2', 'pandas', 'numpy'} & set(sys.modules)
+sys.exit(f'imported {heavy}' if heavy else 0)
+"""
+
+
+def wsl(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``wsl ARGUMENTS``."""
+    return _run("from wsl.cli import main; main()", *arguments, cwd=cwd)
+
+
+def without_heavy_imports(*arguments: object) -> str:
+    """Run ``wsl ARGUMENTS``, which must import nothing that takes long; what it prints."""
+    result = _run(_NOTHING_HEAVY, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def _run(
+    code: str, *arguments: object, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
