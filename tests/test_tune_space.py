@@ -68,6 +68,7 @@ def test_a_digest_is_of_the_effective_settings():
         ([f"{SEEDS}=[]"], "must have at least one value"),
         ([f"{SEEDS}=[0.9, 0.90]"], r"must differ, but are 0\.9, 0\.9"),
         ([f"{SEEDS}=[0.9"], "is not YAML"),
+        ([f"{SEEDS}=[!!int x]"], "is not YAML: invalid literal"),
         ([SEEDS], r"must be key=\[value, value, …\]"),
         ([f"{SEEDS}=[0.9]", f"{SEEDS}=[0.8]"], "is given twice"),
         (["localize.seeds=[{}]", f"{SEEDS}=[0.8]"], "cannot be tried beside localize.seeds, which"),

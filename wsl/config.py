@@ -26,6 +26,8 @@ __all__ = [
     "build_config",
     "build_options",
     "load_config",
+    "parse_yaml",
+    "set_key",
     "split_overrides",
     "to_yaml",
 ]
@@ -69,7 +71,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    content = _parsed(text, f"{path} is not YAML")
+    content = parse_yaml(text, f"{path} is not YAML")
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -155,8 +157,14 @@ _YAML_ERRORS = (
 _MAX_NODES = 100_000
 
 
-def _parsed(text: str, complaint: str) -> Any:
-    """Parse YAML; refuse what names of anchors would blow up, or what contains itself."""
+def parse_yaml(text: str, complaint: str) -> Any:
+    """Parse YAML; refuse what names of anchors would blow up, or what contains itself.
+
+    Raises
+    ------
+    ConfigError
+        It begins with `complaint`.
+    """
     try:
         content = yaml.safe_load(text)
     except _YAML_ERRORS as error:
@@ -185,13 +193,24 @@ def _apply(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set must be key=value, but got {override!r}")
-    value = _parsed(text, f"--set {key}: not a YAML value")
-    *path, last = key.strip().split(".")
+    value = parse_yaml(text, f"--set {key}: not a YAML value")
+    set_key(content, key.strip(), value, source=f"--set {key}")
+
+
+def set_key(content: dict[str, Any], key: str, value: Any, *, source: str) -> None:
+    """Set a dotted key in nested dictionaries, in place.
+
+    Raises
+    ------
+    ConfigError
+        If a part of the key above the last is a value; the message begins with `source`.
+    """
+    *path, last = key.split(".")
     place = content
     for name in path:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"--set {key}: {name} is a value and has no keys below it")
+            raise ConfigError(f"{source}: {name} is a value and has no keys below it")
     place[last] = value
 
 

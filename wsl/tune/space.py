@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from wsl.config import RunConfig, build_config
+from wsl.config import RunConfig, build_config, parse_yaml, set_key
 from wsl.errors import ConfigError
 from wsl.localize.refine import LocalizeOptions
 
@@ -78,7 +76,7 @@ class SearchSpace:
                 raise ConfigError(f"--try must be key=[value, value, …], but got {pair!r}")
             if key.strip() in found:
                 raise ConfigError(f"--try {key.strip()} is given twice")
-            found[key.strip()] = _parsed(text, f"--try {key.strip()}")
+            found[key.strip()] = parse_yaml(text, f"--try {key.strip()} is not YAML")
         return cls.from_mapping(found, source="--try")
 
     @classmethod
@@ -88,7 +86,7 @@ class SearchSpace:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the search space {path}: {error}") from error
-        content = _parsed(text, str(path))
+        content = parse_yaml(text, f"{path} is not YAML")
         if not isinstance(content, dict):
             raise ConfigError(f"{path} must hold dotted keys, each with a list of values")
         return cls.from_mapping(content, source=str(path))
@@ -174,20 +172,7 @@ def _set(content: dict[str, Any], key: str, value: Any) -> None:
         for name, below in value.items():
             _set(content, f"{key}.{name}", below)
         return
-    *path, last = key.split(".")
-    place = content
-    for name in path:
-        place = place.setdefault(name, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"there is no key {key}: {name} is a value and has no keys below it")
-    place[last] = value
-
-
-def _parsed(text: str, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    set_key(content, key, value, source=f"there is no key {key}")
 
 
 def _text(value: Any) -> str:
