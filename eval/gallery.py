@@ -25,7 +25,8 @@ from wsl.demo.draw import DEMO_SEED, draw_image
 from wsl.explain import TargetOptions, explain, explain_target
 from wsl.models import Classifier, load_classifier
 from wsl.montage import FAINT, Panel, side_by_side
-from wsl.pictures import Picture, resize_picture, save_png
+from wsl.overlays import Picture
+from wsl.pictures import resize_picture, save_png
 from wsl.saliency import METHODS, Ascent, Filter, class_models
 from wsl.saliency.options import SaliencyOptions
 from wsl.visualize import draw_overlay

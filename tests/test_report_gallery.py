@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wsl.errors import ImageError, ScoreError
-from wsl.pictures import SEED_COLOURS
+from wsl.overlays import SEED_COLOURS
 from wsl.report import PictureOptions, Steps
 from wsl.report.gallery import _allocate, choose_images, make_gallery
 from wsl.report.runs import RunTable, tabulate

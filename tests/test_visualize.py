@@ -9,7 +9,7 @@ from wsl.errors import ConfigError, ImageError
 from wsl.explain import Explanation, TargetOptions
 from wsl.models import Classifier, Preprocessing
 from wsl.montage import colour_bar
-from wsl.pictures import colour_table, map_limits, scale_map
+from wsl.overlays import colour_table, map_limits, scale_map
 from wsl.saliency.ascent import Ascent
 from wsl.saliency.methods import METHODS, check_method, method_lines
 from wsl.saliency.options import ClassModelOptions, SaliencyOptions

@@ -15,14 +15,8 @@ from wsl.errors import ConfigError
 from wsl.explain import Explanation, Report, TargetOptions, explain, explain_target
 from wsl.models.classifier import Classifier
 from wsl.montage import FAINT, Panel, colour_bar, side_by_side
-from wsl.pictures import (
-    Picture,
-    colour_table,
-    map_limits,
-    overlay_saliency,
-    resize_picture,
-    save_png,
-)
+from wsl.overlays import Picture, colour_table, map_limits, overlay_saliency
+from wsl.pictures import resize_picture, save_png
 from wsl.saliency.ascent import Ascent
 from wsl.saliency.class_model import class_models
 from wsl.saliency.methods import CLASS_MODEL

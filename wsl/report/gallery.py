@@ -23,13 +23,8 @@ from PIL import Image
 from wsl.boxes import Box
 from wsl.errors import ScoreError, WslError
 from wsl.masks import Mask
-from wsl.pictures import (
-    PREDICTED,
-    SEED_COLOURS,
-    colourise_map,
-    encode_jpeg,
-    resize_picture,
-)
+from wsl.overlays import PREDICTED, SEED_COLOURS, colourise_map
+from wsl.pictures import encode_jpeg, resize_picture
 from wsl.report.runs import RunTable, Steps
 
 __all__ = ["Gallery", "PictureOptions", "choose_images", "make_gallery"]

@@ -21,7 +21,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import wsl
-from wsl.pictures import PREDICTED, SEED_COLOURS, TRUE
+from wsl.overlays import PREDICTED, SEED_COLOURS, TRUE
 from wsl.report import charts, content
 from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery

@@ -14,7 +14,7 @@ from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.errors import ScoreError
 from wsl.masks import Mask
-from wsl.pictures import Picture
+from wsl.overlays import Picture
 from wsl.score.diagnosis import Diagnosis
 from wsl.score.ilsvrc import IlsvrcScores
 from wsl.score.judge import RIGHT_IOU
