@@ -11,16 +11,15 @@ LABEL is the classifier's index of the class, from 0.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 
 import numpy as np
 from PIL import Image
 
 from wsl.export.exporter import Exporter, csv_line, required_box
+from wsl.export.png import png_bytes
 from wsl.export.reading import Found, FoundImage, Maps
 from wsl.export.staging import Chunk, Staging
-from wsl.masks import Mask
 
 __all__ = ["MasksExporter"]
 
@@ -37,7 +36,8 @@ class MasksExporter(Exporter):
         """Write an image's masks; see `Exporter.image`."""
         for found in taken:
             path = f"masks/{self.context.names.stem(image.image_id)}.{found.label}.png"
-            chunk.file(path, _png(found.mask))
+            picture = Image.fromarray(found.mask.astype(np.uint8) * np.uint8(255))
+            chunk.file(path, png_bytes(picture, "areas"))
             row = (path, image.image_id, found.label, self.context.class_names[found.label])
             box = required_box(found)
             chunk.line("index", csv_line((*row, found.rank, found.score, found.quality, *box)))
@@ -47,9 +47,3 @@ class MasksExporter(Exporter):
         """Write the list of masks."""
         staging.text_file("masks.csv", "index", head=[csv_line(_COLUMNS)])
         return ["masks.csv"]
-
-
-def _png(mask: Mask) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(data, "PNG")
-    return data.getvalue()

@@ -30,7 +30,6 @@ files are 16-bit greyscale and the ignore value is 65535, as the summary says.
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -44,6 +43,7 @@ from PIL import Image
 from wsl.errors import ConfigError
 from wsl.export.exporter import Exporter, csv_line
 from wsl.export.options import ExportOptions
+from wsl.export.png import png_bytes
 from wsl.export.reading import Found, FoundImage, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.masks import Mask
@@ -185,6 +185,7 @@ def uncertain_band(labels: NDArray[np.int32], width: float) -> Mask:
     Parameters
     ----------
     labels : ndarray of int32, shape (H, W)
+        >= 0; 0 is the background.
     width : float
         In pixels, >= 0.
 
@@ -200,15 +201,25 @@ def uncertain_band(labels: NDArray[np.int32], width: float) -> Mask:
     [[False, False, True, True, False, False]]
     """
     uncertain = np.zeros(labels.shape, dtype=bool)
-    present = np.unique(labels)
-    if width < 1 or len(present) < 2:
+    if width < 1 or not labels.any():
         return uncertain
-    for label in present:
-        own = labels == label
+    around = _surroundings(labels, math.ceil(width) + 1)
+    near, within = labels[around], uncertain[around]
+    for label in np.flatnonzero(np.bincount(near.ravel())):
+        own = near == label
+        if own.all():
+            break
         distance = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         # OpenCV's float32 roots may lie a hair above a whole distance.
-        uncertain |= own & (distance <= width + 1e-3)
+        within |= own & (distance <= width + 1e-3)
     return uncertain
+
+
+def _surroundings(labels: NDArray[np.int32], margin: int) -> tuple[slice, slice]:
+    """Rows and columns of all that is not background, and a margin."""
+    spans = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in spans)
+    return rows, columns
 
 
 def voc_palette() -> list[int]:
@@ -238,9 +249,7 @@ def indexed_png(values: NDArray[np.uint16], *, wide: bool = False) -> bytes:
     else:
         picture = Image.fromarray(values.astype(np.uint8))
         picture.putpalette(_PALETTE)
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    return data.getvalue()
+    return png_bytes(picture, "areas")
 
 
 class LabelImages(Exporter):
@@ -264,8 +273,8 @@ class LabelImages(Exporter):
         ignore = WIDE_IGNORE if self.wide else IGNORE
         chunk.counts["contested"] += int(labels.contested > 0)
         chunk.counts["settled by score"] += int(labels.by_score)
-        seen = np.unique(labels.owners[~labels.uncertain])
-        chunk.counts["wholly uncertain"] += len(taken) - int(np.count_nonzero(seen))
+        certain = np.bincount(labels.owners[~labels.uncertain], minlength=len(taken) + 1)
+        chunk.counts["wholly uncertain"] += len(taken) - int(np.count_nonzero(certain[1:]))
         return labels, labels.values(classes, ignore=ignore)
 
     def classes_file(self, staging: Staging, path: str) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 from wsl.errors import RunError
 from wsl.export.exporter import Context, Exporter, csv_line
 from wsl.export.options import ExportOptions
+from wsl.export.png import png_bytes
 from wsl.export.reading import Found, FoundImage, Maps
 from wsl.export.staging import Chunk, Staging
 
@@ -73,9 +74,8 @@ class SaliencyMapsExporter(Exporter):
 
 def _png(saliency: NDArray[np.float32], top: float) -> bytes:
     scaled = saliency.astype(np.float64) * (_TOP / top if top > 0 else 0)
-    data = io.BytesIO()
-    Image.fromarray(np.clip(scaled.round(), 0, _TOP).astype(np.uint16)).save(data, "PNG")
-    return data.getvalue()
+    picture = Image.fromarray(np.clip(scaled.round(), 0, _TOP).astype(np.uint16))
+    return png_bytes(picture, "values")
 
 
 def _npy(saliency: NDArray[np.float32]) -> bytes:
