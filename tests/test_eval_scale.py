@@ -1,6 +1,8 @@
-"""The scripts behind eval/scale.md: the simulation keeps its promises."""
+"""The scripts behind eval/scale.md: the simulation keeps its promises, and so do the dry runs."""
 
 import importlib.util
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +21,16 @@ def simulation():
 
 
 def run(simulation, seed=0, **changes):
-    cluster = simulation.Cluster(chunks=300, cpu_nodes=1, cpus_of_cpu_node=8, **changes)
+    cluster = simulation.Cluster(
+        chunks=300,
+        gpu_nodes=1,
+        cpus_of_gpu_node=15,
+        cpu_nodes=1,
+        cpus_of_cpu_node=8,
+        actor_seconds=1.3,
+        task_seconds=220.0,
+        **changes,
+    )
     simulated = simulation.Simulation(cluster, seed)
     return simulated.run(), simulated
 
@@ -39,3 +50,24 @@ def test_with_faults_every_chunk_is_done_once(simulation, seed):
     assert simulated.done == set(range(300))
     assert result.deaths["drivers"] > 0
     assert result.redone_gradients >= result.redone_refinements > 0
+
+
+EVAL = Path(__file__).resolve().parents[1] / "eval"
+
+
+@pytest.mark.slow
+def test_the_dry_run_writes_every_chunk_and_says_what_it_took(tmp_path):
+    out = tmp_path / "dry.json"
+    command = [EVAL / "dry_run.py", "--chunks", 40, "--chunk-size", 4, "--work", 0.1, "--out", out]
+    subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True)
+    result = json.loads(out.read_text())["result"]
+    # Ready-made rows, of which five an image: far less than the work they stand for.
+    assert 0 < result["share_of_the_work"] < 0.5
+    assert result["bytes"] > 40 * 4 * 5 * 100
+
+
+@pytest.mark.parametrize("name", ["dry_run", "dry_run_ray"])
+def test_the_recorded_cost_of_scheduling_is_below_two_percent(name):
+    found = json.loads((EVAL / "results" / f"{name}.json").read_text())
+    assert "--chunks 5000" in found["command"]
+    assert 0 < found["result"]["share_of_the_work"] < 0.02
