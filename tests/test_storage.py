@@ -17,7 +17,7 @@ from wsl.data.options import DataOptions
 from wsl.errors import ConfigError, DataError, ImageError, RunMismatchError
 from wsl.run.folder import RunFolder
 from wsl.run.records import read_maps
-from wsl.run.runner import run_dataset
+from wsl.run.runner import build_localizer, describe_run, run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status
 from wsl.storage import Location, RemotePath, as_path, write_whole
@@ -179,3 +179,100 @@ def test_damage_and_mismatch_in_a_store_are_told(tmp_path, store):
     assert rows(out) == before
     with pytest.raises(RunMismatchError, match="seed was 0 and is 1"):
         run_dataset(config(photos, seed=1), out, classifier=classifier())
+
+
+# Two runs into one place of a store, which has no locks.
+
+
+class Meanwhile:
+    """Progress that does something else when the first images are done."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def start(self, total, done):
+        pass
+
+    def advance(self, count, failed):
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+
+
+def test_two_runs_at_once_into_a_store_write_the_same_files(tmp_path, store):
+    photos = draw_photos(tmp_path / "photos")
+    run_dataset(config(photos), tmp_path / "run", classifier=classifier())
+    out = str(store / "run")
+    seconds = []
+
+    def second():
+        seconds.append(run_dataset(config(photos), out, classifier=classifier()))
+
+    first = run_dataset(config(photos), out, classifier=classifier(), progress=Meanwhile(second))
+    # Neither saw the other's chunks when it began (but for those that were there already).
+    assert first.chunks_done == 3
+    assert seconds[0].chunks_done >= 2
+    assert rows(out) == rows(tmp_path / "run")
+    assert RunFolder(out).read_info().counts == RunFolder(tmp_path / "run").read_info().counts
+
+
+def test_a_second_run_of_other_settings_into_a_store_is_refused(tmp_path, store):
+    photos = draw_photos(tmp_path / "photos")
+    out = str(store / "run")
+
+    def second():
+        with pytest.raises(RunMismatchError, match="seed was 0 and is 1"):
+            run_dataset(config(photos, seed=1), out, classifier=classifier())
+
+    progress = Meanwhile(second)
+    run_dataset(config(photos), out, classifier=classifier(), progress=progress)
+    assert progress.act is None
+    assert RunFolder(out).read_info().config["seed"] == 0
+
+
+@pytest.mark.parametrize("where", ["local", "store"])
+def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path, store, where, monkeypatch):
+    """Both look for run.json before either has written it."""
+    folder = RunFolder((tmp_path if where == "local" else store) / "run")
+    photos = draw_photos(tmp_path / "photos")
+    infos = [
+        describe_run(settings, build_localizer(settings, classifier()), dataset)
+        for settings in (config(photos), config(photos, seed=1))
+        for dataset in [open_dataset(settings.data, classifier().categories)]
+    ]
+    assert folder.begin(infos[0]) == infos[0]
+    kind = type(folder.info_path)
+    exists = kind.exists
+    late = [folder.info_path]
+    monkeypatch.setattr(
+        kind, "exists", lambda path, **_: exists(path) if path not in late else bool(late.clear())
+    )
+    monkeypatch.setattr(RunFolder, "make", lambda folder: None)
+    with pytest.raises(RunMismatchError, match="seed was 0 and is 1"):
+        folder.begin(infos[1])
+    assert not late
+    assert folder.read_info() == infos[0]
+    late.append(folder.info_path)
+    assert folder.begin(infos[0]) == infos[0]
+    assert [path.name for path in folder.path.iterdir() if path.suffix == ".tmp"] == []
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("where", ["local", "store", "old store"])
+def test_a_new_file_replaces_none(tmp_path, store, where, links, monkeypatch):
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    path = (tmp_path if where == "local" else store) / "folder" / "a"
+    if where == "old store":  # whose client knows nothing of exclusive writes
+        kind = type(path._store)
+        write = kind.pipe_file
+        monkeypatch.setattr(kind, "pipe_file", lambda store, path, value: write(store, path, value))
+    write_whole(path, lambda file: file.write(b"first"), new=True)
+    with pytest.raises(FileExistsError, match="exist"):
+        write_whole(path, lambda file: file.write(b"second"), new=True)
+    assert path.read_bytes() == b"first"
+    assert [found.name for found in path.parent.iterdir()] == ["a"]
+
+
+def no_links(path, target):
+    raise PermissionError(1, "Operation not permitted")

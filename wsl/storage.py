@@ -17,6 +17,8 @@ anonymous access) are fsspec's own, from its configuration files or ``FSSPEC_…
 
 from __future__ import annotations
 
+import errno
+import inspect
 import io
 import itertools
 import os
@@ -120,6 +122,21 @@ class RemotePath(type(Path())):  # type: ignore[misc]
             self._store.pipe_file(str(self), bytes(data))
         return len(data)
 
+    def create_bytes(self, data: Any) -> None:
+        """Write the whole file; raise a FileExistsError if there is one.
+
+        Stores with conditional writes (S3, Google Cloud) decide it themselves, so that of two
+        writers one is refused; elsewhere it is looked up right before.
+        """
+        with _store_errors(self):
+            write = self._store.pipe_file
+            if "mode" in inspect.signature(write).parameters:
+                write(str(self), bytes(data), mode="create")
+                return
+            if self._store.exists(str(self)):
+                raise FileExistsError
+            write(str(self), bytes(data))
+
     def write_text(self, data: str, encoding: str | None = None, *args: Any, **options: Any) -> int:
         """Write the whole file as text."""
         return self.write_bytes(data.encode(encoding or "utf-8"))
@@ -201,7 +218,7 @@ def _or_as_is(place: Any) -> Any:
     return as_path(place) if isinstance(place, str) else place
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], None], *, new: bool = False) -> None:
     """Let `write` fill a file that is there whole or not at all; see the module's text.
 
     Parameters
@@ -210,16 +227,20 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         Its folder is made where it is missing.
     write : callable
         Is given a binary file, open for writing.
+    new : bool
+        Refuse to replace a file: of several writers at once, one succeeds.
 
     Raises
     ------
+    FileExistsError
+        If there is one, and `new`.
     OSError
         If it cannot be written. What stood there before stands there still.
     """
     if isinstance(path, RemotePath):
         content = io.BytesIO()
         write(content)
-        path.write_bytes(content.getbuffer())
+        (path.create_bytes if new else path.write_bytes)(content.getbuffer())
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{next(_count)}.tmp")
@@ -228,10 +249,27 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if new:
+            _rename_to_new(temporary, path)
+        else:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Rename a file, but not over another: a link is made or refused in one step."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "the file exists", str(path)) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def is_temporary(path: Path, name: str | None = None) -> bool:
@@ -250,10 +288,12 @@ def _store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(2, "there is no such file", str(path)) from error
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path)) from error
+    except FileExistsError as error:
+        raise FileExistsError(errno.EEXIST, "the file exists", str(path)) from error
     except OSError as error:
         if error.filename or str(path) in str(error):
             raise
-        raise OSError(error.errno or 5, str(error), str(path)) from error
+        raise OSError(error.errno or errno.EIO, str(error), str(path)) from error
     except Exception as error:
-        raise OSError(5, f"{type(error).__name__}: {error}", str(path)) from error
+        raise OSError(errno.EIO, f"{type(error).__name__}: {error}", str(path)) from error

@@ -12,7 +12,10 @@ happens to a run, starting it again does the chunks that are missing and no othe
 is damaged afterwards is told by its checksums when the run is started again, and made again; it is
 never scored, for whoever reads it gets a `RunError`.
 
-The folder may lie in a store (``s3://…``; see `wsl.storage`), but there it has no locks.
+The folder may lie in a store (``s3://…``; see `wsl.storage`), but there it has no locks. A second
+run of other settings is refused there, too, by ``run.json``, which is made once. One of the same
+settings is harmless: it writes the same part files, each of them whole, and ``run.json`` has the
+counts and timings of whoever changed it last.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -175,9 +178,11 @@ class RunFolder:
             for path in self.path.glob(".*.tmp"):
                 if is_temporary(path, self.info_path.name):
                     path.unlink(missing_ok=True)
-            if not self.info_path.exists():
-                self.write_info(info)
-                return info
+            # Two runs that begin at once in a store, which has no lock: one is refused below.
+            with suppress(FileExistsError):
+                if not self.info_path.exists():
+                    write_json(self.info_path, asdict(info), new=True)
+                    return info
         found = self.read_info()
         _check_same(self.path, found, info)
         return found
@@ -299,14 +304,14 @@ class RunFolder:
         return (read_part(path, columns=columns) for path in self.parts())
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
+def write_json(path: Path, content: Mapping[str, Any], *, new: bool = False) -> None:
+    """Write a JSON file, whole or not at all; `new` as for `write_whole`."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def write(file: BinaryIO) -> None:
         file.write(text.encode())
 
-    write_whole(path, write)
+    write_whole(path, write, new=new)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ it ends. The files stay and say who held them last. Two runs into one folder wou
 twice (and still write the same files, each of them whole), so the second is refused. So are shards
 of another number: their chunks would overlap.
 
-Where there are no such locks (an object store, some network file systems, Windows) nobody is
-refused, and two runs into one folder are harmless but wasteful.
+Where there are no such locks (an object store, some network file systems, Windows) two runs of the
+same settings into one folder are not refused: harmless, but wasteful. Of other settings the second
+is refused everywhere (`wsl.run.folder`).
 """
 
 from __future__ import annotations
