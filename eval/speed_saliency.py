@@ -1,0 +1,133 @@
+"""Saliency: top-5 maps of a batch, beside other ways to them and beside the floor."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from speed_measure import TOP_K, batch_of, classifier_of, in_turns, medians, ratio
+
+NETWORKS = ("squeezenet1_0", "mobilenet_v2", "resnet50")
+
+
+def saliency(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Top-5 maps of a batch, by network."""
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    networks = NETWORKS[:2] if arguments.quick else NETWORKS
+    found = {
+        name: saliency_of(name, arguments, repetitions=1 if arguments.quick else 3)
+        for name in networks
+    }
+    return {"batch": arguments.batch, "classes": TOP_K, **found}
+
+
+def saliency_of(name: str, arguments: argparse.Namespace, *, repetitions: int) -> dict[str, Any]:
+    """Compare the ways to the top-5 maps of one network."""
+    import torch
+    from captum.attr import Saliency
+
+    from wsl.saliency.base import top_k
+    from wsl.saliency.gradient import gradient_saliency
+
+    classifier = classifier_of(name, arguments)
+    copying = dataclasses.replace(classifier, optimise=True)
+    module = copy.deepcopy(classifier.module).eval()
+    inputs = batch_of(arguments, classifier)
+    with torch.no_grad():
+        best = module(inputs).topk(TOP_K).indices
+    attributor = Saliency(module)
+
+    def per_class() -> torch.Tensor:
+        maps = [attributor.attribute(inputs, target=best[:, k]) for k in range(TOP_K)]
+        return torch.stack(maps, dim=1).amax(dim=2)
+
+    def naive() -> None:
+        for k in range(TOP_K):
+            leaf = inputs.clone().requires_grad_()
+            module(leaf).gather(1, best[:, k : k + 1]).sum().backward()
+
+    @torch.no_grad()
+    def floor() -> None:
+        for _ in range(1 + TOP_K):
+            module(inputs)
+
+    def ours(asked: Any = classifier) -> torch.Tensor:
+        return gradient_saliency(asked, inputs, top_k(TOP_K), wrt="input").maps
+
+    times = in_turns(
+        {
+            "wsl": ours,
+            "wsl with the copy": lambda: ours(copying),
+            "captum": per_class,
+            "naive loop": naive,
+            "floor": floor,
+        },
+        repetitions,
+    )
+    expected = per_class().flatten(1)
+    return {
+        "captum_over_wsl": ratio(times, "captum", "wsl"),
+        "wsl_over_floor": ratio(times, "wsl", "floor"),
+        "naive_over_wsl": ratio(times, "naive loop", "wsl"),
+        "copy_over_floor": ratio(times, "wsl with the copy", "floor"),
+        "relative_difference_to_captum": highest(ours().flatten(1), expected),
+        "relative_difference_of_the_copy": highest(ours(copying).flatten(1), expected),
+        "seconds": medians(times),
+    }
+
+
+def highest(found: Any, expected: Any) -> float:
+    """Largest relative L2 difference of an image's maps."""
+    return float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
+
+
+def accelerator(arguments: argparse.Namespace, *, device: str = "cuda") -> dict[str, Any]:
+    """Rate of the gradient stage of ResNet-50 on a GPU, and the share of its forward passes' rate.
+
+    The share compares with 1 + 5 forward passes for each image: 1 is a way back that costs no more
+    than a way forth.
+    """
+    import torch
+
+    from wsl import load_classifier
+    from wsl.saliency.base import top_k
+    from wsl.saliency.gradient import gradient_saliency
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return {"skipped": "there is no CUDA device"}
+    on_gpu = device == "cuda"
+    found: dict[str, Any] = {"device": torch.cuda.get_device_name() if on_gpu else device}
+    inputs = torch.randn(arguments.batch, 3, 224, 224, device=device)
+    for precision in ("float32", "bfloat16") if on_gpu else ("float32",):
+        classifier = load_classifier("resnet50", weights=None, device=device, precision=precision)
+
+        def finished(call: Callable[[], Any]) -> None:
+            call()
+            if on_gpu:
+                torch.cuda.synchronize()
+
+        @torch.no_grad()
+        def forward(asked: Any = classifier) -> None:
+            asked.scores(inputs)
+
+        def maps(asked: Any = classifier) -> None:
+            gradient_saliency(asked, inputs, top_k(TOP_K))
+
+        times = in_turns(
+            {"maps": lambda: finished(maps), "forward": lambda: finished(forward)},
+            2 if arguments.quick else 20,
+        )
+        seconds = {name: each["wall"] for name, each in medians(times).items()}
+        found[precision] = {
+            "images_per_second": round(arguments.batch / seconds["maps"], 1),
+            "forward_images_per_second": round(arguments.batch / seconds["forward"], 1),
+            "share_of_the_forward_rate": round(
+                (1 + TOP_K) * seconds["forward"] / seconds["maps"], 3
+            ),
+        }
+    return found
