@@ -108,13 +108,16 @@ def test_fill_poly_adds_to_the_right_and_below_only(tmp_path):
     assert np.array_equal(filled.astype(bool), grown)
 
 
-@pytest.mark.parametrize("side", [3, 7, 227, 333, 640, 1023, 4999])
-def test_coordinates_of_corners_survive_truncation_in_float32(side):
+def test_coordinates_of_corners_survive_truncation():
     from wsl.export.yolo import _up
 
-    shares = np.array([float(_up(x, side)) for x in range(side + 1)], dtype=np.float32)
-    assert (shares <= 1).all()
-    assert (shares * np.float32(side)).astype(np.int32).tolist() == list(range(side + 1))
+    for side in [*range(1, 700), 1023, 1024, 1920, 4999]:
+        shares = np.array([float(_up(x, side)) for x in range(side + 1)])
+        assert shares.min() == 0
+        assert shares.max() == 1
+        for kind in (np.float32, np.float64):
+            corners = (shares.astype(kind) * kind(side)).astype(np.int32)
+            assert corners.tolist() == list(range(side + 1))
 
 
 @pytest.mark.parametrize("mask", [HOLE, PARTS], ids=["hole", "parts"])

@@ -18,15 +18,17 @@ up to one pixel more to the right and below, and the joining lines. Its boxes, t
 polygon, are exact.
 
 Coordinates of polygons have six decimals, rounded up, so that a reader that multiplies and cuts off
-decimals finds the same pixel corner.
+decimals finds the same pixel corner, in single and in double precision.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import lru_cache
 from typing import ClassVar
 
+import numpy as np
 import yaml
 
 from wsl.errors import ConfigError
@@ -85,6 +87,12 @@ def _polygon_line(found: Found) -> str:
     return " ".join([str(found.label), *texts])
 
 
+@lru_cache(maxsize=1 << 14)
 def _up(value: int, side: int) -> str:
     """Write a share of a side with six decimals, rounded up."""
-    return f"{min(math.ceil(value * 1_000_000 / side), 1_000_000) / 1_000_000:.6g}"
+    millionths = min(math.ceil(value * 1_000_000 / side), 1_000_000)
+    share = millionths / 1_000_000
+    # In binary the product of a share that is exact in decimals may lie a hair below the corner.
+    if share * side < value or np.float32(share) * np.float32(side) < value:
+        share = (millionths + 1) / 1_000_000
+    return f"{share:.6g}"
