@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,38 @@ def test_the_map_is_the_methods_averaged_over_the_views(classifier, image):
     select = lambda scores: torch.full((10, 1), 3)  # noqa: E731
     maps = gradient_saliency(classifier, views.inputs, select).maps[:, 0].numpy()
     np.testing.assert_array_equal(found.saliency, average_maps(maps, views.geometries))
+
+
+@pytest.mark.parametrize("method", ["gradient", "occlusion"])
+@pytest.mark.parametrize("scales", [(), (8, 16)])
+def test_classes_may_be_chosen_at_the_weights_own_size(image, method, scales):
+    torch.manual_seed(0)
+    # The first class depends on the input's size: convolutions without padding, and their sum.
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(2), Sum(), nn.Linear(4, 4))
+    names = Categories.numbered(4)
+    preprocessing = Preprocessing(resize_size=12, crop_size=(12, 12))
+    classifier = Classifier(module, preprocessing, names, torch.device("cpu"))
+    sizes = {"scales": scales} if scales else {"input_size": 40}
+    found = explain(
+        classifier, image, options(method, views={**sizes, "classes_at": "own_size"}), first=4
+    )
+    with torch.no_grad():
+        own = module(make_views(image, preprocessing).inputs)[0]
+        large = module(make_views(image, classifier_at(preprocessing, 40)).inputs)[0]
+    assert [each.label for each in found] == own.argsort(descending=True).tolist()
+    assert own.argsort().tolist() != large.argsort().tolist()
+    assert f"score {own.max():.2f}" in found[0].title
+
+
+def classifier_at(preprocessing, size):
+    return dataclasses.replace(preprocessing, resize_size=size, crop_size=(size, size))
+
+
+class Sum(nn.Module):
+    """Sums over positions, less what a 12 x 12 input has: the order changes with the size."""
+
+    def forward(self, inputs):
+        return inputs.sum(dim=2) * (1 if inputs.shape[2] == 100 else -1)
 
 
 def test_occlusion_says_where_it_is_lowest_and_what_it_is_taken_for():

@@ -40,6 +40,8 @@ VIEWS = [
     {"kind": "ten_crop"},
     {"kind": "centre", "flip": True, "scales": (12, 16, 24)},
     {"kind": "ten_crop", "scales": (16, 24)},
+    {"kind": "full", "input_size": 24, "classes_at": "own_size"},
+    {"kind": "full", "flip": True, "scales": (12, 24), "classes_at": "own_size"},
 ]
 
 
@@ -51,7 +53,14 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
     method = build_method(localizer.options.saliency)
     for image, each, found in zip(images, cut, explained, strict=True):
         with torch.no_grad():
-            scores = torch.cat([classifier.scores(group) for group in each.groups]).mean(dim=0)
+            groups = each.groups
+            if views.get("classes_at") == "own_size":
+                groups = (
+                    localizer_of(classifier, kind="full", flip=views.get("flip", False))
+                    .views(image)
+                    .groups
+                )
+            scores = torch.cat([classifier.scores(group) for group in groups]).mean(dim=0)
         order = scores.argsort(descending=True).tolist()
         wanted = {*order[:2], *([5] if image is images[1] else [])}
         assert found.classes == tuple(sorted(wanted, key=order.index))

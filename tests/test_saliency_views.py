@@ -151,3 +151,8 @@ def test_scales_that_contradict_are_refused():
         ViewOptions(input_size=8, scales=(8, 12))
     with pytest.raises(ValidationError, match=r"scales must differ, but are \[8, 8\]"):
         ViewOptions(scales=(8, 8))
+
+
+def test_classes_at_the_own_size_need_another_size():
+    with pytest.raises(ValueError, match="classes_at: own_size needs an input_size or scales"):
+        ViewOptions(classes_at="own_size")

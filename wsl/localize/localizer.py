@@ -25,7 +25,7 @@ from wsl.localize.quality import localization_quality
 from wsl.localize.refine import Refined, refine
 from wsl.models import Classifier
 from wsl.saliency import SaliencyMethod, build_method
-from wsl.saliency.base import SaliencyMaps, Select, choose, per_image, these
+from wsl.saliency.base import Select, choose, mean_over_views, per_image, these
 from wsl.saliency.views import Views, make_views
 
 __all__ = ["Explained", "Localizer", "Trace"]
@@ -179,29 +179,35 @@ class Localizer:
             torch.cat(group).to(self.classifier.device)
             for group in zip(*(view.groups for view in views), strict=True)
         ]
-        if len(groups) > 1:
-            select = these(choose(select, self._mean_scores(groups, len(views))))
+        scores: torch.Tensor | None = None
+        if len(groups) > 1 or views[0].for_classes is not None:
+            scores = self._scores(views, groups)
+            select = these(choose(select, scores))
         found = [
             self._method(self.classifier, group, per_image(select, len(group) // len(views)))
             for group in groups
         ]
-        by_image = [_by_image(maps, len(views)) for maps in found]
+        if scores is None:
+            scores = mean_over_views(found[0].scores.double(), self.view_count)
+        by_image = [_by_image(maps.maps, len(views)) for maps in found]
         # Every group chose the same classes, one row per image.
         chosen = found[0].classes[:: len(groups[0]) // len(views)].cpu()
         return [
             _explained(
-                torch.cat([scores[index] for scores, _ in by_image]).mean(dim=0),
+                scores[index].cpu(),
                 chosen[index],
-                [map_ for _, maps in by_image for map_ in maps[index]],
+                [map_ for maps in by_image for map_ in maps[index]],
             )
             for index in range(len(views))
         ]
 
-    def _mean_scores(self, groups: Sequence[torch.Tensor], images: int) -> torch.Tensor:
-        """Scores of each image, (N, C), averaged over its views of all groups."""
+    def _scores(self, views: Sequence[Views], groups: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Scores of each image, (N, C) of float64, averaged over what classes are chosen from."""
+        of_classes = [view.for_classes for view in views if view.for_classes is not None]
+        inputs = [torch.cat(of_classes).to(self.classifier.device)] if of_classes else groups
         with self.classifier.inference(), torch.no_grad():
-            scores = [self.classifier.scores(group) for group in groups]
-        by_image = [each.reshape(images, -1, each.shape[1]) for each in scores]
+            scores = [self.classifier.scores(group).double() for group in inputs]
+        by_image = [each.reshape(len(views), -1, each.shape[1]) for each in scores]
         return torch.cat(by_image, dim=1).mean(dim=1)
 
     def localize(
@@ -270,11 +276,10 @@ def _first_and(first: int, classes: Sequence[Sequence[int]]) -> Select:
     return select
 
 
-def _by_image(found: SaliencyMaps, images: int) -> tuple[torch.Tensor, NDArray[np.float32]]:
-    """Part a group by images: scores (N, V, C) of float64, and maps (N, V, K, h, w)."""
-    scores = found.scores.reshape(images, -1, found.scores.shape[1]).double().cpu()
-    maps = found.maps.reshape(images, -1, *found.maps.shape[1:]).cpu().numpy()
-    return scores, maps
+def _by_image(maps: torch.Tensor, images: int) -> NDArray[np.float32]:
+    """Part the maps of a group, (N * V, K, h, w), by images: (N, V, K, h, w)."""
+    parted: NDArray[np.float32] = maps.reshape(images, -1, *maps.shape[1:]).cpu().numpy()
+    return parted
 
 
 def _explained(

@@ -45,6 +45,11 @@ class ViewOptions(Options):
     once, from the scores averaged over all of them; that takes one more forward pass. The maps are
     averaged as they are: gradients of larger inputs are smaller, for each pixel shows less."""
 
+    classes_at: Literal["input_size", "own_size"] = "input_size"
+    """Inputs that classes are chosen and ranked from: the maps' own, or the same views at the
+    weights' own size, where most networks know best what they see. That takes one more forward
+    pass."""
+
     @model_validator(mode="after")
     def _no_contradiction(self) -> ViewOptions:
         if self.flip and self.kind == "ten_crop":
@@ -53,6 +58,11 @@ class ViewOptions(Options):
             raise ValueError("input_size must not be given beside scales, which are input sizes")
         if len(set(self.scales)) < len(self.scales):
             raise ValueError(f"scales must differ, but are {list(self.scales)}")
+        if self.classes_at == "own_size" and not self.scales and self.input_size is None:
+            raise ValueError(
+                "classes_at: own_size needs an input_size or scales: without them the maps' inputs "
+                "have the weights' own size already"
+            )
         return self
 
     @property
@@ -88,10 +98,13 @@ class Views:
         were asked for.
     geometries : tuple of Geometry
         One per view, in the order of the groups.
+    for_classes : Tensor of float32, shape (V, 3, h, w), or None
+        What classes are chosen from, where that is not the groups.
     """
 
     groups: tuple[Tensor, ...]
     geometries: tuple[Geometry, ...]
+    for_classes: Tensor | None = None
 
     @property
     def inputs(self) -> Tensor:
@@ -126,27 +139,32 @@ def make_views(
     Views
         As many views as the options count, scale by scale.
     """
-    import torch
-
-    options = kind if isinstance(kind, ViewOptions) else None
-    name: ViewKind = kind.kind if isinstance(kind, ViewOptions) else kind
-    size = (image.shape[0], image.shape[1])
+    if not isinstance(kind, ViewOptions):
+        kind = ViewOptions.model_construct(kind=kind)  # `view_geometries` names the near kinds
+    options = kind
     groups: list[Tensor] = []
     geometries: tuple[Geometry, ...] = ()
-    for adapted in _at_scales(preprocessing, options):
-        views = view_geometries(size, adapted, name)
-        if options and options.flip:
-            views += tuple(dataclasses.replace(view, flipped=True) for view in views)
-        crops = _cut(image, views, adapted)
-        groups.append(torch.stack([adapted.normalise(crop) for crop in crops]))
+    for size in options.scales or (None,):
+        group, views = _group(image, options.adapted(preprocessing, size), options)
+        groups.append(group)
         geometries += views
-    return Views(tuple(groups), geometries)
+    own = options.classes_at == "own_size"
+    for_classes = _group(image, preprocessing, options)[0] if own else None
+    return Views(tuple(groups), geometries, for_classes)
 
 
-def _at_scales(preprocessing: Preprocessing, options: ViewOptions | None) -> list[Preprocessing]:
-    if options is None:
-        return [preprocessing]
-    return [options.adapted(preprocessing, size) for size in options.scales or (None,)]
+def _group(
+    image: NDArray[np.uint8], preprocessing: Preprocessing, options: ViewOptions
+) -> tuple[Tensor, tuple[Geometry, ...]]:
+    """Cut the views of one input size: (V, 3, h, w)."""
+    import torch
+
+    size = (image.shape[0], image.shape[1])
+    views = view_geometries(size, preprocessing, options.kind)
+    if options.flip:
+        views += tuple(dataclasses.replace(view, flipped=True) for view in views)
+    crops = _cut(image, views, preprocessing)
+    return torch.stack([preprocessing.normalise(crop) for crop in crops]), views
 
 
 def view_geometries(
