@@ -189,3 +189,32 @@ def test_an_empty_image_is_uncertain_everywhere(tmp_path):
     export_run(run, "voc", tmp_path / "out", options)
     path = tmp_path / "out/VOCdevkit/VOC2012/SegmentationClass/nothing.png"
     assert np.unique(np.array(Image.open(path))).tolist() == [255]
+
+
+def test_the_label_map_has_the_palette(exported):
+    _, out, summary = exported
+    path = "VOCdevkit/VOC2012/labelmap.txt"
+    assert path in summary.files
+    assert (out / path).read_text("utf-8").splitlines() == [
+        "# label:color_rgb:parts:actions",
+        "background:0,0,0::",
+        "tench:128,0,0::",
+        "hen:0,128,0::",
+        "žába & co:128,128,0::",
+    ]
+
+
+def test_a_label_map_of_too_many_classes_has_no_colours(tmp_path):
+    names = tuple(f"class: {index}" for index in range(300))
+    run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
+    export_run(run, "voc", tmp_path / "out", ExportOptions(images="none"))
+    lines = (tmp_path / "out/VOCdevkit/VOC2012/labelmap.txt").read_text().splitlines()
+    assert lines[1:3] == ["background:::", "class  0:::"]
+    assert len(lines) == 302
+
+
+def test_the_label_map_of_the_foreground_alone_knows_the_objects_names(tmp_path):
+    run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))])
+    export_run(run, "voc", tmp_path / "out", ExportOptions(images="none", foreground_only=True))
+    lines = (tmp_path / "out/VOCdevkit/VOC2012/labelmap.txt").read_text("utf-8").splitlines()
+    assert lines[1:4] == ["background:0,0,0::", "foreground:128,0,0::", "tench:::"]

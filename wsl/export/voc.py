@@ -9,6 +9,7 @@
                           ImageSets/Main/<split>.txt     NAME, one per line
                           ImageSets/Segmentation/<split>.txt
                           classes.csv                    value, category, id
+                          labelmap.txt                   the classes, as Datumaro and CVAT ask for
 
 Boxes are 1-based with inclusive corners: the first column is 1, the last is the width. The object's
 name is the category's (see `wsl.export.exporter.class_names`). ``pose`` is Unspecified,
@@ -31,7 +32,7 @@ from typing import ClassVar
 from wsl.errors import ConfigError
 from wsl.export.exporter import number_text, required_box
 from wsl.export.options import ImageMode
-from wsl.export.pseudo_labels import IGNORE, LabelImages, indexed_png
+from wsl.export.pseudo_labels import IGNORE, LabelImages, indexed_png, voc_palette
 from wsl.export.reading import Found, FoundImage, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
@@ -87,11 +88,26 @@ class VocExporter(LabelImages):
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write the lists of images and of classes."""
+        self._label_map(staging)
         split = self.context.options.split
         listed = [f"{ROOT}/ImageSets/{kind}/{split}.txt" for kind in ("Main", "Segmentation")]
         written = [path for path in listed if staging.text_file(path, "list")]
         self.classes_file(staging, f"{ROOT}/classes.csv")
-        return [*written, f"{ROOT}/classes.csv"]
+        return [*written, f"{ROOT}/classes.csv", f"{ROOT}/labelmap.txt"]
+
+    def _label_map(self, staging: Staging) -> None:
+        """Write a line ``name:red,green,blue::`` per class; without the colour if it has none."""
+        one = self.context.options.foreground_only
+        names = ["background", *["foreground"] * one, *self.context.class_names]
+        coloured = 2 if one else 0 if self.wide else len(names)
+        palette = voc_palette()
+        with staging.whole_file(f"{ROOT}/labelmap.txt") as file:
+            file.write(b"# label:color_rgb:parts:actions\n")
+            for value, name in enumerate(names):
+                colour = palette[3 * value : 3 * value + 3] if value < coloured else []
+                # A colon ends the name, and there is no way to write one.
+                line = f"{name.replace(':', ' ')}:{','.join(map(str, colour))}::\n"
+                file.write(line.encode())
 
     def notes(self, counts: Counter[str]) -> list[str]:
         """Say how many images only seem to be JPEG."""
