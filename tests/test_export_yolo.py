@@ -63,6 +63,21 @@ def exported(tmp_path, predictions, **options):
     return {ids[stem]: content for stem, content in read_yolo(tmp_path / "out").items()}
 
 
+def even_odd(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centres lie inside: an odd number of edges to the left of them.
+
+    Lines that join rings may slant; drawn there and back, each is crossed an even number of times.
+    """
+    mask = np.zeros(size, dtype=bool)
+    rows, columns = np.indices(size)
+    for (xa, ya), (xb, yb) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        if ya != yb:
+            y = rows + 0.5
+            x = xa + (y - ya) * (xb - xa) / (yb - ya)
+            mask ^= (y > min(ya, yb)) & (y < max(ya, yb)) & (x < columns + 0.5)
+    return mask
+
+
 def test_boxes_come_back(tmp_path):
     predictions = hard_predictions()
     read = exported(tmp_path, predictions, classes="all")
@@ -88,12 +103,28 @@ def test_polygons_come_back_by_the_even_odd_rule(tmp_path):
             # Cutting off the decimals, in float32, must find the pixel corners.
             points = (numbers.reshape(-1, 2) * np.float32([width, height])).astype(np.int32)
             assert (*points.min(axis=0), *points.max(axis=0)) == mask_to_box(mask)
-            x, y = points.astype(float).T
-            assert abs(x @ np.roll(y, -1) - np.roll(x, -1) @ y) / 2 == mask.sum()
+            assert np.array_equal(even_odd(points, (height, width)), mask)
             filled = np.zeros(mask.shape, dtype=np.uint8)
             cv2.fillPoly(filled, [points], 1)
             assert not (mask & ~filled.astype(bool)).any()
     assert seen == set(expected)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_any_mask_comes_back_to_the_last_pixel(tmp_path, share):
+    generator = np.random.default_rng(0)
+    masks = [generator.random(generator.integers(1, 14, 2)) < share for _ in range(25)]
+    masks = [mask for mask in masks if mask.any()]
+    read = exported(
+        tmp_path,
+        [image(f"{at}", found(mask)) for at, mask in enumerate(masks)],
+        shapes=("polygon",),
+    )
+    assert len(read) == len(masks) >= 8
+    for at, mask in enumerate(masks):
+        (size, ((_, numbers),)) = read[f"{at}"]
+        points = (numbers.reshape(-1, 2) * np.float32(size[::-1])).astype(np.int32)
+        assert np.array_equal(even_odd(points, mask.shape), mask)
 
 
 def test_fill_poly_adds_to_the_right_and_below_only(tmp_path):
