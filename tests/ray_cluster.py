@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -48,6 +49,9 @@ class Cluster:
             **os.environ,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            # Of this cluster alone, whatever token the home folder has.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             # Idle workers stay for the connection's next run: a new one imports for seconds.
             "RAY_idle_worker_killing_time_threshold_ms": "600000",
             "OMP_NUM_THREADS": "1",
@@ -71,7 +75,8 @@ class Cluster:
             **options,
         )
 
-    def start(self, address: str) -> None:
+    def start(self, address: str, *, gpus: int = 0) -> None:
+        """Start a node; GPUs that Ray would find are left out unless they are asked for."""
         role = (
             ["--head", "--port", PORT, "--include-dashboard", "false"]
             if address == HEAD
@@ -79,8 +84,8 @@ class Cluster:
         )
         command = [
             Path(sys.executable).with_name("ray"), "start", *role, "--node-ip-address", address,
-            "--num-cpus", 2 if address == HEAD else 1, "--object-store-memory", 120_000_000,
-            "--disable-usage-stats", "--block",
+            "--num-cpus", 2 if address == HEAD else 1, "--num-gpus", gpus,
+            "--object-store-memory", 120_000_000, "--disable-usage-stats", "--block",
         ]  # fmt: skip
         if address == HEAD:
             command += ["--temp-dir", self.folder / "ray"]
@@ -129,8 +134,8 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def two_nodes() -> Iterator[Cluster]:
-    """Start the cluster; skip where there can be none."""
+def started(*, gpus: int = 0) -> Iterator[Cluster]:
+    """Start the cluster, with GPUs on its head; skip where there can be none."""
     pytest.importorskip("ray")
     if not shutil.which("unshare") or not shutil.which("nsenter"):
         pytest.skip("a Ray cluster on loopback needs unshare and nsenter (util-linux)")
@@ -146,7 +151,7 @@ def two_nodes() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="wr"))
     cluster = Cluster(holder.pid, folder)
     try:
-        cluster.start(HEAD)
+        cluster.start(HEAD, gpus=gpus)
         cluster.start(SECOND)
         yield cluster
     finally:

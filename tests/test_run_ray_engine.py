@@ -2,16 +2,18 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
-from ray_cluster import SECOND, two_nodes
+from ray_cluster import SECOND, started
 from small_runs import classifier, config, draw_photos, network, rows
 
 from wsl.errors import RunError
 from wsl.run.folder import RunFolder
 from wsl.run.options import RayOptions
+from wsl.run.ray_engine import RayEngine
 from wsl.run.records import read_maps
 from wsl.run.runner import run_dataset
 
@@ -21,8 +23,8 @@ CHUNKS = 12
 
 @pytest.fixture(scope="module")
 def cluster():
-    with two_nodes() as started:
-        yield started
+    with started() as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,33 @@ def test_a_cluster_that_is_not_there_is_one_clear_line(local, tmp_path, monkeypa
             classifier=classifier(network()),
             ray=RayOptions(address="127.0.0.9:1"),
         )
+
+
+class FinishesNothing:
+    """A cluster that loses all it is given."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def iter_rows(self):
+        raise self.error
+
+
+def test_a_cluster_that_finishes_nothing_ends_the_run_with_its_last_word(
+    local, tmp_path, monkeypatch
+):
+    exceptions = pytest.importorskip("ray.exceptions")
+    lost = exceptions.RayError("The actor died.\n  File 1\n  File 2\nModelError: no device\n")
+    monkeypatch.setattr("wsl.run.ray_engine._connected", lambda address: nullcontext())
+    monkeypatch.setattr(RayEngine, "_pipeline", lambda engine, chunks: FinishesNothing(lost))
+    with pytest.raises(RunError) as told:
+        run_dataset(
+            config(local[0]),
+            tmp_path / "run",
+            classifier=classifier(network()),
+            ray=RayOptions(),
+        )
+    assert str(told.value) == "the Ray cluster finished nothing: ModelError: no device"
 
 
 def refuse(**options):

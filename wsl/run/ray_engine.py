@@ -101,9 +101,15 @@ class RayEngine:
                 while left:
                     before, error = len(left), self._round(left)
                     if left and len(left) == before:
-                        raise RunError(f"the Ray cluster finished nothing: {error}") from error
+                        raise RunError(
+                            f"the Ray cluster finished nothing: {_reason(error)}"
+                        ) from error
                     if left:
-                        log.warning("%d chunks were lost (%s) and are done again", len(left), error)
+                        log.warning(
+                            "%d chunks were lost (%s) and are done again",
+                            len(left),
+                            _reason(error),
+                        )
             self._check_written(chunks)
             # What workers that were killed have left; no other works in the folder.
             self.folder.clear_temporary()
@@ -204,6 +210,12 @@ def _connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say what happened in one line: the last, behind the traces of all that it went through."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _raise_own(error: BaseException) -> None:
