@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsl.data.geometry import average_maps
+from wsl.data.geometry import average_maps, resize_array
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
 from wsl.localize.grabcut import rng_seed, working_size
@@ -240,9 +240,13 @@ class Localizer:
         class_ = explained.classes[position]
         at = working_size(image.shape[:2], options.grabcut.working_size)
         maps = [view[position] for view in explained.input_maps]
-        saliency = average_maps(maps, views.geometries, size=at)
+        # A band looks at the map at the image's own size; without one that would be for nothing.
+        whole = average_maps(
+            maps, views.geometries, size=at if options.grabcut.band is None else None
+        )
         seed = rng_seed(image_id, class_, self.options.seed)
-        refined: Refined = refine(image, saliency, options, random_seed=seed)
+        refined: Refined = refine(image, whole, options, random_seed=seed)
+        saliency = resize_array(whole, at)
         localization = Localization(
             label=class_,
             category=self.classifier.categories.names[class_],

@@ -76,8 +76,9 @@ def refine(
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     saliency : ndarray of float32, shape (h, w)
-        The image's map, of any size; >= 0 and finite. A flat map has no foreground seeds: the
-        mask is empty and there is no box.
+        The image's map, of any size; >= 0 and finite. A band's seeds are the better the nearer it
+        is to the image's size; for the rest the working size is enough. A flat map has no
+        foreground seeds: the mask is empty and there is no box.
     options : LocalizeOptions, optional
     random_seed : int
         For GrabCut (`wsl.localize.grabcut.rng_seed`).
@@ -96,7 +97,7 @@ def refine(
         random_seed=random_seed,
         settled=options.grabcut.settled,
     )
-    whole = _at_full_size(image, cut, smoothed, options)
+    whole = _at_full_size(image, cut, saliency, options)
     largest = largest_component(whole)
     mask = largest if options.components == "largest" else whole
     return Refined(seeds, mask, mask_to_box(largest), cut.refined)
@@ -105,7 +106,7 @@ def refine(
 def _at_full_size(
     image: NDArray[np.uint8],
     cut: Refinement,
-    smoothed: NDArray[np.float32],
+    saliency: NDArray[np.float32],
     options: LocalizeOptions,
 ) -> Mask:
     """Bring GrabCut's mask to the image's size, and its boundary to the pixel where asked for."""
@@ -114,7 +115,9 @@ def _at_full_size(
     band = options.grabcut.band
     if band is None or cut.models is None or cut.mask.shape == size:
         return mask
-    seeds = quantile_seeds(resize_array(smoothed, size), options.seeds)
+    # Of the map as it was given: what it shows between the working size's pixels counts here.
+    own = smooth_map(resize_array(saliency, size), options.seeds.smoothing)
+    seeds = quantile_seeds(own, options.seeds)
     width = max(1, round(band * max(size) / max(cut.mask.shape)))
     return refine_band(image, mask, seeds, cut.models, width=width)
 
