@@ -21,7 +21,7 @@ DEMO_CONFIG = {
     "model": {"source": "demo", "architecture": None},
     "data": {"format": "ilsvrc"},
     "classes": {"select": "both", "top_k": 5},
-    "saliency": {"method": "fused", "views": {"input_size": 160, "classes_at": "own_size"}},
+    "saliency": {"method": "fused", "views": {"scales": [128, 184]}},
     "localize": {
         "seeds": {
             "levels": "otsu",
