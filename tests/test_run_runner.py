@@ -1,5 +1,6 @@
 """Whole runs on a small dataset: resumable, independent of the workers, failures as rows."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -101,6 +102,18 @@ def test_other_settings_in_the_same_folder_are_refused(photos, tmp_path):
         RunMismatchError, match=r"localize\.seeds\.foreground was 0\.95 and is 0\.9"
     ):
         run_dataset(changed, tmp_path / "run", classifier=classifier())
+
+
+def test_a_run_from_before_a_setting_goes_on_where_the_setting_has_its_default(photos, tmp_path):
+    out = tmp_path / "run"
+    run_dataset(config(photos), out, classifier=classifier())
+    info = json.loads((out / "run.json").read_text())
+    del info["config"]["localize"]["grabcut"]["band"]
+    (out / "run.json").write_text(json.dumps(info))
+    run_dataset(config(photos), out, classifier=classifier())
+    banded = config(photos, **{"localize.grabcut.band": 2.0})
+    with pytest.raises(RunMismatchError, match=r"localize\.grabcut\.band was None and is 2.0"):
+        run_dataset(banded, out, classifier=classifier())
 
 
 def test_other_images_in_the_same_folder_are_refused(photos, tmp_path):

@@ -369,7 +369,7 @@ def _check_info(info: RunInfo) -> None:
 def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
     differences = [
         f"{key} was {old!r} and is {new!r}"
-        for key, old, new in _differences(found.config, wanted.config)
+        for key, old, new in _differences(_completed(found.config), wanted.config)
     ]
     for what, old, new in (
         ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
@@ -382,6 +382,19 @@ def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
             f"{path} holds another run: {'; '.join(differences)}. "
             "Choose another folder, or the same settings to continue that run"
         )
+
+
+def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the defaults of settings that there were not yet when a run was begun.
+
+    A new setting's default is what was done before there was the setting.
+    """
+    from wsl.config import RunConfig
+
+    try:
+        return RunConfig.model_validate(config).model_dump(mode="json")
+    except ValueError:  # of another version altogether: the differences will say
+        return config
 
 
 # How the work is spread does not change results and may change between starts.
