@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mounts import mounted
 from small_runs import WNIDS, classifier, config, draw_photos, network, rows
 from torch import nn
 
@@ -212,21 +212,6 @@ def test_maps_that_would_grow_on_reading_are_refused(tmp_path):
 # Disks.
 
 
-@contextmanager
-def mounted(place, options):
-    """Mount a small file system in memory; it needs root, and a kernel that lets it."""
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a tmpfs cannot be mounted here: {error}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def test_a_full_disk_ends_the_run_and_loses_nothing(photos, tmp_path, whole):
     with mounted(tmp_path / "small", "size=96k") as small:
         filler = small / "filler"
@@ -310,11 +295,11 @@ def test_an_image_that_hangs_in_the_decoder_fails_and_the_run_goes_on(
         return images.load_image(path, **options)
 
     monkeypatch.setattr(stages, "load_image", load)
-    summary = run(photos, tmp_path / "run", run__time_limit=5)
+    summary = run(photos, tmp_path / "run", run__time_limit=2)
     release.set()
     (failed,) = [row for row in rows(tmp_path / "run") if row["status"] == "failed"]
     assert failed["image_id"] == f"{WNIDS[1]}/04"
-    assert failed["error"] == "to read it took longer than 5 s (run.time_limit)"
+    assert failed["error"] == "to read it took longer than 2 s (run.time_limit)"
     assert summary.counts == {
         "images": 11, "ok": 10, "failed": 1, "localizations": summary.counts["localizations"],
     }  # fmt: skip
@@ -337,11 +322,11 @@ def test_an_image_that_hangs_in_grabcut_fails_with_its_size(photos, tmp_path, mo
 
     shape = images.load_image(photos / WNIDS[1] / "04.png").shape[:2]
     monkeypatch.setattr(localizer_module, "refine", hang)
-    run(photos, tmp_path / "run", run__time_limit=5, run__workers=1)
+    run(photos, tmp_path / "run", run__time_limit=2, run__workers=1)
     release.set()
     failed = [row for row in rows(tmp_path / "run") if row["status"] == "failed"]
     assert [(row["height"], row["width"]) for row in failed] == [shape]
-    assert failed[0]["error"] == "to refine it took longer than 5 s (run.time_limit)"
+    assert failed[0]["error"] == "to refine it took longer than 2 s (run.time_limit)"
 
 
 def test_the_time_limit_may_change_between_starts(photos, tmp_path):
