@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn_runs import make_run
@@ -40,9 +42,10 @@ def test_against_baseline_is_the_paired_difference_to_the_better_one() -> None:
 
 def test_kind_shares_add_up_and_have_wilsons_interval() -> None:
     tables = tabulate([make_run()])
-    kinds = content.kind_order(tables)
-    shares = content.kind_shares(tables[0], kinds)
-    assert kinds == sorted(kinds, key=KINDS.index)
+    (group,) = content.error_groups(tables)
+    kinds = group.kinds
+    shares = content.kind_shares(tables[0], group)
+    assert list(kinds) == sorted(kinds, key=KINDS.index)
     assert sum(one["count"] for one in shares) == 30
     assert sum(one["share"] for one in shares) == pytest.approx(1)
     assert (shares[0]["low"], shares[0]["high"]) == wilson(shares[0]["count"], 30)
@@ -50,7 +53,7 @@ def test_kind_shares_add_up_and_have_wilsons_interval() -> None:
 
 def test_kinds_by_size_add_up_in_every_group() -> None:
     (table,) = tabulate([make_run()])
-    groups = content.kinds_by_size(table, KINDS)
+    groups = content.kinds_by_size(table, content.ErrorGroup("kind", "top1", KINDS))
     assert sum(group["n"] for group in groups) == 30
     assert all(sum(group["shares"]) == pytest.approx(1) for group in groups)
 
@@ -98,3 +101,33 @@ def test_differing_images_are_those_right_in_one_only_the_largest_first() -> Non
     assert sizes.is_monotonic_decreasing
     few, _ = content.differing_images(*tables, shown=2)
     assert few["image_id"].tolist() == rows["image_id"].tolist()[:2]
+
+
+def test_errors_are_judged_in_both_ways_where_all_runs_know_them() -> None:
+    tables = tabulate([make_run(both=True), make_run(both=True, seed=1)])
+    guesses, known = content.error_groups(tables)
+    assert (guesses.judged, known.judged) == ("top1", "gt_known")
+    assert set(guesses.kinds) - set(known.kinds) == {
+        "wrong_class_box_right",
+        "wrong_class_box_wrong",
+    }
+    for group in (guesses, known):
+        for table in tables:
+            shares = {row["kind"]: row["share"] for row in content.kind_shares(table, group)}
+            assert sum(shares.values()) == pytest.approx(1)
+            named = {figure.name: figure.value for figure in group.diagnosis(table).figures}
+            assert shares == {kind: pytest.approx(named[kind]) for kind in group.kinds}
+            sizes = content.kinds_by_size(table, group)
+            assert sum(size["n"] for size in sizes) == 30
+    scores = tables[0].run.scores
+    right = {group: content.kind_shares(tables[0], group)[0]["share"] for group in (guesses, known)}
+    assert right[known] == scores.figure("gt_known_0.5").value
+    assert 1 - right[guesses] == pytest.approx(scores.figure("localization_error_top1").value)
+    (group,) = content.error_groups(
+        tabulate([make_run(both=True), replace(tables[0].run, guesses=None)])
+    )
+    assert group.judged == "gt_known"
+
+
+def test_without_a_diagnosis_there_are_no_errors() -> None:
+    assert content.error_groups(tabulate([replace(make_run(), diagnosis=None)])) == []

@@ -83,7 +83,7 @@ def test_pictures_are_shared_out_fully_and_never_beyond_what_there_is(
 
 def test_an_entry_holds_each_layer_and_the_numbers() -> None:
     tables = tabulate([make_run(count=6)])
-    gallery = make_gallery(tables, PictureOptions(), kinds=["right"])
+    gallery = make_gallery(tables, PictureOptions())
     assert [entry["id"] for entry in gallery.entries][3] == EVIL_ID
     entry, row = gallery.entries[0], tables[0].row("drawn_0000")
     steps = tables[0].run.steps("drawn_0000")
@@ -99,7 +99,7 @@ def test_an_entry_holds_each_layer_and_the_numbers() -> None:
 
 def test_the_layers_are_what_they_stand_for() -> None:
     tables = tabulate([make_run(count=6)])
-    gallery = make_gallery(tables, PictureOptions(), kinds=[])
+    gallery = make_gallery(tables, PictureOptions())
     steps = tables[0].run.steps("drawn_0001")
     run = gallery.entries[1]["runs"][0]
     mask = np.array(decoded(run["mask"]).convert("RGBA"))
@@ -115,7 +115,7 @@ def test_pictures_are_made_smaller_but_never_stretched() -> None:
     wide = Steps(np.zeros((300, 3000, 3), np.uint8))
     frame = run.scores.per_image.assign(height=300.0, width=3000.0)
     run = replace(run, scores=replace(run.scores, per_image=frame), steps=lambda _: wide)
-    gallery = make_gallery(tabulate([run]), PictureOptions(height=100), kinds=[])
+    gallery = make_gallery(tabulate([run]), PictureOptions(height=100))
     assert decoded(gallery.entries[0]["image"]).size == (200, 20)
     assert "saliency" not in gallery.entries[0]["runs"][0]
 
@@ -128,7 +128,7 @@ def test_an_image_that_is_gone_is_named_and_left_out() -> None:
             raise ImageError("drawn_0002.jpg is gone")
         return make_run(count=6).steps(image_id)
 
-    gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions(), kinds=[])
+    gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions())
     assert len(gallery.entries) == 5
     assert gallery.without == [("drawn_0002", "drawn_0002.jpg is gone")]
 
@@ -140,7 +140,7 @@ def test_steps_that_lead_to_another_box_than_the_scored_one_are_named() -> None:
         found = run.steps(image_id)
         return replace(found, box=None) if image_id == "drawn_0001" else found
 
-    gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions(), kinds=[])
+    gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions())
     assert gallery.differing == ["drawn_0001"]
     assert [bool(entry["runs"][0].get("other")) for entry in gallery.entries] == [
         *(False, True),
@@ -153,7 +153,7 @@ def test_without_pictures_nothing_is_drawn() -> None:
         (make_run(pictures=False), PictureOptions()),
         (replace(make_run(), steps=lambda _: pytest.fail("drawn")), PictureOptions(count=0)),
     ):
-        assert make_gallery(tabulate([run]), options, kinds=[]).entries == []
+        assert make_gallery(tabulate([run]), options).entries == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_steps_that_contradict_the_run_are_refused(change: dict[str, Any], messa
     run = make_run(count=1)
     spoilt = replace(run, steps=lambda image_id: replace(run.steps(image_id), **change))
     with pytest.raises(ScoreError, match=message) as error:
-        make_gallery(tabulate([spoilt]), PictureOptions(), kinds=[])
+        make_gallery(tabulate([spoilt]), PictureOptions())
     assert "image 'drawn_0000' of run 'plain'" in str(error.value)
 
 
@@ -196,7 +196,6 @@ def test_progress_is_told_of_every_picture() -> None:
     make_gallery(
         tabulate([make_run(count=4)]),
         PictureOptions(),
-        kinds=[],
         progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -38,6 +38,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_report(runs, tmp_path_factory.mktemp("two"))
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Report of a run that is judged by its first guesses and with the class known."""
+    return build_report([make_run(count=40, both=True)], tmp_path_factory.mktemp("both"))
+
+
 # ------------------------------------------------------------------------------- as text
 
 
@@ -308,6 +314,32 @@ def test_the_gallery_is_filtered_and_ordered(visit, one: Path) -> None:
     assert len({*first, *names()}) > 24  # another shuffle, and not the best again
     page.fill("#filter-class", "nothing at all")
     assert "No picture fits these filters." in page.locator("#cards").inner_text()
+
+
+@pytest.mark.browser
+def test_first_guesses_and_boxes_of_the_known_class_are_filtered_apart(visit, both: Path) -> None:
+    page = visit(both).page
+    titles = page.locator("#errors h3").all_inner_texts()
+    assert titles == [
+        "The first guess, its class and its box",
+        "The box of the image's own class, whatever was predicted",
+    ]
+    run = make_run(count=40, both=True)
+    guesses, known = run.guesses.kinds, run.diagnosis.kinds
+
+    def shown() -> int:
+        return int(page.locator("#gallery-count").inner_text().split()[0])
+
+    page.select_option("#filter-guess-kind", label="Wrong class, box right")
+    wrong = {image for image, kind in guesses.items() if kind == "wrong_class_box_right"}
+    assert shown() == len(wrong) > 0
+    assert all("guessed" in text for text in page.locator(".card").all_inner_texts())
+    page.select_option("#filter-kind", label="Right")
+    assert shown() == sum(known[image] == "right" for image in wrong)
+    page.select_option("#filter-guess-kind", "")
+    assert shown() == sum(kind == "right" for kind in known.values())
+    page.get_by_role("button", name="Reset").click()
+    assert shown() == 40
 
 
 @pytest.mark.browser

@@ -29,7 +29,8 @@ def test_json_holds_every_figure_unrounded(tmp_path: Path) -> None:
             assert found["scores"]["figures"][figure.name]["low"] == figure.low
     assert report["differences"][0]["against"] == "plain"
     assert report["runs"][0]["classes"][1]["category"] == EVIL_CLASS
-    assert sum(one["count"] for one in report["runs"][0]["errors"]) == 30
+    assert list(report["runs"][0]["errors"]) == ["top1"]
+    assert sum(one["count"] for one in report["runs"][0]["errors"]["top1"]) == 30
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.json"]
 
 
@@ -46,6 +47,29 @@ def test_csv_reads_back(tmp_path: Path) -> None:
         classes = list(csv.DictReader(file))
     assert len(classes) == 2 * 5
     assert classes[1]["category"] == EVIL_CLASS
+
+
+def test_errors_of_first_guesses_and_of_known_classes_stand_in_every_format(tmp_path: Path) -> None:
+    run = make_run(both=True)
+    texts = {
+        path.suffix: path.read_text(encoding="utf-8")
+        for form in ("json", "csv", "markdown", "latex")
+        for path in write_tables([run], tmp_path, form=form)
+        if path.name in ("report.json", "errors.csv", "report.md", "report.tex")
+    }
+    errors = json.loads(texts[".json"])["runs"][0]["errors"]
+    shares = {judged: {one["kind"]: one["share"] for one in errors[judged]} for judged in errors}
+    assert list(shares) == ["top1", "gt_known"]
+    assert shares["gt_known"]["right"] == run.scores.figure("gt_known_0.5").value
+    assert shares["top1"]["wrong_class_box_right"] > 0
+    rows = list(csv.DictReader(texts[".csv"].splitlines()))
+    assert {(row["judged"], row["kind"]): float(row["share"]) for row in rows} == {
+        (judged, kind): share for judged, of in shares.items() for kind, share in of.items()
+    }
+    for ending in (".md", ".tex"):
+        for title in ("the first guess, its class and its box", "whatever was predicted"):
+            assert f"udged: {title}" in texts[ending] or f"{title}." in texts[ending]
+        assert texts[ending].count("Right ") == 2
 
 
 def test_csv_names_are_no_formulas(tmp_path: Path) -> None:

@@ -91,12 +91,15 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
     judged: Judged = "gt_known" if predictions["is_ground_truth"].any() else "top1"
     info = opened.info
     scores = score_ilsvrc(predictions, opened.dataset)
+    # Runs of the ground-truth class alone have no first guesses, and say so by this figure's lack.
+    guessed = "localization_error_top1" not in scores.omitted and judged != "top1"
     notes = tuning_notes(info.config, opened.dataset)
     return ReportRun(
         name=opened.folder.path.name,
         scores=replace(scores, notes=(*scores.notes, *notes)),
         categories=opened.dataset.categories,
         diagnosis=diagnose(predictions, opened.dataset, judged=judged),
+        guesses=diagnose(predictions, opened.dataset, judged="top1") if guessed else None,
         quality=quality_by_image(predictions),
         steps=_steps_of(opened, predictions) if pictures else None,
         facts=_facts(info),

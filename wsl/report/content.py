@@ -11,21 +11,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsl.report.runs import RunTable
-from wsl.score.diagnosis import KINDS
+from wsl.score.diagnosis import KINDS, Diagnosis
 from wsl.score.intervals import Figure, difference_figure, wilson
 from wsl.score.result import Scores
 
 __all__ = [
     "DIFFERING_SHOWN",
+    "ErrorGroup",
     "FigureRow",
     "against_baseline",
     "class_table",
     "differences",
     "differing_images",
+    "error_groups",
     "figure_label",
     "figure_rows",
     "kind_label",
-    "kind_order",
     "kind_shares",
     "kinds_by_size",
 ]
@@ -54,6 +55,10 @@ _KIND_LABELS = {
     "background": "Background",
     "no_box": "No box",
     "failed": "Image failed",
+}
+_JUDGED = {
+    "top1": "The first guess, its class and its box",
+    "gt_known": "The box of the image's own class, whatever was predicted",
 }
 
 
@@ -126,10 +131,47 @@ def against_baseline(table: RunTable) -> tuple[str, Figure] | None:
     return name, difference_figure("gt_known_0.5", rights[name], table.images["right"].to_numpy())
 
 
-def kind_order(tables: Sequence[RunTable]) -> list[str]:
-    """Error kinds that any run has, in the order of `wsl.score.diagnosis`."""
-    found = {kind for table in tables for kind in table.images["kind"].dropna()}
-    return [kind for kind in KINDS if kind in found]
+@dataclass(frozen=True)
+class ErrorGroup:
+    """Error kinds by one way to judge.
+
+    Attributes
+    ----------
+    column : {'kind', 'guess_kind'}
+        Of the runs' images.
+    judged : {'top1', 'gt_known'}
+    kinds : tuple of str
+        Those that any run has, in the order of `wsl.score.diagnosis`.
+    """
+
+    column: str
+    judged: str
+    kinds: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What is judged, for people."""
+        return _JUDGED[self.judged]
+
+    def diagnosis(self, table: RunTable) -> Diagnosis | None:
+        """Return the run's own diagnosis."""
+        return table.run.diagnosis if self.column == "kind" else table.run.guesses
+
+
+def error_groups(tables: Sequence[RunTable]) -> list[ErrorGroup]:
+    """Ways to judge the errors: the first guesses, if all runs know them, and each run's boxes."""
+    groups = []
+    if all(table.run.guesses is not None for table in tables):
+        groups.append(ErrorGroup("guess_kind", "top1", _kinds(tables, "guess_kind")))
+    diagnosis = next((table.run.diagnosis for table in tables if table.run.diagnosis), None)
+    if diagnosis is not None:
+        groups.append(ErrorGroup("kind", diagnosis.judged, _kinds(tables, "kind")))
+    return groups
+
+
+def _kinds(tables: Sequence[RunTable], column: str) -> tuple[str, ...]:
+    found = {kind for table in tables for kind in table.images[column].dropna()}
+    return tuple(kind for kind in KINDS if kind in found)
 
 
 def kind_label(kind: str) -> str:
@@ -137,26 +179,30 @@ def kind_label(kind: str) -> str:
     return _KIND_LABELS[kind]
 
 
-def kind_shares(table: RunTable, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def kind_shares(table: RunTable, group: ErrorGroup) -> list[dict[str, Any]]:
     """Count the images of each kind, with Wilson's interval of the share."""
-    counts = table.images["kind"].value_counts()
+    counts = table.images[group.column].value_counts()
     n = len(table.images)
     rows = []
-    for kind in kinds:
+    for kind in group.kinds:
         count = int(counts.get(kind, 0))
         low, high = wilson(count, n)
         rows.append({"kind": kind, "count": count, "share": count / n, "low": low, "high": high})
     return rows
 
 
-def kinds_by_size(table: RunTable, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def kinds_by_size(table: RunTable, group: ErrorGroup) -> list[dict[str, Any]]:
     """Share of each kind by the size of the object: ``size, n, shares`` (in the kinds' order)."""
-    if table.run.diagnosis is None:
+    diagnosis = group.diagnosis(table)
+    if diagnosis is None:
         return []
-    by_size = table.run.diagnosis.by_size()
     return [
-        {"size": str(size), "n": int(row["n"]), "shares": [float(row[kind]) for kind in kinds]}
-        for size, row in by_size.iterrows()
+        {
+            "size": str(size),
+            "n": int(row["n"]),
+            "shares": [float(row[kind]) for kind in group.kinds],
+        }
+        for size, row in diagnosis.by_size().iterrows()
     ]
 
 

@@ -147,7 +147,6 @@ def make_gallery(
     tables: Sequence[RunTable],
     options: PictureOptions,
     *,
-    kinds: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> Gallery:
     """Make the pictures of a report.
@@ -156,8 +155,6 @@ def make_gallery(
     ----------
     tables : sequence of RunTable
     options : PictureOptions
-    kinds : sequence of str
-        Entries name an error kind by its place in this list.
     progress : callable, optional
         Told how many images are done, and of how many.
 
@@ -175,7 +172,7 @@ def make_gallery(
     without: list[tuple[str, str]] = []
     for done, image_id in enumerate(chosen):
         try:
-            entries.append(_entry(image_id, tables, height, options.quality, kinds))
+            entries.append(_entry(image_id, tables, height, options.quality))
         except ScoreError:
             raise
         except (WslError, OSError) as error:
@@ -186,9 +183,7 @@ def make_gallery(
     return Gallery(entries, rule, without, differing)
 
 
-def _entry(
-    image_id: str, tables: Sequence[RunTable], height: int, quality: int, kinds: Sequence[str]
-) -> dict[str, Any]:
+def _entry(image_id: str, tables: Sequence[RunTable], height: int, quality: int) -> dict[str, Any]:
     steps = [None if t.run.steps is None else t.run.steps(image_id) for t in tables]
     for table, one in zip(tables, steps, strict=True):
         if one is not None:
@@ -205,7 +200,7 @@ def _entry(
         "image": _jpeg(resize_picture(shown.image, size), quality),
         "truth": [_rounded(box) for box in shown.gt_boxes],
         "runs": [
-            _run_entry(image_id, table, one, size, quality, kinds)
+            _run_entry(image_id, table, one, size, quality)
             for table, one in zip(tables, steps, strict=True)
         ],
     }
@@ -217,12 +212,12 @@ def _run_entry(
     steps: Steps | None,
     size: tuple[int, int],
     quality: int,
-    kinds: Sequence[str],
 ) -> dict[str, Any]:
     row = table.row(image_id)
     entry: dict[str, Any] = {
         "iou": round(float(row["iou"]), 4),
-        "kind": kinds.index(row["kind"]) if row["kind"] in kinds else None,
+        "kind": row["kind"],
+        "guess_kind": row["guess_kind"],
         "quality": _number(row["quality"]),
         "guess": row["guess"],
         "score": _number(row["predicted_score"]),

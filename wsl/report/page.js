@@ -114,6 +114,7 @@ function panels(entry, run) {
 function factsOf(run) {
   const facts = [`IoU ${run.iou.toFixed(2)}`];
   if (run.kind !== null) facts.push(data.kinds[run.kind]);
+  if (run.guess_kind?.startsWith("wrong_class")) facts.push(`guessed ${run.guess}`);
   if (run.other) facts.push("picture of another box than the scored one");
   if (run.quality !== null) facts.push(`quality ${run.quality.toFixed(2)}`);
   return facts;
@@ -169,7 +170,7 @@ function ordered(entries, order, run) {
 
 function filterGallery() {
   const run = chosenRun();
-  const kind = byId("filter-kind")?.value ?? "";
+  const kinds = Array.from(controls.querySelectorAll("[data-kind]"), (each) => [each.dataset.kind, each.value]);
   const wanted = normal(byId("filter-class").value.trim());
   const limit = (id, otherwise) => {
     const value = byId(id).valueAsNumber;
@@ -180,7 +181,7 @@ function filterGallery() {
   const passing = data.entries.filter((entry) => {
     const of = entry.runs[run];
     return (
-      (kind === "" || of.kind === Number(kind)) &&
+      kinds.every(([name, kind]) => kind === "" || of[name] === kind) &&
       (onlyLabel === null || entry.label === onlyLabel) &&
       (normal(entry.name).includes(wanted) || normal(entry.id).includes(wanted)) &&
       of.iou >= low &&

@@ -26,6 +26,7 @@ from wsl.report import charts, content
 from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
+from wsl.score.diagnosis import KINDS
 from wsl.score.result import Scores
 
 __all__ = ["build_report"]
@@ -71,15 +72,15 @@ def build_report(
         contradict its run, or the file cannot be written.
     """
     tables = tabulate(runs)
-    kinds = content.kind_order(tables)
-    gallery = make_gallery(tables, pictures or PictureOptions(), kinds=kinds, progress=progress)
+    gallery = make_gallery(tables, pictures or PictureOptions(), progress=progress)
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "index.html"
-    return write_text(path, _render(tables, kinds, gallery))
+    return write_text(path, _render(tables, gallery))
 
 
-def _render(tables: Sequence[RunTable], kinds: Sequence[str], gallery: Gallery) -> str:
+def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
+    groups = content.error_groups(tables)
     style, script = _asset("page.css"), _asset("page.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -102,19 +103,20 @@ def _render(tables: Sequence[RunTable], kinds: Sequence[str], gallery: Gallery) 
         lead=content.against_baseline(tables[0]),
         protocols=_protocols(tables),
         comparisons=[_comparison(tables[0], other) for other in tables[1:]],
-        errors=_errors(tables, kinds),
+        errors=[_errors(tables, group) for group in groups],
+        filters=[(group.column, group.judged, group.kinds) for group in groups],
         classes=_classes(tables),
         calibrated=[table for table in tables if table.images["quality"].notna().any()],
         kept_half=_kept_half,
         gallery=gallery,
         listed=_LISTED,
         differing_shown=content.DIFFERING_SHOWN,
-        kind_labels={kind: content.kind_label(kind) for kind in kinds},
+        kind_labels={kind: content.kind_label(kind) for kind in KINDS},
         data=_json_block(
             {
                 "runs": [table.name for table in tables],
                 "judged": tables[0].judged,
-                "kinds": [content.kind_label(kind) for kind in kinds],
+                "kinds": {kind: content.kind_label(kind) for kind in KINDS},
                 "entries": gallery.entries,
                 "colours": {
                     "predicted": _hex(PREDICTED),
@@ -165,14 +167,14 @@ def _comparison(first: RunTable, second: RunTable) -> dict[str, Any]:
     }
 
 
-def _errors(tables: Sequence[RunTable], kinds: Sequence[str]) -> dict[str, Any]:
+def _errors(tables: Sequence[RunTable], group: content.ErrorGroup) -> dict[str, Any]:
     """Shares of the error kinds: of the runs, of the baselines, and by the size of the object."""
-    shares = [content.kind_shares(table, kinds) for table in tables]
-    diagnosis = next((table.run.diagnosis for table in tables if table.run.diagnosis), None)
-    baselines = diagnosis.baselines if diagnosis is not None else ()
+    shares = [content.kind_shares(table, group) for table in tables]
+    diagnoses = (group.diagnosis(table) for table in tables)
+    baselines = next((one.baselines for one in diagnoses if one is not None), ())
     values = [{figure.name: figure.value for figure in one.figures} for one in baselines]
     return {
-        "judged": diagnosis.judged if diagnosis is not None else "",
+        "title": group.title,
         "baselines": [baseline.name for baseline in baselines],
         "rows": [
             {
@@ -180,9 +182,9 @@ def _errors(tables: Sequence[RunTable], kinds: Sequence[str]) -> dict[str, Any]:
                 "runs": [of_run[at] for of_run in shares],
                 "baselines": [one.get(kind) for one in values],
             }
-            for at, kind in enumerate(kinds)
+            for at, kind in enumerate(group.kinds)
         ],
-        "sizes": [(table.name, content.kinds_by_size(table, kinds)) for table in tables],
+        "sizes": [(table.name, content.kinds_by_size(table, group)) for table in tables],
     }
 
 

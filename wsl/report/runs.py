@@ -72,6 +72,8 @@ class ReportRun:
     categories : Categories
     diagnosis : Diagnosis or None
         The error kind of each image.
+    guesses : Diagnosis or None
+        The error kind of each first guess, where `diagnosis` is of the ground-truth class's boxes.
     quality : mapping of str to float, or None
         The quality score of each image's localization, by its id; see `quality_by_image`.
     steps : callable or None
@@ -88,6 +90,7 @@ class ReportRun:
     scores: IlsvrcScores
     categories: Categories
     diagnosis: Diagnosis | None = None
+    guesses: Diagnosis | None = None
     quality: Mapping[str, float] | None = None
     steps: StepsOf | None = None
     further: tuple[Scores, ...] = ()
@@ -111,7 +114,8 @@ class RunTable:
     images : DataFrame
         The scores' ``per_image``, indexed by image id, in the order of the report's first run, and
         beside its columns ``iou``, ``right`` (IoU at least 0.5), ``category`` and ``guess`` (class
-        names), ``kind`` and ``quality`` (missing where unknown).
+        names), ``kind`` and ``guess_kind`` (of `ReportRun.diagnosis` and `ReportRun.guesses`) and
+        ``quality`` (missing where unknown).
     """
 
     run: ReportRun
@@ -218,15 +222,18 @@ def _tabulate_one(run: ReportRun, name: str) -> RunTable:
         right=iou >= RIGHT_IOU,
         category=_names(images["label"], run.categories, name),
         guess=_names(images["predicted"], run.categories, name),
-        kind=_looked_up(
-            images.index, run.diagnosis.kinds if run.diagnosis else None, "error kind", name
-        ),
+        kind=_looked_up(images.index, _kinds(run.diagnosis), "error kind", name),
+        guess_kind=_looked_up(images.index, _kinds(run.guesses), "first guess's kind", name),
         quality=_looked_up(images.index, run.quality, "quality", name, all_needed=False),
     )
     if run.quality is not None:
         images["quality"] = images["quality"].astype(float)
         _check_share(images["quality"], f"the quality of run {name!r}", missing_allowed=True)
     return RunTable(run, name, judged, images)
+
+
+def _kinds(diagnosis: Diagnosis | None) -> dict[str, str] | None:
+    return None if diagnosis is None else diagnosis.kinds
 
 
 def _names(labels: pd.Series[Any], categories: Categories, run: str) -> pd.Series[Any]:

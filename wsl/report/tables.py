@@ -57,7 +57,7 @@ def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> li
 
 
 def _json(tables: Sequence[RunTable]) -> dict[str, str]:
-    kinds = content.kind_order(tables)
+    groups = content.error_groups(tables)
     report = {
         "schema": _SCHEMA,
         "runs": [
@@ -66,7 +66,7 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
                 "judged": table.judged,
                 "scores": scores_to_json(table.run.scores),
                 "further": [scores_to_json(scores) for scores in table.run.further],
-                "errors": content.kind_shares(table, kinds),
+                "errors": {group.judged: content.kind_shares(table, group) for group in groups},
                 "classes": _records(content.class_table(table)),
                 "timings": dict(table.run.timings),
                 "versions": dict(table.run.versions),
@@ -103,14 +103,15 @@ def _csv(tables: Sequence[RunTable]) -> dict[str, str]:
     ]
     columns = ["run", *content.class_table(tables[0]).columns]
     files = {"figures.csv": _csv_text(head, figures), "classes.csv": _csv_text(columns, classes)}
-    kinds = content.kind_order(tables)
-    if kinds:
+    groups = content.error_groups(tables)
+    if groups:
         shares = [
-            [table.name, *row.values()]
+            [table.name, group.judged, *row.values()]
+            for group in groups
             for table in tables
-            for row in content.kind_shares(table, kinds)
+            for row in content.kind_shares(table, group)
         ]
-        columns = ["run", "kind", "count", "share", "low", "high"]
+        columns = ["run", "judged", "kind", "count", "share", "low", "high"]
         files["errors.csv"] = _csv_text(columns, shares)
     if len(tables) > 1:
         rows = [
@@ -198,15 +199,14 @@ def _reading_tables(tables: Sequence[RunTable]) -> list[_Table]:
         head = ["Difference in points", "value", "95 % interval"]
         note = "Paired over the same images."
         found.append((f"{other.name} against {tables[0].name}", head, lines, note))
-    kinds = content.kind_order(tables)
-    if kinds:
-        shares = [content.kind_shares(table, kinds) for table in tables]
+    for group in content.error_groups(tables):
+        shares = [content.kind_shares(table, group) for table in tables]
         lines = [
             [content.kind_label(kind), *(_with_interval(one[at]) for one in shares)]
-            for at, kind in enumerate(kinds)
+            for at, kind in enumerate(group.kinds)
         ]
         head = ["Error kind, % of images", *(table.name for table in tables)]
-        found.append(("What goes wrong", head, lines, ""))
+        found.append(("What goes wrong", head, lines, f"Judged: {group.title.lower()}."))
     return [*found, _classes_table(tables)]
 
 
