@@ -54,7 +54,7 @@ def main() -> None:
     base = build_config({"classes": {"select": "ground_truth"}}, arguments.set)
     classifier = load_classifier(base.model)
     layers = fused_layers(classifier)
-    rows = [row for row in steps(layers) if not arguments.only or arguments.only in row.section]
+    rows = [row for row in steps(layers) if not any(text in row.name for text in arguments.skip)]
     configs = {row.name: build_config({}, [*arguments.set, *row.changes]) for row in rows}
     iou = all_ious(configs, classifier, arguments.work)
     name = arguments.name or base.model.architecture or base.model.source
@@ -80,7 +80,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="Of data, model and run, for all rows.")  # fmt: skip
     parser.add_argument("--work", type=Path, required=True, help="Folder of maps and boxes.")
-    parser.add_argument("--only", choices=SECTIONS, help="Only the rows of one section.")
+    parser.add_argument("--skip", action="append", default=[], metavar="TEXT",
+                        help="Leave out rows with this in their name.")  # fmt: skip
     parser.add_argument("--name", help="Of the classifier, for the file's name.")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -163,8 +164,9 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
         "GT-known localization (the class is known) at an IoU of 0.3, 0.5 and 0.7, their mean, and "
         "mean IoU, in percent with 95 % intervals. On the images on which the recipe's numbers "
         "were chosen, which flatters it; its figures on other images stand in "
-        "`accuracy-CLASSIFIER.md`. Differences are paired, in points: to the row before, and "
-        "below the first table to the recipe, unless a row says otherwise.",
+        "`accuracy-CLASSIFIER.md`. Differences are paired, in points: to the row before; below the "
+        "first table to the recipe; of the map's parts to the recipe at 224 pixels alone; unless "
+        "a row says otherwise.",
         "",
         "No part of the recipe is learnt from boxes: there is no centre prior in it, and none in "
         "the library.",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["PAPER", "RECIPE", "SECTIONS", "Step", "steps"]
+__all__ = ["FAST", "PAPER", "RECIPE", "SECTIONS", "SMALL", "Step", "steps"]
 
 SECTIONS = {
     "path": "From the paper's procedure to the recipe",
     "without": "The recipe without one of its parts",
+    "map": "The map's parts, at 224 pixels alone",
     "tried": "Tried beside the recipe",
 }
 PAPER = "the paper: ten crops, 95/30, GrabCut at 224"
 RECIPE = "two rounds: the recipe"
+SMALL = "without the larger input: 224 pixels"
+FAST = "224 pixels, without the gradient, one round: the fast recipe"
 
 _RECIPE_SEEDS = (
     "localize.seeds.levels=otsu",
@@ -22,6 +25,8 @@ _RECIPE_SEEDS = (
     "localize.seeds.split_at=0.52",
     "localize.seeds.foreground=0.625",
 )
+_BOTH = "saliency.views.scales=[224, 320]"
+_NO_GRADIENT = "saliency.fused.gradient=false"
 
 
 @dataclass(frozen=True)
@@ -54,22 +59,19 @@ def steps(layers: Sequence[str]) -> list[Step]:
         The layers that fused maps take in the network by default, the finest grid first.
     """
     path = _path(layers[-1])
-    return [*path, *_without(path[-1].changes, layers), *_tried(path[-1].changes)]
+    recipe = path[-1].changes
+    return [*path, *_without(recipe), *_map(recipe, layers), *_tried(recipe)]
 
 
 def _path(last: str) -> list[Step]:
-    """One change a row, each on top of the row before it, but for the two that are left again."""
+    """One change a row, each on top of the row before it, but for the three that are left again."""
     plain = ("saliency.method=gradient",)
     smooth = (*plain, "localize.seeds.smoothing=0.03")
     small = (*smooth, "localize.grabcut.working_size=112")
     split = (*small, "localize.seeds.between=split", "localize.seeds.split_at=0.6")
     otsu = (*small, *_RECIPE_SEEDS)
-    fused = (
-        "saliency.method=fused",
-        "localize.grabcut.working_size=112",
-        *_RECIPE_SEEDS,
-    )
-    finer = (*fused, "saliency.views.input_size=320")
+    fused = ("saliency.method=fused", "localize.grabcut.working_size=112", *_RECIPE_SEEDS)
+    both = (*fused, _BOTH)
     names = {
         "plain gradient, 95/30, GrabCut at 224": plain,
         "a Gaussian of 3 % over the map": smooth,
@@ -77,97 +79,111 @@ def _path(last: str) -> list[Step]:
         "the upper 40 % as probable foreground": split,
         "seeds around Otsu's threshold": otsu,
         "with the last layer: LayerCAM": (*fused, f"saliency.fused.layers=[{last}]"),
-        "with three layers: fused maps at 224": fused,
-        "input of 320 pixels": finer,
-        RECIPE: (*finer, "localize.grabcut.iterations=2"),
+        "with three layers: fused maps": fused,
+        "inputs of 224 and 320 pixels": both,
+        RECIPE: (*both, "localize.grabcut.iterations=2"),
     }
     rows = [
         Step(name, "path", before, changes)
         for (name, changes), before in zip(names.items(), [None, *names], strict=False)
     ]
-    crops = "saliency.views.kind=ten_crop"
-    rows.insert(1, Step(PAPER, "path", rows[0].name, (*plain, crops)))
-    at = [row.name for row in rows].index("seeds around Otsu's threshold") + 1
-    name = "ten crops instead of one view (left again)"
-    rows.insert(at, Step(name, "path", rows[at - 1].name, (*otsu, crops)))
-    return rows
+    crops, larger = "saliency.views.kind=ten_crop", "saliency.views.input_size=320"
+    left = {
+        rows[0].name: Step(PAPER, "path", rows[0].name, (*plain, crops)),
+        "seeds around Otsu's threshold": Step(
+            "ten crops instead of one view (left again)",
+            "path",
+            "seeds around Otsu's threshold",
+            (*otsu, crops),
+        ),
+        "with three layers: fused maps": Step(
+            "an input of 320 pixels instead of 224 (left again)",
+            "path",
+            "with three layers: fused maps",
+            (*fused, larger),
+        ),
+    }
+    return [each for row in rows for each in (row, left.get(row.name)) if each is not None]
 
 
-def _without(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
-    no_gradient = "saliency.fused.gradient=false"
+def _beside(section: str, against: str, rows: dict[str, tuple[str, ...]]) -> list[Step]:
+    return [Step(name, section, against, changes) for name, changes in rows.items()]
+
+
+def _without(recipe: tuple[str, ...]) -> list[Step]:
     cut = (
         "localize.seeds.background=0",
         "localize.seeds.split_at=0.5",
         "localize.seeds.foreground=0.5",
         "localize.grabcut.iterations=0",
     )
-    bare = (*recipe, no_gradient, f"saliency.fused.layers=[{layers[-1]}]")
-    linear = "saliency.fused.power=1"
-    names = {
-        "the gradient": (*recipe, no_gradient),
-        "GrabCut: the map cut at Otsu's threshold": (*recipe, *cut),
-        "the layers but the last": bare,
-        "the layers but the middle one": (*recipe, no_gradient, _only(layers[1])),
-        "the layers but the finest": (*recipe, no_gradient, _only(layers[0])),
-        "the roots (power 1)": (*recipe, linear),
-        "smoothing of the gradient": (*recipe, "saliency.fused.smoothing=0"),
-        "Otsu's threshold: quantiles 95/60/30": (
-            *recipe,
-            "localize.seeds.levels=quantile",
-            "localize.seeds.background=0.3",
-            "localize.seeds.split_at=0.6",
-            "localize.seeds.foreground=0.95",
+    quantiles = (
+        "localize.seeds.levels=quantile",
+        "localize.seeds.background=0.3",
+        "localize.seeds.split_at=0.6",
+        "localize.seeds.foreground=0.95",
+    )
+    rows = {
+        SMALL: _at_224(recipe),
+        "without the smaller input: 320 pixels": (
+            *_at_224(recipe),
+            "saliency.views.input_size=320",
         ),
-        "probable foreground": (*recipe, "localize.seeds.between=probable_background"),
-        "the larger input: 224 pixels": (*recipe, "saliency.views.input_size=224"),
+        "without GrabCut: the map cut at Otsu's threshold": (*recipe, *cut),
+        "without Otsu's threshold: quantiles 95/60/30": (*recipe, *quantiles),
+        "without probable foreground": (*recipe, "localize.seeds.between=probable_background"),
     }
-    rows = [Step(f"without {name}", "without", RECIPE, changes) for name, changes in names.items()]
+    return _beside("without", RECIPE, rows)
+
+
+def _map(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
+    """Rows of the map's parts, at one input size, where maps cost a third."""
+    small = _at_224(recipe)
+    bare = (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[-1]}]")
+    linear = "saliency.fused.power=1"
+    rows = {
+        "without the gradient": (*small, _NO_GRADIENT),
+        "the last layer alone": bare,
+        "the middle layer alone": (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[1]}]"),
+        "the finest layer alone": (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[0]}]"),
+        "without the roots (power 1)": (*small, linear),
+        "without smoothing of the gradient": (*small, "saliency.fused.smoothing=0"),
+    }
     # Registration cannot be switched off in fused maps. With the last layer alone and no root, a
     # fused map is LayerCAM's but for registration, so that the two differ in nothing else.
-    registered = "last layer alone, power 1, registered"
-    plain = tuple(change for change in recipe if not change.startswith("saliency.method"))
+    registered = "the last layer alone, power 1: registered"
+    plain = tuple(change for change in small if not change.startswith("saliency.method"))
+    cam = (*plain, "saliency.method=layer_cam", f"saliency.cam.layer={layers[-1]}")
     return [
-        *rows,
-        Step(registered, "without", RECIPE, (*bare, linear)),
-        Step(
-            "the same without registration (layer_cam)",
-            "without",
-            registered,
-            (*plain, "saliency.method=layer_cam", f"saliency.cam.layer={layers[-1]}"),
-        ),
+        *_beside("map", SMALL, rows),
+        Step(registered, "map", SMALL, (*bare, linear)),
+        Step("the same, not registered (layer_cam)", "map", registered, cam),
     ]
 
 
-def _only(layer: str) -> str:
-    return f"saliency.fused.layers=[{layer}]"
-
-
 def _tried(recipe: tuple[str, ...]) -> list[Step]:
-    no_gradient = "saliency.fused.gradient=false"
-    settled = "localize.grabcut.settled=0.005"
-    small = "saliency.views.input_size=224"
-    middle = "saliency.views.input_size=256"
-    free = tuple(change for change in recipe if not change.startswith("saliency.views"))
-    names = {
-        "the reflection as a second view": (*recipe, "saliency.views.flip=true"),
-        "inputs of 224 and 320 pixels": (*free, "saliency.views.scales=[224, 320]"),
-        "one round": (*recipe, "localize.grabcut.iterations=1"),
+    small = _at_224(recipe)
+    one_round = "localize.grabcut.iterations=1"
+    settled = ("localize.grabcut.iterations=5", "localize.grabcut.settled=0.005")
+    rows = {
+        "one round": (*recipe, one_round),
         "three rounds": (*recipe, "localize.grabcut.iterations=3"),
-        "five rounds, settled 0.005": (*recipe, "localize.grabcut.iterations=5", settled),
+        "five rounds, settled 0.005": (*recipe, *settled),
         "boundary cut at native size (band 1.5)": (*recipe, "localize.grabcut.band=1.5"),
         "working size 80": (*recipe, "localize.grabcut.working_size=80"),
-        "working size 96": (*recipe, "localize.grabcut.working_size=96"),
         "working size 160": (*recipe, "localize.grabcut.working_size=160"),
-        "input 256": (*recipe, middle),
-        "input 256, without the gradient": (*recipe, middle, no_gradient),
-        "input 224, without the gradient": (*recipe, small, no_gradient),
-        "input 224, one round": (*recipe, small, "localize.grabcut.iterations=1"),
-        "input 224, working size 96": (*recipe, small, "localize.grabcut.working_size=96"),
-        "input 224, without the gradient, one round": (
-            *recipe,
-            small,
-            no_gradient,
-            "localize.grabcut.iterations=1",
+        "224 pixels, one round": (*small, one_round),
+        "224 pixels, working size 96": (*small, "localize.grabcut.working_size=96"),
+        FAST: (*small, _NO_GRADIENT, one_round),
+        "256 pixels, without the gradient": (
+            *small,
+            "saliency.views.input_size=256",
+            _NO_GRADIENT,
         ),
     }
-    return [Step(name, "tried", RECIPE, changes) for name, changes in names.items()]
+    return _beside("tried", RECIPE, rows)
+
+
+def _at_224(recipe: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave the recipe with the weights' own input size alone."""
+    return tuple(change for change in recipe if change != _BOTH)

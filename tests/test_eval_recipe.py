@@ -49,7 +49,8 @@ def test_every_row_of_the_ablation_can_be_configured_and_stands_beside_an_earlie
 
 def test_the_ablation_leads_from_the_papers_configuration_to_the_recommended_one(scripts, rows):
     by_name = {row.name: build_config({}, row.changes) for row in rows}
-    for name, file in (("PAPER", "simonyan2013"), ("RECIPE", "default")):
+    files = {"PAPER": "simonyan2013", "RECIPE": "default", "FAST": "fast"}
+    for name, file in files.items():
         ours = by_name[getattr(scripts["ablation_steps"], name)]
         theirs = load_config(ROOT / "configs" / f"{file}.yaml")
         assert ours.saliency == theirs.saliency
