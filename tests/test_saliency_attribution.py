@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import VisionTransformer
+from toy_networks import FailsBackward, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
@@ -61,39 +62,9 @@ def test_a_batch_equals_its_members_and_any_chunks(network, name):
         torch.testing.assert_close(chunked, together, rtol=1e-4, atol=1e-6)
 
 
-def state_of(module: nn.Module) -> list:
-    return [
-        [(name, part.training, sorted(vars(part))) for name, part in module.named_modules()],
-        [
-            {key: dict(value) for key, value in vars(part).items() if "hooks" in key}
-            for part in module.modules()
-        ],
-        [
-            (p.requires_grad, None if p.grad is None else p.grad.tolist())
-            for p in module.parameters()
-        ],
-        {key: value.tolist() for key, value in module.state_dict().items()},
-    ]
-
-
 class FailsForward(nn.Module):
     def forward(self, x):
         raise ArithmeticError("in the middle")
-
-
-class RaisesBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(context, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        raise ArithmeticError("in the middle")
-
-
-class FailsBackward(nn.Module):
-    def forward(self, x):
-        return RaisesBackward.apply(x)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "forward", "backward"])

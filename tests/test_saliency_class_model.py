@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_networks import awkward_network, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError, ModelError
@@ -27,17 +28,7 @@ def linear() -> Classifier:
 
 @pytest.fixture
 def network() -> Classifier:
-    torch.manual_seed(0)
-    module = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, 4),
-    )
-    return classifier_of(module.train())
+    return classifier_of(nn.Sequential(*awkward_network()[1:]).train())
 
 
 def test_a_linear_models_images_are_its_weights(linear):
@@ -111,18 +102,6 @@ def test_pictures_add_the_training_mean():
     assert stretched[0].tolist() == [[mean, mean]]
     # The largest difference, 0.9, becomes about 0.45: (0.5, -0.25, 0.9) is about halved.
     assert np.abs(stretched[1, 0, 1] - np.array([192, 32, 255])).max() <= 3
-
-
-def state_of(module):
-    return [
-        [m.training for m in module.modules()],
-        [(dict(m._forward_hooks), dict(m._backward_hooks)) for m in module.modules()],
-        [
-            (p.requires_grad, None if p.grad is None else p.grad.tolist())
-            for p in module.parameters()
-        ],
-        {key: value.tolist() for key, value in module.state_dict().items()},
-    ]
 
 
 @pytest.mark.parametrize("target", [1, Filter("0", 2), lambda output: output.unknown])

@@ -3,6 +3,7 @@ import pytest
 import torch
 from captum.attr import Saliency
 from torch import nn
+from toy_networks import FailsBackward, awkward_network, state_of
 
 from wsl.data.categories import Categories
 from wsl.data.geometry import average_maps
@@ -30,19 +31,7 @@ def linear() -> Classifier:
 
 @pytest.fixture
 def network() -> Classifier:
-    """Not linear, and with layers that behave differently in training."""
-    torch.manual_seed(0)
-    module = nn.Sequential(
-        nn.ReLU(inplace=True),
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, 4),
-    )
-    return classifier_of(module.train())
+    return classifier_of(awkward_network())
 
 
 def weights_of(linear: Classifier) -> torch.Tensor:
@@ -127,38 +116,11 @@ def test_empty_slots_cost_nothing_and_stay_empty(network):
     assert not found.maps.any()
 
 
-class RaisesBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(context, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        raise ArithmeticError("in the middle")
-
-
-class Raising(nn.Module):
-    def forward(self, x):
-        return RaisesBackward.apply(x)
-
-
-def state_of(module: nn.Module) -> list:
-    return [
-        [m.training for m in module.modules()],
-        [(dict(m._forward_hooks), dict(m._backward_hooks)) for m in module.modules()],
-        [
-            (p.requires_grad, None if p.grad is None else p.grad.tolist())
-            for p in module.parameters()
-        ],
-        {key: value.tolist() for key, value in module.state_dict().items()},
-    ]
-
-
 @pytest.mark.parametrize("requires_grad", [False, True], ids=["plain", "requires grad"])
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "exception"])
 def test_nothing_is_left_behind(network, fails, requires_grad):
     if fails:
-        network.module.insert(5, Raising())
+        network.module.insert(5, FailsBackward())
     network.module[1].weight.grad = torch.ones(8, 3, 3, 3)
     x = torch.randn(2, 3, *SIZE, requires_grad=requires_grad)
     before, values = state_of(network.module), x.detach().clone()

@@ -7,6 +7,7 @@ from captum.attr import Occlusion as CaptumOcclusion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from toy_networks import awkward_network, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError, ModelError
@@ -27,24 +28,9 @@ def classifier_of(module: nn.Module, classes: int = 4) -> Classifier:
     return Classifier(module, PREPROCESSING, Categories.numbered(classes), torch.device("cpu"))
 
 
-def network_of(seed: int = 0) -> nn.Sequential:
-    """Works in place on its input, and behaves differently in training."""
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.ReLU(inplace=True),
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32, 4),
-    ).train()
-
-
 @pytest.fixture
 def network() -> Classifier:
-    return classifier_of(network_of())
+    return classifier_of(awkward_network())
 
 
 @pytest.fixture
@@ -206,7 +192,7 @@ def test_progress_counts_all_masks_of_all_images(network):
 
 
 def test_a_channel_a_neuron_and_a_regression_output():
-    module = network_of().eval()
+    module = awkward_network().eval()
     image, fill = torch.randn(3, *SIZE), torch.randn(3, *SIZE)
     targets = [Filter("1", 5), Neuron("1", 5, (2, 3)), Regression("increase", 1)]
     found = occlude(module, image, targets, size=3, fill=fill)
@@ -289,18 +275,6 @@ def test_wrong_targets_are_refused(network):
 # ------------------------------------------------------------------- what is left behind
 
 
-def state_of(module):
-    return [
-        [m.training for m in module.modules()],
-        [(dict(m._forward_hooks), dict(m._backward_hooks)) for m in module.modules()],
-        [
-            (p.requires_grad, None if p.grad is None else p.grad.tolist())
-            for p in module.parameters()
-        ],
-        {key: value.tolist() for key, value in module.state_dict().items()},
-    ]
-
-
 @pytest.mark.parametrize("how", ["method", "module", "layer"])
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "exception"])
 def test_nothing_is_left_behind(network, how, fails):
@@ -334,7 +308,7 @@ def test_nothing_is_left_behind(network, how, fails):
 @given(size=st.integers(1, 6), data=st.data())
 def test_the_average_over_masks_from_the_corner_is_captums_map(size, data):
     stride = data.draw(st.integers(1, size))
-    module = network_of()[1:].eval()
+    module = awkward_network()[1:].eval()
     image = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(size))
     found = occlude(
         module, image, [1], size=size, stride=stride, fill=torch.zeros(3, 1, 1), anchor="corner"
