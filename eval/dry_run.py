@@ -11,15 +11,13 @@ read it.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dry_stages import NoImages, no_info, no_stages
+from provenance import stamp
 
 from wsl.config import build_config
 from wsl.run.engine import LocalEngine
@@ -56,15 +54,13 @@ def main() -> None:
         }
     print(json.dumps(result, indent=1))
     if arguments.out:
+        command = (
+            f"python eval/dry_run.py --chunks {arguments.chunks} "
+            f"--chunk-size {arguments.chunk_size} --work {arguments.work:g} "
+            f"--out {arguments.out}"
+        )
         content = {
-            "command": (
-                f"python eval/dry_run.py --chunks {arguments.chunks} "
-                f"--chunk-size {arguments.chunk_size} --work {arguments.work:g} "
-                f"--out {arguments.out}"
-            ),
-            "date": datetime.now(UTC).date().isoformat(),
-            "python": platform.python_version(),
-            "versions": {p: importlib.metadata.version(p) for p in ("pyarrow", "wsl-localize")},
+            **stamp(command, ["pyarrow", "wsl-localize"]),
             "result": result,
         }
         arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

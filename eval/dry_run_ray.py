@@ -19,13 +19,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ import numpy as np
 from dry_run import reading
 from dry_stages import DryPlan, OneImage, Size, no_info, no_stages
 from PIL import Image
+from provenance import stamp
 
 from wsl.config import build_config
 from wsl.run.folder import RunFolder
@@ -202,15 +200,13 @@ def main() -> None:
         ray.shutdown()
     print(json.dumps(result, indent=1))
     if arguments.out:
+        command = (
+            f"python eval/dry_run_ray.py --chunks {arguments.chunks} "
+            f"--chunk-size {arguments.chunk_size} --pairs {arguments.pairs} "
+            f"--pair-chunks {arguments.pair_chunks} --out {arguments.out}"
+        )
         content = {
-            "command": (
-                f"python eval/dry_run_ray.py --chunks {arguments.chunks} "
-                f"--chunk-size {arguments.chunk_size} --pairs {arguments.pairs} "
-                f"--pair-chunks {arguments.pair_chunks} --out {arguments.out}"
-            ),
-            "date": datetime.now(UTC).date().isoformat(),
-            "python": platform.python_version(),
-            "versions": {p: importlib.metadata.version(p) for p in ("ray", "wsl-localize")},
+            **stamp(command, ["ray", "wsl-localize"]),
             "result": result,
         }
         arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -11,11 +11,9 @@ every find is kept in the folder of ``--finds``. The seed makes a run repeatable
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import io
 import json
 import multiprocessing
-import platform
 import random
 import resource
 import signal
@@ -23,9 +21,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from provenance import stamp
 
 Reader = Callable[[Path], object]
 
@@ -78,12 +77,11 @@ def main() -> None:
         found[name] = fuzz(name, arguments.seconds, arguments.seed, arguments.finds)
         print(f"{name}: {found[name]}", flush=True)
     if arguments.out:
-        packages = ("wsl-localize", "pillow", "pyarrow", "numpy", "PyYAML", "defusedxml")
+        command = f"python eval/fuzz.py --seconds {arguments.seconds:g} --out {arguments.out}"
         content = {
-            "command": f"python eval/fuzz.py --seconds {arguments.seconds:g} --out {arguments.out}",
-            "date": datetime.now(UTC).date().isoformat(),
-            "python": platform.python_version(),
-            "versions": {package: importlib.metadata.version(package) for package in packages},
+            **stamp(
+                command, ["wsl-localize", "pillow", "pyarrow", "numpy", "PyYAML", "defusedxml"]
+            ),
             "readers": found,
         }
         arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

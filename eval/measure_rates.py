@@ -11,20 +11,19 @@ them.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
+from provenance import stamp
 
 from wsl.config import load_config
 from wsl.data.images import load_image
@@ -84,12 +83,10 @@ def main() -> None:
     result = {stage: round(statistics.median(found), 5) for stage, found in seconds.items()}
     print(json.dumps(result, indent=1), size)
     if arguments.out:
+        command = f"python eval/measure_rates.py --out {arguments.out}"
         content = {
-            "command": f"python eval/measure_rates.py --out {arguments.out}",
-            "date": datetime.now(UTC).date().isoformat(),
+            **stamp(command, ["torch", "opencv-python"]),
             "machine": platform.processor() or platform.machine(),
-            "python": platform.python_version(),
-            "versions": {p: importlib.metadata.version(p) for p in ("torch", "opencv-python")},
             "config": arguments.config,
             "overrides": [*OVERRIDES, *arguments.overrides],
             "images": arguments.images,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-__all__ = ["commit"]
+__all__ = ["commit", "stamp"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,3 +24,14 @@ def commit() -> str:
 
     changed = " with changes" if git("status", "--porcelain", "--", "wsl", "configs") else ""
     return f"commit {git('rev-parse', 'HEAD')}{changed}"
+
+
+def stamp(command: str, packages: Sequence[str]) -> dict[str, Any]:
+    """Say with what figures were made: the first keys of a file of results."""
+    return {
+        "command": command,
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }

@@ -18,12 +18,12 @@ import argparse
 import dataclasses
 import heapq
 import json
-import platform
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
+
+from provenance import stamp
 
 HOUR = 3600.0
 
@@ -275,10 +275,9 @@ def main() -> None:
             f"redone {max(run.redone_refinements for run in runs)} of {cluster.chunks}"
         )
     if arguments.out:
+        command = f"python eval/simulate_scheduler.py --out {arguments.out}"
         content = {
-            "command": f"python eval/simulate_scheduler.py --out {arguments.out}",
-            "date": datetime.now(UTC).date().isoformat(),
-            "python": platform.python_version(),
+            **stamp(command, []),
             "cluster": {
                 name: value
                 for name, value in dataclasses.asdict(cluster).items()

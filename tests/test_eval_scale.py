@@ -1,6 +1,6 @@
 """The scripts behind eval/scale.md: the simulation keeps its promises, and so do the dry runs."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
+EVAL = Path(__file__).resolve().parents[1] / "eval"
+
 
 @pytest.fixture(scope="module")
 def simulation():
-    path = Path(__file__).resolve().parents[1] / "eval" / "simulate_scheduler.py"
-    spec = importlib.util.spec_from_file_location("simulate_scheduler", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EVAL))  # for what the script imports from beside it
+        yield importlib.import_module("simulate_scheduler")
 
 
 def run(simulation, seed=0, **changes):
@@ -50,9 +48,6 @@ def test_with_faults_every_chunk_is_done_once(simulation, seed):
     assert simulated.done == set(range(300))
     assert result.deaths["drivers"] > 0
     assert result.redone_gradients >= result.redone_refinements > 0
-
-
-EVAL = Path(__file__).resolve().parents[1] / "eval"
 
 
 @pytest.mark.slow
