@@ -115,7 +115,7 @@ def by_files(folder, rows, samples):
     return evaluation.stats.tolist()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(12))
 def test_equals_pycocotools_on_files(tmp_path, capsys, seed):
     rows, samples = random_case(seed)
     scores = score_coco_masks(rows, samples)

@@ -38,7 +38,7 @@ def test_distances_equal_naive_ones():
 def test_game_equals_a_naive_one():
     draw = random.Random(3)
     generator = np.random.default_rng(3)
-    for _ in range(20):
+    for _ in range(400):
         game, hits = PointingGame(tolerance=2), {}
         for number in range(draw.randint(1, 15)):
             size = (draw.randint(2, 12), draw.randint(2, 12))

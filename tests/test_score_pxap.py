@@ -34,7 +34,7 @@ def test_equals_the_naive_curve():
     generator = np.random.default_rng(4)
     values = np.array([0.0, 0.0999, 0.1, 0.25, 0.3, 0.5, 0.7, 0.999, 1.0])
     for step in (0.1, 0.25, 0.3):
-        for _ in range(40):
+        for _ in range(200):
             scorer = PxAP(step=step)
             scores, labels = [], []
             for name in ("a", "b", "c"):
