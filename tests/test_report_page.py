@@ -111,6 +111,18 @@ def test_further_protocols_are_shown_beside(tmp_path: Path) -> None:
     assert "threshold chosen on the scored split" in text
 
 
+def test_what_is_left_out_is_told_once_for_each_reason(tmp_path: Path) -> None:
+    scores = replace(
+        make_run().scores, omitted={"mean_iou": "for one", "gt_known_0.3": "b", "max_box_acc": "b"}
+    )
+    run = replace(make_run(), scores=scores)
+    text = build_report([run], tmp_path, pictures=PictureOptions(count=0)).read_text()
+    told = [line for line in text.splitlines() if "<li>Without" in line]
+    assert "".join(told).count("<li>Without") == 2
+    assert "Without Mean IoU, class known: for one." in text
+    assert "Without GT-known localization, IoU ≥ 0.3; max box acc: b." in text
+
+
 def test_differences_stand_with_their_intervals(two: Path) -> None:
     text = two.read_text(encoding="utf-8")
     assert "Paired over the same images" in text

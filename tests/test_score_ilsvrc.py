@@ -462,6 +462,7 @@ def test_a_run_of_the_ground_truth_class_alone():
         "gt_known_0.7",
         "mean_iou",
     ]
+    assert set(scores.omitted.values()) == {"the run does not hold the first guess of every image"}
     assert scores.counts["without_box"] == 0
     none = one_image([row("a", (40, 40), 0, 3, None, top=False, gt=True)])
     assert none.counts["without_box"] == 1

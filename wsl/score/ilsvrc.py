@@ -269,7 +269,11 @@ def _omitted(images: JudgedImages) -> dict[str, str]:
     omitted: dict[str, str] = {}
     for k in TOPS:
         if images.guesses is not None and images.guesses < k:
-            why = f"the run holds the first {images.guesses} classes of every image, not {k}"
+            why = (
+                f"the run holds the first {images.guesses} classes of every image, not {k}"
+                if images.guesses
+                else "the run does not hold the first guess of every image"
+            )
             omitted[f"classification_error_top{k}"] = why
             omitted[f"localization_error_top{k}"] = why
     if not images.gt_known:
