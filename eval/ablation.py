@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 from ablation_steps import SECTIONS, Step, steps
 from numpy.typing import NDArray
-from provenance import commit
+from provenance import command, commit
 
 from wsl.config import RunConfig, build_config
 from wsl.data.open import open_dataset
@@ -59,7 +58,7 @@ def main() -> None:
     iou = all_ious(configs, classifier, arguments.work)
     name = arguments.name or base.model.architecture or base.model.source
     content = {
-        "command": shlex.join(["python", "eval/ablation.py", *sys.argv[1:]]),
+        "command": command("ablation.py", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "classifier": classifier.name,

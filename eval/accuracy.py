@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accuracy_table import markdown
-from provenance import commit
+from provenance import command, commit
 
 from wsl.config import RunConfig, build_config, load_config
 from wsl.data.open import open_dataset
@@ -308,7 +307,7 @@ def describe(
     """Everything that the table and a later reader need, as JSON's types."""
     info = RunFolder(study.work / "runs" / slug(PLAIN)).read_info()
     return {
-        "command": shlex.join(["python", "eval/accuracy.py", *sys.argv[1:]]),
+        "command": command("accuracy.py", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": info.versions,

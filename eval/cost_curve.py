@@ -19,7 +19,6 @@ import argparse
 import datetime
 import json
 import platform
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
-from provenance import commit
+from provenance import command, commit
 
 from wsl.config import RunConfig, build_config
 from wsl.data.open import open_dataset
@@ -88,7 +87,7 @@ def measure(arguments: argparse.Namespace) -> None:
     }
     seconds = time_all(configs, classifier, dataset, arguments.images)
     content = {
-        "command": shlex.join(["python", "eval/cost_curve.py", *sys.argv[1:]]),
+        "command": command("cost_curve.py", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, one thread, processor seconds",

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from provenance import commit
+from provenance import command, commit
 
 from wsl.boxes import box_iou
 from wsl.config import build_config, load_config
@@ -62,7 +61,7 @@ def main() -> None:
     }
     content = {
         "what": "masks of the label's class beside the exact masks of all that is drawn",
-        "command": shlex.join(["python", "eval/demo_masks.py", *sys.argv[1:]]),
+        "command": command("demo_masks.py", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("torch", "opencv-python", "numpy")},

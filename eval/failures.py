@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from provenance import commit
+from provenance import command, commit
 
 from wsl import Localizer, load_classifier
 from wsl.boxes import box_iou
@@ -51,7 +50,7 @@ def main() -> None:
     runs = [open_run(path, arguments.set) for path in arguments.runs]
     content = {
         "what": "kinds of errors of the label's box, the class known; counts of images",
-        "command": shlex.join(["python", "eval/failures.py", *sys.argv[1:]]),
+        "command": command("failures.py", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "runs": [describe(opened) for opened in runs],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["commit", "stamp"]
+__all__ = ["command", "commit", "stamp"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,3 +37,15 @@ def stamp(command: str, packages: Sequence[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
     }
+
+
+def command(script: str, arguments: Sequence[str]) -> str:
+    """Write the command down, with the names of files and folders but not where they lie here.
+
+    Examples
+    --------
+    >>> command("a.py", ["--set", "data.root=/home/me/ilsvrc"])
+    'python eval/a.py --set data.root=ilsvrc'
+    """
+    bare = [re.sub(r"(^|=)/(?:[^/]+/)*", r"\1", argument) for argument in arguments]
+    return shlex.join(["python", f"eval/{script}", *bare])
