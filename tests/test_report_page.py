@@ -421,6 +421,21 @@ def test_two_runs_are_looked_at_side_by_side(visit, two: Path) -> None:
     assert name in page.locator(".card").inner_text()
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_report_of_fifty_thousand_images_opens_with_a_sample(visit, tmp_path: Path) -> None:
+    path = build_report([make_run(count=50_000, classes=1000, both=True)], tmp_path)
+    assert path.stat().st_size < 15_000_000
+    page = visit(path, width=390).page
+    assert page.locator("#gallery-count").inner_text() == "200 of 200 pictures"
+    rule = page.locator("#gallery > .note").inner_text()
+    assert rule.startswith("200 of 50,000 images are here.")
+    assert "Each error kind has its share of the pictures" in rule
+    assert page.locator("#class-table tbody tr").count() == 1000
+    page.fill("#class-search", "shape 777")
+    assert page.locator("#class-count").inner_text() == "1 class"
+
+
 @pytest.mark.browser
 def test_the_tables_need_no_script(browser: "Browser", one: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
