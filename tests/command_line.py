@@ -1,10 +1,16 @@
-"""The command in a process of its own, as a person's shell starts it."""
+"""The command in a process of its own, as a person's shell starts it, or in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from wsl.cli import main
 
 _NOTHING_HEAVY = """
 import sys
@@ -21,6 +27,23 @@ sys.exit(f'imported {heavy}' if heavy else 0)
 def wsl(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``wsl ARGUMENTS``."""
     return _run("from wsl.cli import main; main()", *arguments, cwd=cwd)
+
+
+def wsl_here(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``wsl ARGUMENTS`` in this process, which imports nothing anew."""
+    command = ["wsl", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", command)
+        if cwd is not None:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return subprocess.CompletedProcess(command, end.value.code, out.getvalue(), err.getvalue())
 
 
 def without_heavy_imports(*arguments: object) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command_line import without_heavy_imports, wsl
+from command_line import without_heavy_imports, wsl, wsl_here
 from PIL import Image
 
 from wsl.demo.draw import CATEGORIES
@@ -33,7 +33,7 @@ def test_the_demo_runs_scores_and_draws(demo):
 def test_a_run_can_be_scored_again(demo):
     out, _ = demo
     before = (out / "run" / "scores.json").read_text()
-    result = wsl("score", out / "run")
+    result = wsl_here("score", out / "run")
     assert result.returncode == 0, result.stderr
     assert "localization error top5" in result.stdout
     assert (out / "run" / "scores.json").read_text() == before
@@ -42,7 +42,7 @@ def test_a_run_can_be_scored_again(demo):
 @pytest.mark.slow
 def test_a_run_is_scored_by_other_protocols(demo):
     out, _ = demo
-    result = wsl("score", out / "run", "--protocol", "masks", "--set", "score.centre_side=0.5")
+    result = wsl_here("score", out / "run", "--protocol", "masks", "--set", "score.centre_side=0.5")
     assert result.returncode == 0, result.stderr
     scores = json.loads((out / "run" / "scores-masks.json").read_text())
     assert scores["figures"]["mask_iou"]["n"] == 12
@@ -55,7 +55,7 @@ def test_a_run_has_a_report(demo, tmp_path):
     result = wsl("report", out / "run", "--pictures", 2, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "index.html").stat().st_size > 20_000
-    result = wsl("report", out / "run", "--format", "json", "--out", tmp_path)
+    result = wsl_here("report", out / "run", "--format", "json", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "report.json").read_text())
 
@@ -63,7 +63,7 @@ def test_a_run_has_a_report(demo, tmp_path):
 @pytest.mark.slow
 def test_a_run_is_exported(demo, tmp_path):
     out, _ = demo
-    result = wsl("export", out / "run", "--format", "coco", "--out", tmp_path / "coco")
+    result = wsl_here("export", out / "run", "--format", "coco", "--out", tmp_path / "coco")
     assert result.returncode == 0, result.stderr
     assert "of 12 images" in result.stdout
     assert (tmp_path / "coco" / "annotations" / "instances_train.json").exists()
@@ -93,8 +93,8 @@ def test_a_bad_image_ends_with_status_3(demo, tmp_path):
 def test_show_draws_a_strip_per_class(demo, tmp_path):
     out, _ = demo
     image = next((out / "data" / "Data" / "CLS-LOC" / "val").glob("*.JPEG"))
-    result = wsl("show", image, "--set", "model.source=demo", "--set", "model.architecture=null",
-                 "--top-k", 2, "--out", tmp_path)  # fmt: skip
+    demo_network = ("--set", "model.source=demo", "--set", "model.architecture=null")
+    result = wsl_here("show", image, *demo_network, "--top-k", 2, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.glob("*.png"))) == 2
     assert "rank 1, probability" in result.stdout
@@ -112,7 +112,7 @@ def test_show_draws_a_strip_per_class(demo, tmp_path):
     ids=["run", "score", "config", "show"],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_status_1(tmp_path, arguments, message):
-    result = wsl(*arguments, cwd=tmp_path)
+    result = wsl_here(*arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -121,10 +121,10 @@ def test_mistakes_are_one_line_and_status_1(tmp_path, arguments, message):
 
 def test_config_show_and_schema(tmp_path):
     (tmp_path / "a.yaml").write_text("seed: 5")
-    shown = wsl("config", "show", tmp_path / "a.yaml", "--set", "classes.top_k=3")
+    shown = wsl_here("config", "show", tmp_path / "a.yaml", "--set", "classes.top_k=3")
     assert "seed: 5" in shown.stdout
     assert "top_k: 3" in shown.stdout
-    schema = json.loads(wsl("config", "schema").stdout)
+    schema = json.loads(wsl_here("config", "schema").stdout)
     assert schema["properties"]["localize"]
 
 

@@ -1,7 +1,7 @@
 """``wsl tune``, as a person meets it."""
 
 import pytest
-from command_line import wsl
+from command_line import wsl, wsl_here
 
 from wsl.demo.draw import write_dataset
 
@@ -28,9 +28,9 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
     assert "tuned on ilsvrc val, part 1/2: gt_known_mean" in printed
     assert "as configured" in printed
     assert "no other image was looked at" in printed
-    run = wsl("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.part=2/2", cwd=drawn)
+    run = wsl_here("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.part=2/2", cwd=drawn)
     assert run.returncode == 0, run.stderr
-    scores = wsl("score", "run", cwd=drawn)
+    scores = wsl_here("score", "run", cwd=drawn)
     assert "chosen elsewhere: on ilsvrc val, part 1/2" in " ".join(scores.stdout.split())
 
 
@@ -45,7 +45,7 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
     ids=["key", "file", "part", "search"],
 )
 def test_mistakes_are_one_line_and_status_1(drawn, arguments, message):
-    result = wsl("tune", "c.yaml", "--out", "other", *arguments, cwd=drawn)
+    result = wsl_here("tune", "c.yaml", "--out", "other", *arguments, cwd=drawn)
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

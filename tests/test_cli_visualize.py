@@ -1,7 +1,7 @@
 """The command ``wsl visualize``, as a person meets it."""
 
 import pytest
-from command_line import without_heavy_imports, wsl
+from command_line import without_heavy_imports, wsl, wsl_here
 from PIL import Image
 
 from wsl.demo.draw import draw_image
@@ -37,11 +37,11 @@ def test_occlusion_of_a_drawn_fish(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_class_model_and_a_channel(folder, tmp_path):
-    result = wsl("visualize", "class_model", *DEMO, "--class", "car", "--out", tmp_path,
+    result = wsl_here("visualize", "class_model", *DEMO, "--class", "car", "--out", tmp_path,
                  "--set", "class_model.steps=3", cwd=folder)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "car: score" in result.stdout
-    result = wsl("visualize", "guided", "fish.png", *DEMO, "--out", tmp_path,
+    result = wsl_here("visualize", "guided", "fish.png", *DEMO, "--out", tmp_path,
                  "--set", "target.layer=features.8", "--set", "target.channel=3",
                  cwd=folder)  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -69,9 +69,8 @@ def test_a_class_model_and_a_channel(folder, tmp_path):
     ids=["none", "name", "no image", "image", "model option", "key", "option", "layer", "file",
          "no class"],
 )  # fmt: skip
-@pytest.mark.slow
 def test_mistakes_are_one_line_and_status_1(folder, arguments, message):
-    result = wsl("visualize", *arguments, cwd=folder)
+    result = wsl_here("visualize", *arguments, cwd=folder)
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
