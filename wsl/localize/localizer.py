@@ -254,7 +254,10 @@ class Localizer:
             score=explained.probabilities[position],
             box=refined.box,
             mask=refined.mask,
-            quality=localization_quality(image, saliency, refined.mask, refined.box)
+            quality=localization_quality(
+                *(image, saliency, refined.mask, refined.box),
+                probability=explained.probabilities[position],
+            )
             if options.quality
             else None,
             refined=refined.refined,

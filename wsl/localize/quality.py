@@ -1,6 +1,6 @@
 """How far a localization is to be trusted, judged without annotations.
 
-The quality is the mean of four pieces of evidence, each in [0, 1]:
+The quality is the mean of five pieces of evidence, each in [0, 1]:
 
 agreement
     IoU of the box with the one that GrabCut finds again from other seeds: the mean over the seeds
@@ -15,13 +15,18 @@ centred
     1 less `_PER_SIDE` times the distance, in sides of the image, between the box's centre and the
     image's; at least 0. Photographs are taken of something; what was found at the edge often is
     something else, or only a part.
+sure
+    1 plus the logarithm (to base 10) of the class's probability, divided by `_DIGITS`; at least 0.
+    A class that the classifier does not see is hardly found either. It counts by its order of
+    magnitude: whether 0.5 or 0.9 says little about the place.
 
 The map's minimum is taken from it first, so that a map times a factor or plus a constant has the
-same quality. The class's probability is no part of it: the score says whether the class is there,
-the quality whether its place was found.
+same quality.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +42,7 @@ __all__ = ["localization_quality"]
 # Chosen on one half of 650 photographs (eval/quality.py), and round: nothing hangs on them.
 _SIDE = 32
 _PER_SIDE = 2.0
+_DIGITS = 5
 _OTHER_SEEDS = tuple(
     SeedOptions(
         levels="otsu", background=background, split_at=split, foreground=foreground, between="split"
@@ -48,7 +54,7 @@ _Map = NDArray[np.float32]
 
 
 def localization_quality(
-    image: NDArray[np.uint8], saliency: _Map, mask: Mask, box: Box | None
+    image: NDArray[np.uint8], saliency: _Map, mask: Mask, box: Box | None, *, probability: float
 ) -> float:
     """How far a mask and a box are to be trusted; see above for the formula.
 
@@ -61,6 +67,8 @@ def localization_quality(
     mask : ndarray of bool, shape (H, W)
     box : Box or None
         In pixels of the image.
+    probability : float
+        Of the class, in [0, 1].
 
     Returns
     -------
@@ -82,6 +90,7 @@ def localization_quality(
         float((small * covered).sum() / small.sum()),
         1 - (np.count_nonzero(relative[:2] <= 0) + np.count_nonzero(relative[2:] >= 1)) / 4,
         max(0.0, 1 - _PER_SIDE * float(np.hypot(*((relative[:2] + relative[2:]) / 2 - 0.5)))),
+        max(0.0, 1 + math.log10(probability) / _DIGITS) if probability > 0 else 0.0,
     )
     return float(np.clip(np.mean(evidence), 0, 1))
 
