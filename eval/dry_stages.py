@@ -19,7 +19,7 @@ from wsl.data.sample import Dataset, Sample
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Localization, Prediction
 from wsl.models import Classifier, Preprocessing, load_classifier
-from wsl.run.folder import RunInfo
+from wsl.run.info import RunInfo
 from wsl.run.ray_work import WorkPlan
 from wsl.run.records import prediction_rows
 from wsl.run.stages import Decoded, Finished, Stages

@@ -36,7 +36,8 @@ from wsl.data.sample import Dataset, Sample
 from wsl.export import FORMATS, ExportOptions, export_run
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import largest_component, mask_to_box
-from wsl.run.folder import RunFolder, RunInfo
+from wsl.run.folder import RunFolder
+from wsl.run.info import RunInfo
 from wsl.run.records import map_key, prediction_rows, stored_map, write_maps, write_part
 
 RESULTS = Path(__file__).parent / "results"

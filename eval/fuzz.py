@@ -272,7 +272,8 @@ def _run(folder: Path) -> tuple[list[bytes], Reader]:
     from dataclasses import asdict
 
     from wsl.opened import open_run
-    from wsl.run.folder import RunFolder, RunInfo, write_json
+    from wsl.run.folder import RunFolder, write_json
+    from wsl.run.info import RunInfo
     from wsl.run.status import read_status
 
     (folder / "a.png").touch()

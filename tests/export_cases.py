@@ -14,7 +14,8 @@ from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import mask_to_box
-from wsl.run.folder import RunFolder, RunInfo
+from wsl.run.folder import RunFolder
+from wsl.run.info import RunInfo
 from wsl.run.records import map_key, prediction_rows, stored_map, write_maps, write_part
 
 CATEGORIES = Categories(("tench, Tinca tinca", "hen", "žába & co"), ("n1", "n2", "n3"))

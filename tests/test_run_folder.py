@@ -5,7 +5,8 @@ from dataclasses import asdict
 import pytest
 
 from wsl.errors import RunError
-from wsl.run.folder import RunFolder, RunInfo, write_json
+from wsl.run.folder import RunFolder, write_json
+from wsl.run.info import RunInfo
 from wsl.run.status import read_status
 
 

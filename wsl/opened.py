@@ -18,7 +18,8 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
 from wsl.localize.localizer import Localizer
 from wsl.report.runs import ReportRun, Steps, quality_by_image
-from wsl.run.folder import RunFolder, RunInfo
+from wsl.run.folder import RunFolder
+from wsl.run.info import RunInfo
 from wsl.run.runner import build_localizer
 from wsl.score.diagnosis import Judged, diagnose
 from wsl.score.ilsvrc import score_ilsvrc

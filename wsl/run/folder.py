@@ -26,58 +26,25 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from wsl.errors import RunError, RunMismatchError
+from wsl.errors import RunError
+from wsl.run.info import SCHEMA, RunInfo, check_info, check_same
 from wsl.run.lock import info_lock, is_lock, run_lock
 from wsl.run.records import PartCounts, check_maps, check_part, read_counts, read_part
 from wsl.run.shard import Shard
 from wsl.storage import RemotePath, as_path, is_temporary, write_whole
 
-__all__ = ["RunFolder", "RunInfo", "write_json"]
+__all__ = ["RunFolder", "write_json"]
 
-_SCHEMA = 1
 _NUMBER = re.compile(r"\.?part-(\d+)\.")
 _READERS = 8  # threads that look at many part files; the time goes into waiting for the disk
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What ``run.json`` says.
-
-    Attributes
-    ----------
-    config : dict
-        The effective configuration, defaults included.
-    dataset : dict
-        ``name``, ``count`` (images) and ``fingerprint`` (of the list of images).
-    categories : dict
-        ``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels.
-    model : dict
-        ``name``, ``fingerprint`` (of the weights) and ``device``.
-    versions : dict
-        Of the packages that made the run.
-    counts : dict
-        ``images``, ``ok``, ``failed``, ``localizations``; empty until the run is complete.
-    timings : dict
-        Busy seconds of each stage, and ``wall``, over all starts; see `wsl.run.engine`.
-    schema : int
-    """
-
-    config: dict[str, Any]
-    dataset: dict[str, Any]
-    categories: dict[str, Any]
-    model: dict[str, Any]
-    versions: dict[str, str]
-    counts: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    schema: int = _SCHEMA
 
 
 class RunFolder:
@@ -119,13 +86,11 @@ class RunFolder:
             raise RunError(f"{self.path} is not a run: it has no run.json") from None
         except (OSError, ValueError) as error:
             raise RunError(f"{self.info_path} cannot be read: {error}") from error
-        if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
-            raise RunError(
-                f"{self.info_path} must have schema {_SCHEMA}, but is of another version"
-            )
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise RunError(f"{self.info_path} must have schema {SCHEMA}, but is of another version")
         try:
             info = RunInfo(**content)
-            _check_info(info)
+            check_info(info)
         except (TypeError, KeyError, ValueError) as error:
             raise RunError(f"{self.info_path} is not a run's: {error}") from error
         return info
@@ -184,7 +149,7 @@ class RunFolder:
                     write_json(self.info_path, asdict(info), new=True)
                     return info
         found = self.read_info()
-        _check_same(self.path, found, info)
+        check_same(self.path, found, info)
         return found
 
     def update(self, change: Callable[[RunInfo], RunInfo]) -> RunInfo:
@@ -338,76 +303,3 @@ def _chunk_of(path: Path) -> int:
 def _in_threads(function: Callable[[int], Result], chunks: list[int]) -> Iterator[Result]:
     with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-look") as pool:
         yield from pool.map(function, chunks)
-
-
-def _check_info(info: RunInfo) -> None:
-    """Raise an error if what others rely on is absent or of another type."""
-    for name in ("config", "dataset", "categories", "model", "versions", "counts", "timings"):
-        if not isinstance(getattr(info, name), dict):
-            raise TypeError(f"{name} must be an object")
-    for place, key, kind in (
-        (info.dataset, "name", str),
-        (info.dataset, "count", int),
-        (info.dataset, "fingerprint", str),
-        (info.model, "name", str),
-        (info.model, "device", str),
-        (info.model, "fingerprint", str),
-        (info.categories, "names", list),
-        (info.categories, "ids", list | None),
-    ):
-        if key not in place or not isinstance(place[key], kind):
-            raise TypeError(f"{key} must be a {kind}, but is {place.get(key)!r}")
-    names, ids = info.categories["names"], info.categories["ids"]
-    if not all(isinstance(text, str) for text in [*names, *(ids or ())]):
-        raise TypeError("names and ids of categories must be texts")
-    if ids is not None and len(ids) != len(names):
-        raise ValueError(
-            f"there must be one id per name, but there are {len(ids)} and {len(names)}"
-        )
-
-
-def _check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
-    differences = [
-        f"{key} was {old!r} and is {new!r}"
-        for key, old, new in _differences(_completed(found.config), wanted.config)
-    ]
-    for what, old, new in (
-        ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
-        ("classifier's weights", found.model["fingerprint"], wanted.model["fingerprint"]),
-    ):
-        if old != new:
-            differences.append(f"the {what} is another ({old[:12]} and {new[:12]})")
-    if differences:
-        raise RunMismatchError(
-            f"{path} holds another run: {'; '.join(differences)}. "
-            "Choose another folder, or the same settings to continue that run"
-        )
-
-
-def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the defaults of settings that there were not yet when a run was begun.
-
-    A new setting's default is what was done before there was the setting.
-    """
-    from wsl.config import RunConfig
-
-    try:
-        return RunConfig.model_validate(config).model_dump(mode="json")
-    except ValueError:  # of another version altogether: the differences will say
-        return config
-
-
-# How the work is spread does not change results and may change between starts.
-_FREE = {"run.workers", "run.time_limit", "model.device"}
-
-
-def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for key in dict.fromkeys([*old, *new]):
-        name = f"{prefix}{key}"
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{name}.")
-        elif before != after and name not in _FREE:
-            yield name, before, after

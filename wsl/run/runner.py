@@ -20,7 +20,8 @@ from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models import Classifier, load_classifier
 from wsl.run.engine import LocalEngine
-from wsl.run.folder import RunFolder, RunInfo
+from wsl.run.folder import RunFolder
+from wsl.run.info import RunInfo
 from wsl.run.options import RayOptions, RunOptions
 from wsl.run.progress import NoProgress, Progress
 from wsl.run.records import PartCounts, read_part

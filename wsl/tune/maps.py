@@ -33,7 +33,8 @@ from wsl.localize.grabcut import working_size
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
 from wsl.run.engine import worker_count
-from wsl.run.folder import RunInfo, write_json
+from wsl.run.folder import write_json
+from wsl.run.info import RunInfo
 from wsl.run.options import ClassOptions
 from wsl.run.progress import Progress
 from wsl.run.runner import describe_run
