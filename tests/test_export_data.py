@@ -7,6 +7,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from export_cases import found, write_run
 from PIL import Image
@@ -18,6 +19,7 @@ from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
 from wsl.export import ExportOptions, export_run
 from wsl.localize.prediction import Localization, Prediction
+from wsl.masks import decode_rle
 
 pytestmark = pytest.mark.data
 
@@ -105,6 +107,21 @@ def test_yolo_boxes(annotated, tmp_path):
         assert np.allclose(box, expected[path.stem].box, atol=1e-4)
 
 
+def test_masks_and_tables(annotated, tmp_path):
+    dataset, run, expected = annotated
+    export_run(run, "masks", tmp_path / "masks", dataset=dataset)
+    export_run(run, "parquet", tmp_path / "table", dataset=dataset)
+    boxes = pd.read_parquet(tmp_path / "table/boxes.parquet").set_index("image_id")
+    files = pd.read_csv(tmp_path / "masks/masks.csv").set_index("image_id")
+    assert len(boxes) == len(files) == 650
+    for image_id, localization in expected.items():
+        mask = np.array(Image.open(tmp_path / "masks" / files.at[image_id, "file"]))
+        assert np.array_equal(mask, localization.mask * np.uint8(255))
+        for table in (boxes, files):
+            assert tuple(table.loc[image_id, ["x0", "y0", "x1", "y1"]]) == localization.box
+        assert boxes.at[image_id, "mask_area"] == localization.mask.sum()
+
+
 def test_image_folder(annotated, tmp_path):
     dataset, run, expected = annotated
     export_run(run, "image_folder", tmp_path / "out", dataset=dataset)
@@ -113,6 +130,12 @@ def test_image_folder(annotated, tmp_path):
     assert set(loaded.classes) == {dataset.categories.ids[it.label] for it in expected.values()}
     lines = (tmp_path / "out/train/metadata.jsonl").read_text().splitlines()
     by_file = {entry["file_name"]: entry for entry in map(json.loads, lines)}
+    for entry in by_file.values():
+        localization = expected[entry["image_id"]]
+        (rle,), ((x, y, width, height),) = entry["objects"]["mask"], entry["objects"]["bbox"]
+        mask = decode_rle(rle, (entry["height"], entry["width"]))
+        assert np.array_equal(mask, localization.mask)
+        assert (x, y, x + width, y + height) == localization.box
     for path, label in loaded.samples:
         name = "/".join(path.rsplit("/", 2)[1:])
         wnid = dataset.categories.ids[by_file[name]["objects"]["label"][0]]
