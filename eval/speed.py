@@ -30,21 +30,21 @@ theirs.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import platform
-import subprocess
+import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from provenance import command, stamp
 from speed_refinement import grabcut, workers
 from speed_runs import cold_start, end_to_end, memory, memory_probe
 from speed_saliency import accelerator, saliency
 
+PACKAGES = ("torch", "torchvision", "opencv-python", "captum")
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "saliency": saliency,
@@ -92,18 +92,11 @@ def main() -> None:
 
 def about_this_run(arguments: argparse.Namespace, load: float, seconds: float) -> dict[str, Any]:
     """Everything that a figure depends on."""
-    root = Path(__file__).parent
-    command = ["git", "rev-parse", "--short", "HEAD"]
     return {
-        "commit": subprocess.check_output(command, cwd=root, text=True).strip(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp(command("speed.py", sys.argv[1:]), PACKAGES),
         "machine": f"{platform.machine()}, {arguments.threads} threads",
         "load_before": round(load, 1),
         "seconds": round(seconds),
-        "quick": arguments.quick,
-        "versions": {
-            name: version(name) for name in ("torch", "torchvision", "opencv-python", "captum")
-        },
     }
 
 

@@ -61,7 +61,8 @@ def localizer_of(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
     from wsl.localize.options import LocalizerOptions
 
     classifier = classifier_of(arguments.network, arguments)
-    localize = {"seeds": {"smoothing": arguments.smoothing}, "grabcut": options}
+    seeds = {"smoothing": arguments.smoothing}
+    localize = {"seeds": seeds, "grabcut": options, "quality": False}
     return Localizer(classifier, LocalizerOptions.model_validate({"localize": localize}))
 
 
@@ -71,12 +72,13 @@ def variants_on(arguments: argparse.Namespace, localizer: Any, images: list[Any]
 
     rows: dict[str, list[tuple[float, float, bool]]] = {"own size": []}
     rows |= {name: [] for name in VARIANTS}
+    variants = {name: localizer_of(arguments, options) for name, options in VARIANTS.items()}
     for path, label, boxes in images:
-        pixels, views, explained = looked_at(localizer, path, label)
-        native, seconds = refined(arguments, pixels, views, explained, NATIVE, path.stem)
+        looked = looked_at(localizer, path, label)
+        native, seconds = refined(localizer, looked, path.stem)
         rows["own size"].append((1.0, seconds, is_hit(native.box, boxes)))
-        for name, options in VARIANTS.items():
-            other, seconds = refined(arguments, pixels, views, explained, options, path.stem)
+        for name, variant in variants.items():
+            other, seconds = refined(variant, looked, path.stem)
             agreement = 1.0 if not (native.mask | other.mask).any() else iou(native, other)
             rows[name].append((agreement, seconds, is_hit(other.box, boxes)))
     own = rows["own size"]
@@ -107,31 +109,15 @@ def looked_at(localizer: Any, path: Path, label: int | None) -> tuple[Any, Any, 
     return pixels, views, explained
 
 
-def refined(
-    arguments: argparse.Namespace,
-    pixels: Any,
-    views: Any,
-    explained: Any,
-    options: dict[str, Any],
-    image_id: str,
-) -> tuple[Any, float]:
-    """Refine an image's first class; return that and the thread's processor seconds."""
-    from wsl.data.geometry import average_maps
-    from wsl.localize.grabcut import rng_seed, working_size
-    from wsl.localize.refine import LocalizeOptions, refine
-
-    chosen = LocalizeOptions.model_validate(
-        {"seeds": {"smoothing": arguments.smoothing}, "grabcut": options}
-    )
+def refined(localizer: Any, looked: tuple[Any, Any, Any], image_id: str) -> tuple[Any, float]:
+    """Localize an image's first class; return that and the thread's processor seconds."""
     begun = time.thread_time()
-    at = working_size(pixels.shape[:2], chosen.grabcut.working_size)
-    saliency_map = average_maps([explained.input_maps[0][0]], views.geometries, size=at)
-    seed = rng_seed(image_id, explained.classes[0], 0)
-    return refine(pixels, saliency_map, chosen, random_seed=seed), time.thread_time() - begun
+    (trace,) = localizer.localize(*looked, image_id=image_id, top_k=1)
+    return trace.localization, time.thread_time() - begun
 
 
 def iou(first: Any, second: Any) -> float:
-    """IoU of two refinements' masks."""
+    """IoU of two localizations' masks."""
     from wsl.masks import mask_iou
 
     return mask_iou(first.mask, second.mask)
