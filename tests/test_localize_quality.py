@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from wsl.demo.draw import DEMO_SEED, draw_image
+from wsl.localize import quality as quality_module
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.quality import localization_quality as quality_of
@@ -50,21 +51,21 @@ def test_a_map_a_mask_and_a_box_that_agree_in_the_middle_have_the_quality_1():
 def test_half_is_missing_of_what_touches_two_borders_and_more_of_what_is_off_the_middle():
     quality = localization_quality(*plain_scene((0, 0, 48, 48)), (0, 0, 48, 48))
     # The centres are a quarter of each side apart.
-    assert quality == pytest.approx((1 + 1 + 1 / 2 + 1 - 2 * np.hypot(1 / 4, 1 / 4) + 1) / 5)
+    assert quality == pytest.approx((1 + 1 + 1 / 2 + 1 - 2 * np.hypot(1 / 4, 1 / 4) + 1 + 1) / 6)
 
 
 def test_what_is_far_from_the_middle_is_no_worse_than_0():
     quality = localization_quality(*plain_scene((84, 84, 96, 96)), (84, 84, 96, 96))
-    assert quality == pytest.approx((1 + 1 + 1 / 2 + 0 + 1) / 5)
+    assert quality == pytest.approx((1 + 1 + 1 / 2 + 0 + 1 + 1) / 6)
 
 
 @pytest.mark.parametrize(
-    ("probability", "sure"), [(1.0, 1), (0.1, 0.8), (1e-4, 0.2), (1e-5, 0), (1e-9, 0), (0.0, 0)]
+    ("probability", "sure"), [(1.0, 1), (0.1, 5 / 6), (1e-3, 1 / 2), (1e-6, 0), (1e-9, 0), (0.0, 0)]
 )
 def test_the_probability_counts_by_its_order_of_magnitude(probability, sure):
     scene = plain_scene()
     quality = localization_quality(*scene, (24, 24, 72, 72), probability=probability)
-    assert quality == pytest.approx((4 + sure) / 5)
+    assert quality == pytest.approx((5 + sure) / 6)
 
 
 def test_a_mask_twice_as_wide_as_the_map_loses_half_of_the_agreement():
@@ -72,7 +73,7 @@ def test_a_mask_twice_as_wide_as_the_map_loses_half_of_the_agreement():
     saliency = plain_scene((24, 24, 48, 72))[1]
     quality = localization_quality(image, saliency, mask, (24, 24, 72, 72))
     # A map of two values leaves GrabCut nothing to choose: its box is the map's.
-    assert quality == pytest.approx((1 / 2 + 1 + 1 + 1 + 1) / 5)
+    assert quality == pytest.approx((1 / 2 + 1 + 1 + 1 + 1 + 1) / 6)
 
 
 def test_a_mask_of_half_of_the_map_has_half_of_its_share():
@@ -80,14 +81,14 @@ def test_a_mask_of_half_of_the_map_has_half_of_its_share():
     half = box_mask((24, 24, 48, 72))
     quality = localization_quality(image, saliency, half, (24, 24, 48, 72))
     # The centres are 12 of 96 columns apart.
-    assert quality == pytest.approx((1 / 2 + 1 / 2 + 1 + 1 - 2 / 8 + 1) / 5)
+    assert quality == pytest.approx((1 / 2 + 1 / 2 + 1 + 1 - 2 / 8 + 1 + 1) / 6)
 
 
 def test_the_weight_of_a_map_counts_where_it_lies():
     image, saliency, mask = plain_scene()
     elsewhere = saliency + plain_scene((81, 81, 96, 96))[1]
     quality = localization_quality(image, elsewhere, mask, (24, 24, 72, 72))
-    assert quality == pytest.approx((1 + 48**2 / (48**2 + 15**2) + 1 + 1 + 1) / 5)
+    assert quality == pytest.approx((1 + 48**2 / (48**2 + 15**2) + 1 + 1 + 1 + 1) / 6)
 
 
 @pytest.mark.parametrize("wrong", [(36, 36, 60, 60), (12, 12, 84, 84)], ids=["smaller", "larger"])
@@ -95,6 +96,14 @@ def test_the_image_says_which_of_two_boxes_is_the_better_one(wrong):
     image, saliency, mask = noisy_scene(contrast=140, size=(96, 96), box=(24, 24, 72, 72))
     right = localization_quality(image, saliency, mask, (24, 24, 72, 72))
     assert right > localization_quality(image, saliency, box_mask(wrong), wrong) + 0.05
+
+
+def test_a_map_of_more_than_two_levels_is_parted_less_well():
+    thirds = np.repeat(np.float32([0, 1, 2]), 32)[None].repeat(96, axis=0)
+    # Otsu's threshold explains 3/4 of the variance of thirds, and all of the one of two levels.
+    assert quality_module._parted(thirds) == pytest.approx(1.5 * 3 / 4 - 0.5)
+    assert quality_module._parted(plain_scene()[1]) == pytest.approx(1)
+    assert quality_module._parted(np.zeros(SIZE, np.float32)) == 0
 
 
 def test_nothing_found_has_the_quality_0():
@@ -113,7 +122,7 @@ def test_a_mask_of_the_whole_image_touches_all_borders():
     image, saliency, _ = plain_scene()
     whole = np.ones(SIZE, bool)
     quality = localization_quality(image, saliency, whole, (0, 0, 96, 96))
-    assert quality == pytest.approx((1 / 4 + 1 + 0 + 1 + 1) / 5)
+    assert quality == pytest.approx((1 / 4 + 1 + 0 + 1 + 1 + 1) / 6)
 
 
 def test_scaling_a_map_or_adding_to_it_changes_nothing():

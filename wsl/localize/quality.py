@@ -1,6 +1,6 @@
 """How far a localization is to be trusted, judged without annotations.
 
-The quality is the mean of five pieces of evidence, each in [0, 1]:
+The quality is the mean of six pieces of evidence, each in [0, 1]:
 
 agreement
     IoU of the box with the one that GrabCut finds again from other seeds: the mean over the seeds
@@ -15,6 +15,9 @@ centred
     1 less `_PER_SIDE` times the distance, in sides of the image, between the box's centre and the
     image's; at least 0. Photographs are taken of something; what was found at the edge often is
     something else, or only a part.
+parted
+    How far the map falls into a high and a low part: the share of its variance that lies between
+    the parts that Otsu's threshold makes, 1/3 and less counting 0.
 sure
     1 plus the logarithm (to base 10) of the class's probability, divided by `_DIGITS`; at least 0.
     A class that the classifier does not see is hardly found either. It counts by its order of
@@ -30,6 +33,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
 from wsl.boxes import Box, box_iou
 from wsl.data.geometry import resize_array
@@ -42,7 +46,7 @@ __all__ = ["localization_quality"]
 # Chosen on one half of 650 photographs (eval/quality.py), and round: nothing hangs on them.
 _SIDE = 32
 _PER_SIDE = 2.0
-_DIGITS = 5
+_DIGITS = 6
 _OTHER_SEEDS = tuple(
     SeedOptions(
         levels="otsu", background=background, split_at=split, foreground=foreground, between="split"
@@ -90,9 +94,22 @@ def localization_quality(
         float((small * covered).sum() / small.sum()),
         1 - (np.count_nonzero(relative[:2] <= 0) + np.count_nonzero(relative[2:] >= 1)) / 4,
         max(0.0, 1 - _PER_SIDE * float(np.hypot(*((relative[:2] + relative[2:]) / 2 - 0.5)))),
+        _parted(small),
         max(0.0, 1 + math.log10(probability) / _DIGITS) if probability > 0 else 0.0,
     )
     return float(np.clip(np.mean(evidence), 0, 1))
+
+
+def _parted(saliency: _Map) -> float:
+    """Share of the map's variance between its high and low part, from 1/3 to 1 as from 0 to 1."""
+    threshold = float(threshold_otsu(saliency))  # type: ignore[no-untyped-call]
+    high = saliency > threshold
+    if high.all() or not high.any():
+        return 0.0
+    apart = float(saliency[high].mean()) - float(saliency[~high].mean())
+    share = float(high.mean())
+    explained = share * (1 - share) * apart**2 / float(saliency.var())
+    return min(1.0, max(0.0, 1.5 * explained - 0.5))
 
 
 def _agreement(image: NDArray[np.uint8], saliency: _Map, relative: NDArray[np.float64]) -> float:

@@ -33,8 +33,8 @@ class LocalizeOptions(Options):
     several instances). The box is always that of the largest component (the paper's rule)."""
     quality: bool = True
     """Judge each localization without annotations: a number in [0, 1] from how the box stands when
-    the seeds change, the map's share inside the mask, the box's place in the image, and the
-    class's probability."""
+    the seeds change, the map's share inside the mask, how clearly the map is parted, the
+    box's place in the image, and the class's probability."""
 
 
 @dataclass(frozen=True, eq=False)
