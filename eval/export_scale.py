@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from provenance import commit
 
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
@@ -188,7 +189,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
             f"| {1000 * large['processor_seconds'] / many:.2f} "
             f"| {large['files']:,} | {large['mib']:.0f} |"
         )
-    lines += ["", f"`{report['command']}`, {report['date']}, commit {report['commit'][:12]}", ""]
+    lines += ["", f"`{report['command']}`, {report['date']}, {report['commit']}", ""]
     return "\n".join(lines)
 
 
@@ -223,7 +224,7 @@ def main() -> None:
         "formats": formats,
         "command": "python eval/export_scale.py --work FOLDER "
         f"--few {options.few} --many {options.many}",
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": platform.machine(),
         "versions": {name: version(name) for name in ("numpy", "pillow", "pyarrow")}
@@ -233,13 +234,6 @@ def main() -> None:
     (options.results / "export.json").write_text(json.dumps(report, indent=2) + "\n")
     (options.results / "export.md").write_text(as_markdown(report))
     print(as_markdown(report))
-
-
-def _commit() -> str:
-    run = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=RESULTS
-    )
-    return run.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from provenance import commit
 
 from wsl.demo.draw import DEMO_SEED, draw_image
 from wsl.explain import TargetOptions, explain, explain_target
@@ -153,8 +153,6 @@ def panel(picture: Picture, caption: str) -> Panel:
 
 def page(entries: list[Entry]) -> str:
     """Write the gallery as Markdown."""
-    root = Path(__file__).parent
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=root, text=True).strip()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "pillow"))
     lines = [
         "# Every method on one picture",
@@ -163,7 +161,7 @@ def page(entries: list[Entry]) -> str:
         "wsl. Brighter is more salient; the scale beside each map names its values. Any of the "
         "maps can seed GrabCut: `saliency.method` of a configuration.",
         "",
-        f"Made by `python eval/gallery.py` at {commit[:9]} on "
+        f"Made by `python eval/gallery.py` at {commit()} on "
         f"{datetime.datetime.now(datetime.UTC).date().isoformat()} ({versions}).",
     ]
     for entry in entries:

@@ -23,6 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from provenance import commit
+
 RESULTS = Path(__file__).parent / "results" / "occlusion.json"
 STRIDES = (32, 16, 8, 4)
 
@@ -42,7 +44,7 @@ def main() -> None:
     if arguments.stride is not None:
         print(json.dumps(measure(arguments)))
         return
-    commit, command = _commit(), [sys.executable, *sys.argv]
+    made_at, command = commit(), [sys.executable, *sys.argv]
     rows = [
         json.loads(subprocess.check_output([*command, "--stride", str(stride)], text=True))
         for stride in STRIDES
@@ -58,7 +60,7 @@ def main() -> None:
         "highest_memory_growth": rows[-1]["peak_mib"] / rows[0]["peak_mib"] - 1,
         "command": f"python eval/occlusion_cost.py {arguments.image.name} --network "
         f"{arguments.network} --checkpoint {arguments.checkpoint.name}",
-        "commit": commit,
+        "commit": made_at,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {arguments.threads} thread(s)",
         "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
@@ -110,13 +112,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "forward_share": round(forward / seconds, 4),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
-
-
-def _commit() -> str:
-    root = Path(__file__).parent
-    return subprocess.check_output(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True
-    ).strip()
 
 
 if __name__ == "__main__":

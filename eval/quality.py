@@ -17,7 +17,6 @@ import argparse
 import datetime
 import json
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -29,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from provenance import commit
 from scipy.stats import spearmanr
 
 from wsl.boxes import box_iou
@@ -186,7 +186,7 @@ def as_markdown(report: dict[str, Any]) -> str:
                 f"| {gain['value']:.1f} {gain['bootstrap95']} "
                 f"| {100 * run['share_of_whole_way']:.1f} % |"
             )
-    lines += ["", f"`{report['command']}`, {report['date']}, commit {report['commit'][:12]}", ""]
+    lines += ["", f"`{report['command']}`, {report['date']}, {report['commit']}", ""]
     return "\n".join(lines)
 
 
@@ -202,7 +202,7 @@ def main() -> None:
         "what": "the quality score beside IoU with the annotations; halves by the images' names",
         "runs": [report_run(path) for path in options.runs],
         "command": "python eval/quality.py " + " ".join(path.name for path in options.runs),
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, one thread, processor time; medians",
         "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
@@ -212,13 +212,6 @@ def main() -> None:
     (options.results / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
     (options.results / "quality.md").write_text(as_markdown(report))
     print(as_markdown(report))
-
-
-def _commit() -> str:
-    run = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=RESULTS
-    )
-    return run.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

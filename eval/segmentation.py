@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from provenance import commit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -303,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "recipe": recipe,
         "cpu_seconds_of_this_process": round(time.process_time() - started),
         "command": "python eval/segmentation.py --work FOLDER",
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
@@ -314,17 +315,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, cwd=RESULTS.parent
-        )
-        return run.stdout.strip()
-
-    changed = git("diff", "--name-only", "HEAD", "--", "../../wsl/*.py", "../segmentation.py")
-    return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 if __name__ == "__main__":
