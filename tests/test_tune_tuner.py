@@ -51,7 +51,13 @@ def drawn(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "views", [{}, {"saliency.views.kind": "ten_crop"}], ids=["one view", "ten crops"]
+    "views",
+    [
+        {},
+        {"saliency.views.kind": "ten_crop"},
+        {"localize.grabcut.working_size": 24, "localize.grabcut.band": 2.0},
+    ],
+    ids=["one view", "ten crops", "band"],
 )
 def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
     settings = config(drawn, **views)

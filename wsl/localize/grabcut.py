@@ -38,6 +38,14 @@ class GrabCutOptions(Options):
     the working size on either side, with the seeds of the image's own size; null only enlarges the
     mask. It does nothing to images that are segmented at their own size."""
 
+    @property
+    def map_size(self) -> int | None:
+        """Longer side of the saliency map that is wanted; None for the image's own size.
+
+        A band's seeds come from the map at the image's size.
+        """
+        return self.working_size if self.band is None else None
+
 
 @dataclass(frozen=True)
 class Refinement:

@@ -238,15 +238,13 @@ class Localizer:
     ) -> Trace:
         options = self.options.localize
         class_ = explained.classes[position]
-        at = working_size(image.shape[:2], options.grabcut.working_size)
+        size = image.shape[:2]
         maps = [view[position] for view in explained.input_maps]
-        # A band looks at the map at the image's own size; without one that would be for nothing.
-        whole = average_maps(
-            maps, views.geometries, size=at if options.grabcut.band is None else None
-        )
+        wanted = working_size(size, options.grabcut.map_size)
+        whole = average_maps(maps, views.geometries, size=wanted)
         seed = rng_seed(image_id, class_, self.options.seed)
         refined: Refined = refine(image, whole, options, random_seed=seed)
-        saliency = resize_array(whole, at)
+        saliency = resize_array(whole, working_size(size, options.grabcut.working_size))
         localization = Localization(
             label=class_,
             category=self.classifier.categories.names[class_],

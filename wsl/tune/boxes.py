@@ -133,8 +133,8 @@ class BoxTable:
         store, image_id = self._store, self._store.dataset.image_ids[position]
         label = int(store.truth.labels[np.searchsorted(self._positions, position)])
         size = (pixels.shape[0], pixels.shape[1])
-        wanted = candidate.options.grabcut.working_size
-        # To refinement the kept map is that of one view of the whole image, at the working size.
+        wanted = candidate.options.grabcut.map_size
+        # To refinement the kept map is that of one view of the whole image, of the size it wants.
         geometry = Geometry.full(size, working_size(size, wanted))
         explained = Explained((label,), (1,), (1.0,), (store.map_(position, wanted)[None],))
         try:

@@ -62,7 +62,7 @@ class MapStore:
     truth : AnnotatedImages
         The images with a box of their class: only they are used.
     sizes : tuple of (int or None)
-        The working sizes for which there are, or will be, maps.
+        Longer sides of the maps that there are, or will be; None for the images' own.
     """
 
     path: Path
