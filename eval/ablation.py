@@ -115,7 +115,9 @@ def group_ious(
     """IoUs of rows that share their maps."""
     first = next(iter(configs.values()))
     dataset = open_dataset(first.data, classifier.categories)
-    sizes = dict.fromkeys(config.localize.grabcut.map_size for config in configs.values())
+    sizes = dict.fromkeys(
+        size for config in configs.values() for size in config.localize.grabcut.map_sizes
+    )
     store = MapStore.open(folder, first, build_localizer(first, classifier), dataset, sizes)
     with ProgressBar(f"maps of {folder.name}") as progress:
         store.compute(progress)

@@ -15,13 +15,13 @@ NATIVE: dict[str, Any] = {"working_size": None}
 VARIANTS: dict[str, dict[str, Any]] = {
     "112": {"working_size": 112},
     "112 settled": {"working_size": 112, "settled": 0.005},
-    "112 settled, band": {"working_size": 112, "settled": 0.005, "band": 0.5},
+    "112 settled, band": {"working_size": 112, "settled": 0.005, "band": 0.3},
     "112 settled, wide band": {"working_size": 112, "settled": 0.005, "band": 1.5},
     "160 settled": {"working_size": 160, "settled": 0.005},
-    "160 settled, band": {"working_size": 160, "settled": 0.005, "band": 0.5},
+    "160 settled, band": {"working_size": 160, "settled": 0.005, "band": 0.3},
     "224": {"working_size": 224},
     "224 settled": {"working_size": 224, "settled": 0.005},
-    "224 settled, band": {"working_size": 224, "settled": 0.005, "band": 0.5},
+    "224 settled, band": {"working_size": 224, "settled": 0.005, "band": 0.3},
 }
 
 

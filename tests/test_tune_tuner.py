@@ -12,11 +12,12 @@ from wsl.boxes import centred_box
 from wsl.config import build_config, load_config
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.localize.localizer import Localizer
+from wsl.localize.grabcut import rng_seed
+from wsl.localize.refine import refine
 from wsl.run.runner import run_dataset
 from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.protocols import score_run
-from wsl.tune import SearchSpace, TuneOptions, store_maps, tune
+from wsl.tune import SearchSpace, TuneOptions, boxes, store_maps, tune
 from wsl.tune.boxes import BoxTable
 from wsl.tune.centre import CENTRE_SIDES
 from wsl.tune.result import write_tuning
@@ -230,15 +231,15 @@ def test_settings_that_cannot_be_used_are_refused_before_any_work(drawn, tmp_pat
 
 def test_a_candidate_that_fails_is_an_error(drawn, tmp_path, monkeypatch):
     store = store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
-    localize = Localizer.localize
+    of_image = {rng_seed("v_05", label, 0) for label in range(10)}
 
-    def failing(self, *arguments, image_id, **more):
-        if self.options.localize.seeds.foreground == 0.8 and image_id == "v_05":
+    def failing(image, saliency, options, *, random_seed, **more):
+        if options.seeds.foreground == 0.8 and random_seed in of_image:
             raise ZeroDivisionError("of a kind")
-        return localize(self, *arguments, image_id=image_id, **more)
+        return refine(image, saliency, options, random_seed=random_seed, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Localizer, "localize", failing)
+        patched.setattr(boxes, "refine", failing)
         message = r"candidate seeds\.foreground=0\.8, .* fails on image 'v_05': ZeroDivisionError"
         with pytest.raises(RunError, match=message):
             tune(store, SMALL)

@@ -39,12 +39,12 @@ class GrabCutOptions(Options):
     mask. It does nothing to images that are segmented at their own size."""
 
     @property
-    def map_size(self) -> int | None:
-        """Longer side of the saliency map that is wanted; None for the image's own size.
+    def map_sizes(self) -> tuple[int | None, ...]:
+        """Longer sides of the saliency maps that are wanted; None for the image's own size.
 
-        A band's seeds come from the map at the image's size.
+        The working size, and for a band the image's own.
         """
-        return self.working_size if self.band is None else None
+        return (self.working_size,) if self.band is None else (self.working_size, None)
 
 
 @dataclass(frozen=True)

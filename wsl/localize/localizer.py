@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsl.data.geometry import average_maps, resize_array
+from wsl.data.geometry import average_maps
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
 from wsl.localize.grabcut import rng_seed, working_size
@@ -240,11 +240,17 @@ class Localizer:
         class_ = explained.classes[position]
         size = image.shape[:2]
         maps = [view[position] for view in explained.input_maps]
-        wanted = working_size(size, options.grabcut.map_size)
-        whole = average_maps(maps, views.geometries, size=wanted)
-        seed = rng_seed(image_id, class_, self.options.seed)
-        refined: Refined = refine(image, whole, options, random_seed=seed)
-        saliency = resize_array(whole, working_size(size, options.grabcut.working_size))
+        saliency, *own_size = (
+            average_maps(maps, views.geometries, size=working_size(size, longer_side))
+            for longer_side in options.grabcut.map_sizes
+        )
+        refined: Refined = refine(
+            image,
+            saliency,
+            options,
+            random_seed=rng_seed(image_id, class_, self.options.seed),
+            own_size=own_size[0] if own_size else None,
+        )
         localization = Localization(
             label=class_,
             category=self.classifier.categories.names[class_],

@@ -65,6 +65,7 @@ def refine(
     options: LocalizeOptions | None = None,
     *,
     random_seed: int = 0,
+    own_size: NDArray[np.float32] | None = None,
 ) -> Refined:
     """Seeds, GrabCut, mask and box of one saliency map.
 
@@ -77,12 +78,14 @@ def refine(
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     saliency : ndarray of float32, shape (h, w)
-        The image's map, of any size; >= 0 and finite. A band's seeds are the better the nearer it
-        is to the image's size; for the rest the working size is enough. A flat map has no
-        foreground seeds: the mask is empty and there is no box.
+        The image's map, of any size; >= 0 and finite. A flat map has no foreground seeds: the
+        mask is empty and there is no box.
     options : LocalizeOptions, optional
     random_seed : int
         For GrabCut (`wsl.localize.grabcut.rng_seed`).
+    own_size : ndarray of float32, shape (H, W), optional
+        The same map at the image's own size, for the seeds of a band: what it shows between the
+        working size's pixels counts there. Without it `saliency` is enlarged.
     """
     options = options or LocalizeOptions()
     size = image.shape[0], image.shape[1]
@@ -98,7 +101,7 @@ def refine(
         random_seed=random_seed,
         settled=options.grabcut.settled,
     )
-    whole = _at_full_size(image, cut, saliency, options)
+    whole = _at_full_size(image, cut, saliency if own_size is None else own_size, options)
     largest = largest_component(whole)
     mask = largest if options.components == "largest" else whole
     return Refined(seeds, mask, mask_to_box(largest), cut.refined)
@@ -116,7 +119,6 @@ def _at_full_size(
     band = options.grabcut.band
     if band is None or cut.models is None or cut.mask.shape == size:
         return mask
-    # Of the map as it was given: what it shows between the working size's pixels counts here.
     own = smooth_map(resize_array(saliency, size), options.seeds.smoothing)
     seeds = quantile_seeds(own, options.seeds)
     width = max(1, round(band * max(size) / max(cut.mask.shape)))

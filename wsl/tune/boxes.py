@@ -20,14 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.data.geometry import Geometry
 from wsl.errors import RunError
-from wsl.localize.grabcut import working_size
-from wsl.localize.localizer import Explained, Localizer
-from wsl.localize.options import LocalizerOptions
+from wsl.localize.grabcut import rng_seed
+from wsl.localize.refine import refine
 from wsl.run.engine import worker_count
 from wsl.run.progress import Progress
-from wsl.saliency.views import Views
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
@@ -132,26 +129,22 @@ class BoxTable:
     ) -> NDArray[np.float64]:
         store, image_id = self._store, self._store.dataset.image_ids[position]
         label = int(store.truth.labels[np.searchsorted(self._positions, position)])
-        size = (pixels.shape[0], pixels.shape[1])
-        wanted = candidate.options.grabcut.map_size
-        # To refinement the kept map is that of one view of the whole image, of the size it wants.
-        geometry = Geometry.full(size, working_size(size, wanted))
-        explained = Explained((label,), (1,), (1.0,), (store.map_(position, wanted)[None],))
+        saliency, *own_size = (
+            store.map_(position, size) for size in candidate.options.grabcut.map_sizes
+        )
         try:
-            (trace,) = _localizer(store, candidate).localize(
+            box = refine(
                 pixels,
-                Views((), (geometry,)),
-                explained,
-                image_id=image_id,
-                top_k=1,
-                label=label,
-            )
+                saliency,
+                candidate.options,
+                random_seed=rng_seed(image_id, label, store.config.seed),
+                own_size=own_size[0] if own_size else None,
+            ).box
         except Exception as error:
             raise RunError(
                 f"candidate {candidate.text} fails on image {image_id!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        box = trace.localization.box
         return np.full(4, np.nan) if box is None else np.array(box, dtype=np.float64)
 
     def _missing(self, candidates: dict[str, Candidate], position: int) -> list[Candidate]:
@@ -197,12 +190,3 @@ class BoxTable:
             np.savez(file, **stacked)
         temporary.replace(path)
         self._waiting = {}
-
-
-def _localizer(store: MapStore, candidate: Candidate) -> Localizer:
-    # Boxes are all that is judged here; their quality costs time and does not change them.
-    localize = candidate.options.model_copy(update={"quality": False})
-    options = LocalizerOptions(
-        saliency=store.config.saliency, localize=localize, seed=store.config.seed
-    )
-    return Localizer(store.localizer.classifier, options)

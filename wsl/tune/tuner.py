@@ -66,7 +66,9 @@ def store_maps(
         If the folder, the dataset or the classifier cannot be used.
     """
     first = _first_candidates(config, space, options or TuneOptions())
-    sizes = dict.fromkeys(candidate.options.grabcut.map_size for candidate in first)
+    sizes = dict.fromkeys(
+        size for candidate in first for size in candidate.options.grabcut.map_sizes
+    )
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     store = MapStore.open(out, config, localizer, dataset, sizes)
