@@ -20,7 +20,7 @@ from wsl.saliency.occlusion import Occlusion, occlude
 from wsl.saliency.options import SaliencyOptions
 from wsl.saliency.target_network import as_classifier
 from wsl.saliency.targets import Filter, Neuron, Target
-from wsl.saliency.views import Views, make_views
+from wsl.saliency.views import class_scores, make_views
 
 __all__ = ["Explanation", "Report", "TargetOptions", "explain", "explain_target"]
 
@@ -116,14 +116,14 @@ def explain(
         select = these(torch.tensor([[classifier.categories.index(name) for name in classes]]))
     scores: torch.Tensor | None = None
     if saliency.method == "occlusion" and count == 1:
-        scores = _scores(classifier, views)
+        scores = class_scores(classifier, [views])
         labels = choose(select, scores)[0].tolist()
         options = saliency.occlusion.model_dump()
         occlusion = occlude(classifier, views.inputs[0], labels, **options, progress=progress)
         return _occluded(classifier, occlusion, scores[0].cpu(), labels, views.geometries[0])
     method = build_method(saliency)
     if len(views.groups) > 1 or views.for_classes is not None:
-        scores = _scores(classifier, views)
+        scores = class_scores(classifier, [views])
         select = these(choose(select, scores))
     found = [method(classifier, group, per_image(select, len(group))) for group in views.groups]
     if scores is None:
@@ -137,14 +137,6 @@ def explain(
         )
         for slot, label in enumerate(found[0].classes[0].tolist())
     ]
-
-
-def _scores(classifier: Classifier, views: Views) -> torch.Tensor:
-    """Scores (1, C), averaged over the views that classes are chosen from."""
-    groups = views.groups if views.for_classes is None else (views.for_classes,)
-    with classifier.inference(), torch.no_grad():
-        scores = torch.cat([classifier.scores(group) for group in groups])
-    return mean_over_views(scores, len(scores))
 
 
 def explain_target(

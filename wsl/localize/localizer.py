@@ -26,7 +26,7 @@ from wsl.localize.refine import Refined, refine
 from wsl.models import Classifier
 from wsl.saliency import SaliencyMethod, build_method
 from wsl.saliency.base import Select, choose, mean_over_views, per_image, these
-from wsl.saliency.views import Views, make_views
+from wsl.saliency.views import Views, class_scores, make_views
 
 __all__ = ["Explained", "Localizer", "Trace"]
 
@@ -181,7 +181,7 @@ class Localizer:
         ]
         scores: torch.Tensor | None = None
         if len(groups) > 1 or views[0].for_classes is not None:
-            scores = self._scores(views, groups)
+            scores = class_scores(self.classifier, views)
             select = these(choose(select, scores))
         found = [
             self._method(self.classifier, group, per_image(select, len(group) // len(views)))
@@ -200,15 +200,6 @@ class Localizer:
             )
             for index in range(len(views))
         ]
-
-    def _scores(self, views: Sequence[Views], groups: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Scores of each image, (N, C) of float64, averaged over what classes are chosen from."""
-        of_classes = [view.for_classes for view in views if view.for_classes is not None]
-        inputs = [torch.cat(of_classes).to(self.classifier.device)] if of_classes else groups
-        with self.classifier.inference(), torch.no_grad():
-            scores = [self.classifier.scores(group).double() for group in inputs]
-        by_image = [each.reshape(len(views), -1, each.shape[1]) for each in scores]
-        return torch.cat(by_image, dim=1).mean(dim=1)
 
     def localize(
         self,

@@ -153,27 +153,14 @@ def grid_layers(
     """
     size = (inputs.shape[-2], inputs.shape[-1])
     outputs: list[tuple[tuple[int, int], int, str]] = []
-    handles = []
 
-    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                return
-            if (axes := _grid_axes(output, size)) and bool((output >= 0).all()):
-                grid = (output.shape[axes[0]], output.shape[axes[1]])
-                outputs.append((grid, output.shape[1 if axes == (2, 3) else 3], name))
+    def note(name: str, output: Tensor) -> None:
+        axes = _grid_axes(output, size) if output.ndim == 4 else None
+        if axes and bool((output >= 0).all()):
+            grid = (output.shape[axes[0]], output.shape[axes[1]])
+            outputs.append((grid, output.shape[1 if axes == (2, 3) else 3], name))
 
-        return hook
-
-    try:
-        for name, layer in module.named_modules():
-            if name:
-                handles.append(layer.register_forward_hook(hook_of(name)))
-        with torch.no_grad():
-            scores = forward(inputs[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    scores = _watched(module, forward, inputs, note)
     calls = Counter(name for _, _, name in outputs)
     # Of several layers with one grid the last stays.
     found = {
@@ -213,29 +200,15 @@ def last_grid_layer(module: nn.Module, forward: Callable[[Tensor], Any], inputs:
     """
     last, tokens = "", ""
     size = (inputs.shape[-2], inputs.shape[-1])
-    handles = []
 
-    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            nonlocal last, tokens
-            if not isinstance(output, Tensor):
-                return
-            if output.ndim == 4 and _grid_axes(output, size):
-                last, tokens = name, ""
-            elif output.ndim == 3 and _token_grid(output.shape[1], size):
-                tokens = name
+    def note(name: str, output: Tensor) -> None:
+        nonlocal last, tokens
+        if output.ndim == 4 and _grid_axes(output, size):
+            last, tokens = name, ""
+        elif output.ndim == 3 and _token_grid(output.shape[1], size):
+            tokens = name
 
-        return hook
-
-    try:
-        for name, layer in module.named_modules():
-            if name:
-                handles.append(layer.register_forward_hook(hook_of(name)))
-        with torch.no_grad():
-            forward(inputs[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    _watched(module, forward, inputs, note)
     if tokens:
         raise ModelError(
             "the network works on tokens, so the layer must be named: one that returns (N, T, C), "
@@ -247,6 +220,33 @@ def last_grid_layer(module: nn.Module, forward: Callable[[Tensor], Any], inputs:
             "no layer of the network returns positions, a tensor (N, C, h, w) with h * w > 1"
         )
     return last
+
+
+def _watched(
+    module: nn.Module,
+    forward: Callable[[Tensor], Any],
+    inputs: Tensor,
+    note: Callable[[str, Tensor], None],
+) -> Any:
+    """Run the first input without a graph; note each layer's tensor output as it comes."""
+    handles = []
+
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                note(name, output)
+
+        return hook
+
+    try:
+        for name, layer in module.named_modules():
+            if name:
+                handles.append(layer.register_forward_hook(hook_of(name)))
+        with torch.no_grad():
+            return forward(inputs[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tensor:

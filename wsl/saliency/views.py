@@ -18,9 +18,10 @@ from wsl.options import Options
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wsl.models.classifier import Classifier
     from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["ViewKind", "ViewOptions", "Views", "make_views", "view_geometries"]
+__all__ = ["ViewKind", "ViewOptions", "Views", "class_scores", "make_views", "view_geometries"]
 
 ViewKind = Literal["full", "centre", "ten_crop"]
 
@@ -151,6 +152,32 @@ def make_views(
     own = options.classes_at == "own_size"
     for_classes = _group(image, preprocessing, options)[0] if own else None
     return Views(tuple(groups), geometries, for_classes)
+
+
+def class_scores(classifier: Classifier, views: Sequence[Views]) -> Tensor:
+    """Score images, each by the mean over the views that its classes are chosen from.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    views : sequence of Views
+        One per image; all cut by the same options.
+
+    Returns
+    -------
+    Tensor of float64, shape (N, C), on the classifier's device
+    """
+    import torch
+
+    of_images = [
+        image.groups if image.for_classes is None else (image.for_classes,) for image in views
+    ]
+    with classifier.inference(), torch.no_grad():
+        groups = [
+            classifier.scores(torch.cat(group)).double() for group in zip(*of_images, strict=True)
+        ]
+    by_image = [scores.reshape(len(views), -1, scores.shape[1]) for scores in groups]
+    return torch.cat(by_image, dim=1).mean(dim=1)
 
 
 def _group(
