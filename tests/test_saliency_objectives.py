@@ -122,6 +122,7 @@ def test_a_network_with_hooks_sees_the_batch_whole(x, parts_of_two):
     assert seen == [5]
 
 
-def test_an_empty_batch_has_no_maps(parts_of_two):
-    found = maps_of("gradient", torch.zeros(0, 3, 32, 32), top_k(2))
+@pytest.mark.parametrize("method", ["gradient", "layer_cam"])
+def test_an_empty_batch_has_no_maps(method, parts_of_two):
+    found = maps_of(method, torch.zeros(0, 3, 32, 32), top_k(2))
     assert found.maps.shape == (0, 2, 32, 32)

@@ -123,7 +123,7 @@ class ClassObjective(Objective):
 
     def part_count(self, inputs: Tensor) -> int:
         """Count the parts, one after the other, in which the network sees these inputs."""
-        return -(-len(inputs) // self._part_size(inputs))
+        return max(1, -(-len(inputs) // self._part_size(inputs)))  # an empty batch is one part
 
     def slots(self) -> list[int]:
         """Slots that hold a class for any input."""
