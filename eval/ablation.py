@@ -28,17 +28,18 @@ from ablation_steps import SECTIONS, Step, steps
 from numpy.typing import NDArray
 from provenance import command, commit
 
-from wsl.config import RunConfig, build_config
+from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, WslError
-from wsl.models import Classifier, load_classifier
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig, build_config
 from wsl.run.runner import build_localizer
 from wsl.saliency.layers import grid_layers
 from wsl.score.inputs import best_instances
 from wsl.score.intervals import difference_figure
-from wsl.terminal import ProgressBar
-from wsl.tune import MapStore
 from wsl.tune.boxes import BoxTable
+from wsl.tune.maps import MapStore
 from wsl.tune.result import known_figures
 from wsl.tune.space import make_candidate
 

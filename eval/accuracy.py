@@ -34,24 +34,26 @@ import pandas as pd
 from accuracy_table import markdown
 from provenance import command, commit
 
-from wsl.config import RunConfig, build_config, load_config
+from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, ModelError, WslError
 from wsl.localize.refine import LocalizeOptions
-from wsl.models import Classifier, load_classifier
-from wsl.run.engine import worker_count
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig, build_config, load_config
+from wsl.run.engines.local import worker_count
 from wsl.run.folder import RunFolder
 from wsl.run.runner import run_dataset
-from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.inputs import read_annotations
 from wsl.score.intervals import Figure, difference_figure, share_figure
 from wsl.score.judge import RIGHT_IOU
 from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
-from wsl.terminal import ProgressBar
-from wsl.tune import SearchSpace, TuneOptions, TuningResult, store_maps, tune
+from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune.centre import centre_ious
-from wsl.tune.options import Objective
-from wsl.tune.result import known_figures, objective_value
+from wsl.tune.options import Objective, TuneOptions
+from wsl.tune.result import TuningResult, known_figures, objective_value
+from wsl.tune.space import SearchSpace
+from wsl.tune.tuner import store_maps, tune
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = "the paper: ten crops + GrabCut"

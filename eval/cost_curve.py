@@ -32,12 +32,13 @@ from matplotlib import pyplot as plt
 from matplotlib import ticker
 from provenance import command, commit
 
-from wsl.config import RunConfig, build_config
 from wsl.data.open import open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, WslError
 from wsl.localize.localizer import Localizer
-from wsl.models import Classifier, load_classifier
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig, build_config
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = {"gt_known_0.5": "IoU of 0.5", "gt_known_mean": "mean of IoU 0.3, 0.5, 0.7"}

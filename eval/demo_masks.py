@@ -27,15 +27,16 @@ from numpy.typing import NDArray
 from provenance import command, commit
 
 from wsl.boxes import box_iou
-from wsl.config import build_config, load_config
+from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.demo.draw import draw_image, write_dataset
-from wsl.demo.tour import DEMO_CONFIG
 from wsl.errors import WslError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.masks import mask_iou
-from wsl.models import Classifier, load_classifier
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import build_config, load_config
 from wsl.score.intervals import difference_figure, mean_figure, share_figure
 
 ROOT = Path(__file__).resolve().parents[1]

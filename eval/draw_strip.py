@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from wsl import Localizer, load_classifier
-from wsl.config import load_config
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
+from wsl.draw.pictures import save_jpeg, strip
 from wsl.localize.options import LocalizerOptions
-from wsl.pictures import save_jpeg, strip
+from wsl.run.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 

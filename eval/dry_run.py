@@ -19,8 +19,8 @@ from pathlib import Path
 from dry_stages import NoImages, no_info, no_stages
 from provenance import stamp
 
-from wsl.config import build_config
-from wsl.run.engine import LocalEngine
+from wsl.run.config import build_config
+from wsl.run.engines.local import LocalEngine
 from wsl.run.folder import RunFolder
 from wsl.run.progress import NoProgress
 from wsl.run.status import read_status

@@ -32,11 +32,11 @@ from dry_stages import DryPlan, OneImage, Size, no_info, no_stages
 from PIL import Image
 from provenance import stamp
 
-from wsl.config import build_config
+from wsl.run.config import build_config
+from wsl.run.engines.ray import RayEngine
+from wsl.run.engines.ray_work import WorkPlan
 from wsl.run.folder import RunFolder
 from wsl.run.options import RayOptions
-from wsl.run.ray_engine import RayEngine
-from wsl.run.ray_work import WorkPlan
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from wsl.config import RunConfig
 from wsl.data.categories import Categories
 from wsl.data.geometry import Geometry
 from wsl.data.sample import Dataset, Sample
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Localization, Prediction
-from wsl.models import Classifier, Preprocessing, load_classifier
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig
+from wsl.run.engines.ray_work import WorkPlan
 from wsl.run.info import RunInfo
-from wsl.run.ray_work import WorkPlan
 from wsl.run.records import prediction_rows
 from wsl.run.stages import Decoded, Finished, Stages
 from wsl.saliency.views import Views

@@ -3,7 +3,7 @@ r"""What the recipe still gets wrong: kinds of errors by the object's size and n
     python eval/failures.py RUN [RUN ...] --set data.root=ILSVRC
 
 judges the box of each image's label (the class is known) in finished runs, such as those that
-``eval/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.diagnosis`. Counts go to
+``eval/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.protocols.diagnosis`. Counts go to
 ``eval/results/failures.json``; the tables are printed. Beside them stands what would mend the
 errors: how many wrong boxes would be right if one thing about them were known.
 
@@ -28,17 +28,17 @@ from provenance import command, commit
 
 from wsl import Localizer, load_classifier
 from wsl.boxes import box_iou
-from wsl.config import build_config
+from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.images import load_image
 from wsl.data.sample import Sample
 from wsl.demo.draw import CATEGORIES, draw_image
-from wsl.demo.tour import DEMO_CONFIG
+from wsl.draw.pictures import draw_boxes, resize_picture, save_jpeg, save_png, strip
 from wsl.errors import WslError
 from wsl.localize.options import LocalizerOptions
-from wsl.opened import OpenedRun, open_run
-from wsl.pictures import draw_boxes, resize_picture, save_jpeg, save_png, strip
-from wsl.score.diagnosis import KINDS, diagnose
+from wsl.run.config import build_config
+from wsl.run.opened import OpenedRun, open_run
 from wsl.score.intervals import wilson
+from wsl.score.protocols.diagnosis import KINDS, diagnose
 
 RESULTS = Path(__file__).parent / "results"
 SHOWN = [kind for kind in KINDS if not kind.startswith("wrong_class")]

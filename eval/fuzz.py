@@ -220,7 +220,7 @@ def _image(folder: Path) -> tuple[list[bytes], Reader]:
 
 
 def _config(folder: Path) -> tuple[list[bytes], Reader]:
-    from wsl.config import load_config
+    from wsl.run.config import load_config
 
     files = [path.read_bytes() for path in Path("configs").glob("*.yaml")]
     return [YAML, *files], load_config
@@ -271,9 +271,9 @@ def _maps(folder: Path) -> tuple[list[bytes], Reader]:
 def _run(folder: Path) -> tuple[list[bytes], Reader]:
     from dataclasses import asdict
 
-    from wsl.opened import open_run
     from wsl.run.folder import RunFolder, write_json
     from wsl.run.info import RunInfo
+    from wsl.run.opened import open_run
     from wsl.run.status import read_status
 
     (folder / "a.png").touch()

@@ -22,14 +22,18 @@ from numpy.typing import NDArray
 from provenance import commit
 
 from wsl.demo.draw import DEMO_SEED, draw_image
-from wsl.explain import TargetOptions, explain, explain_target
-from wsl.models import Classifier, load_classifier
-from wsl.montage import FAINT, Panel, side_by_side
-from wsl.overlays import Picture
-from wsl.pictures import resize_picture, save_png
-from wsl.saliency import METHODS, Ascent, Filter, class_models
+from wsl.draw.attributions import draw_overlay
+from wsl.draw.montage import FAINT, Panel, side_by_side
+from wsl.draw.overlays import Picture
+from wsl.draw.pictures import resize_picture, save_png
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.saliency.ascent import Ascent
+from wsl.saliency.class_model import class_models
+from wsl.saliency.explain import TargetOptions, explain, explain_target
+from wsl.saliency.methods import METHODS
 from wsl.saliency.options import SaliencyOptions
-from wsl.visualize import draw_overlay
+from wsl.saliency.targets import Filter
 
 RESULTS = Path(__file__).parent / "results"
 NUMBER, HEIGHT = 1, 128

@@ -25,11 +25,11 @@ import torch
 from PIL import Image
 from provenance import stamp
 
-from wsl.config import load_config
 from wsl.data.images import load_image
 from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
-from wsl.run.engine import write_chunk
+from wsl.run.config import load_config
+from wsl.run.engines.local import write_chunk
 from wsl.run.folder import RunFolder
 from wsl.run.records import check_part, read_counts
 from wsl.run.runner import build_localizer

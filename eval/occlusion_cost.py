@@ -74,8 +74,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from wsl.data.images import load_image
-    from wsl.models import load_classifier
-    from wsl.saliency import make_views, occlude
+    from wsl.models.sources import load_classifier
+    from wsl.saliency.occlusion import occlude
+    from wsl.saliency.views import make_views
 
     torch.set_num_threads(arguments.threads)
     classifier = load_classifier(arguments.network, checkpoint=arguments.checkpoint, device="cpu")

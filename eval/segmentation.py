@@ -36,14 +36,14 @@ from provenance import commit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsl.config import build_config
+from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
 from wsl.demo.network import MEAN, STD, demo_module
-from wsl.demo.tour import DEMO_CONFIG
+from wsl.run.config import build_config
 from wsl.run.runner import run_dataset
-from wsl.score.masks import MeanIoU
+from wsl.score.protocols.mask_iou import MeanIoU
 from wsl.score.result import Scores
 
 RESULTS = Path(__file__).parent / "results" / "segmentation.json"

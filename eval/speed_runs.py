@@ -101,7 +101,7 @@ def config_of(
     workers: int | None,
 ) -> Any:
     """Configure a run over a folder of links to images."""
-    from wsl.config import RunConfig
+    from wsl.run.config import RunConfig
 
     folder = scratch / "images"
     folder.mkdir()
@@ -119,7 +119,7 @@ def config_of(
 
 def efficiency(info: Any) -> dict[str, Any]:
     """Slowest stage's busy time, per thread it has, over the wall's."""
-    from wsl.run.engine import worker_count
+    from wsl.run.engines.local import worker_count
 
     timings, threads = dict(info.timings), worker_count(None)
     share = {"decode": threads, "refine": threads}

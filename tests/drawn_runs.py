@@ -16,9 +16,9 @@ from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.sample import Annotation, Instance, Sample
 from wsl.localize.seeds import SeedOptions, quantile_seeds
-from wsl.report import ReportRun, Steps, quality_by_image
-from wsl.score.diagnosis import diagnose
-from wsl.score.ilsvrc import score_ilsvrc
+from wsl.report.runs import ReportRun, Steps, quality_by_image
+from wsl.score.protocols.diagnosis import diagnose
+from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 EVIL_ID = '"><script>document.title="broken"</script>'
 EVIL_CLASS = "<img src=x onerror=\"document.title='broken'\">"

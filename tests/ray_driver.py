@@ -21,8 +21,8 @@ import torch
 from small_runs import classifier, config, network
 from torch import nn
 
-from wsl.run import run_dataset
 from wsl.run.options import RayOptions
+from wsl.run.runner import run_dataset
 
 
 class KilledOnce(nn.Module):

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from wsl.config import RunConfig, build_config
 from wsl.data.categories import Categories
-from wsl.models import Classifier, Preprocessing, load_classifier
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig, build_config
 from wsl.run.folder import RunFolder
 
 WNIDS = ("n00000001", "n00000002", "n00000003")

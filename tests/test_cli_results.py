@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from wsl import cli
-from wsl.config import build_config
 from wsl.demo.draw import write_dataset
+from wsl.run.config import build_config
 from wsl.run.runner import run_dataset
 
 

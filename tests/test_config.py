@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from wsl.config import RunConfig, build_config, load_config, to_yaml
-from wsl.demo.tour import DEMO_CONFIG
+from wsl.cli.tour import DEMO_CONFIG
 from wsl.errors import ConfigError
+from wsl.run.config import RunConfig, build_config, load_config, to_yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wsl.config import load_config
 from wsl.errors import ConfigError
+from wsl.run.config import load_config
 
 LAUGHS = "a0: &a0 {x: 1}\n" + "".join(
     f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(10))}}}\n" for n in range(1, 10)

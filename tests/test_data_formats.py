@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from wsl.data import DataOptions, open_dataset
 from wsl.data.categories import Categories
-from wsl.data.open import _FORMATS
+from wsl.data.open import _FORMATS, open_dataset
+from wsl.data.options import DataOptions
 from wsl.errors import DataError
 
 KNOWN = Categories(("dog", "cat"))

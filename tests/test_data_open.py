@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 import wsl.data
-from wsl.config import build_config
 from wsl.data import open as open_module
 from wsl.data.categories import Categories
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.options import DataFormat, DataOptions
 from wsl.errors import ConfigError, DataError
+from wsl.run.config import build_config
 
 CATEGORIES = Categories(("tench", "hen"))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsl.data.categories import Categories
-from wsl.data.files import FilesDataset
+from wsl.data.readers.files import FilesDataset
 from wsl.data.sample import Annotation, Instance
 
 ANNOTATION = Annotation(

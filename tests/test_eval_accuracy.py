@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wsl.config import build_config
+from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.demo.draw import CATEGORIES, write_dataset
-from wsl.demo.tour import DEMO_CONFIG
+from wsl.run.config import build_config
 from wsl.run.runner import run_dataset
-from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.intervals import share_figure
+from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 ROOT = Path(__file__).parents[1]
 METHODS = [

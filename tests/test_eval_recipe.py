@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wsl.config import build_config, load_config
+from wsl.cli.tour import DemoPlan
 from wsl.demo.draw import CATEGORIES, write_dataset
-from wsl.demo.tour import DemoPlan
-from wsl.models import load_classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
 from wsl.score.intervals import mean_figure, share_figure
 from wsl.tune.result import known_figures

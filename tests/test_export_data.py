@@ -17,7 +17,8 @@ from wsl.data.categories import Categories
 from wsl.data.images import image_size
 from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
-from wsl.export import ExportOptions, export_run
+from wsl.export.export import export_run
+from wsl.export.options import ExportOptions
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import decode_rle
 

@@ -20,7 +20,8 @@ from export_cases import (
 )
 
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.export import FORMATS, ExportOptions, export_run
+from wsl.export.export import FORMATS, export_run
+from wsl.export.options import ExportOptions
 from wsl.localize.prediction import Prediction
 from wsl.run.records import write_part
 from wsl.storage import as_path
@@ -154,7 +155,7 @@ def test_a_process_that_dies_leaves_nothing_half_done(tmp_path, hard):
 
 
 def test_killed_while_the_shared_files_are_put_together(tmp_path, hard, monkeypatch):
-    from wsl.export.coco import CocoExporter
+    from wsl.export.formats.coco import CocoExporter
 
     run, _ = hard
     whole = export_run(run, "coco", tmp_path / "whole")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from wsl.data.images import load_image
 from wsl.errors import ConfigError
-from wsl.export import ExportOptions, export_run
+from wsl.export.export import export_run
+from wsl.export.options import ExportOptions
 
 
 def exported(tmp_path, predictions, dataset, **options):

@@ -10,7 +10,7 @@ import pytest
 from export_cases import found, image, write_run
 from PIL import Image
 
-from wsl.export import FORMATS
+from wsl.export.export import FORMATS
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.errors import ConfigError
-from wsl.export import ExportOptions, export_run
+from wsl.export.export import export_run
+from wsl.export.options import ExportOptions
 from wsl.export.selection import _Candidates, _thresholds
 
 PREDICTIONS = [

@@ -16,14 +16,14 @@ from small_runs import config as small_config
 from small_runs import draw_photos, network, rows
 
 from wsl.boxes import box_iou
-from wsl.config import load_config
 from wsl.demo.draw import draw_image, write_dataset
-from wsl.explain import explain
 from wsl.masks import decode_rle
-from wsl.models import load_classifier
 from wsl.models.options import ModelOptions
+from wsl.models.sources import load_classifier
+from wsl.run.config import load_config
 from wsl.run.folder import RunFolder
 from wsl.run.runner import run_dataset
+from wsl.saliency.explain import explain
 from wsl.saliency.methods import METHODS
 from wsl.saliency.options import SaliencyOptions
 

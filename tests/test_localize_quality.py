@@ -17,8 +17,8 @@ from wsl.localize.options import LocalizerOptions
 from wsl.localize.quality import localization_quality as quality_of
 from wsl.localize.refine import LocalizeOptions, refine
 from wsl.masks import mask_to_box
-from wsl.models import load_classifier
 from wsl.models.options import ModelOptions
+from wsl.models.sources import load_classifier
 
 SIZE = (96, 96)
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from wsl.localize.grabcut import GrabCutOptions
 from wsl.localize.refine import LocalizeOptions, refine, resize_mask
+from wsl.localize.refiners.grabcut import GrabCutOptions
 from wsl.masks import mask_iou, mask_to_box
 
 

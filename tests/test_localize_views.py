@@ -9,8 +9,10 @@ from wsl.data.categories import Categories
 from wsl.data.geometry import average_maps
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import build_method, these
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.base import these
+from wsl.saliency.methods import build_method
 
 
 @pytest.fixture

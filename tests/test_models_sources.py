@@ -13,7 +13,9 @@ from torchvision import models
 
 from wsl.data.categories import Categories
 from wsl.errors import CheckpointError, ModelError
-from wsl.models import ModelOptions, Preprocessing, load_classifier
+from wsl.models.options import ModelOptions
+from wsl.models.preprocessing import Preprocessing
+from wsl.models.sources import load_classifier
 
 
 def save(path: Path, state: dict[str, torch.Tensor]) -> Path:

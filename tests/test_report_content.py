@@ -6,8 +6,8 @@ from drawn_runs import make_run
 
 from wsl.report import content
 from wsl.report.runs import tabulate
-from wsl.score.diagnosis import KINDS
 from wsl.score.intervals import wilson
+from wsl.score.protocols.diagnosis import KINDS
 
 
 def test_every_kind_and_figure_has_words() -> None:

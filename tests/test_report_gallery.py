@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from wsl.draw.overlays import SEED_COLOURS
 from wsl.errors import ImageError, ScoreError
-from wsl.overlays import SEED_COLOURS
-from wsl.report import PictureOptions, Steps
-from wsl.report.gallery import _allocate, choose_images, make_gallery
-from wsl.report.runs import RunTable, tabulate
+from wsl.report.gallery import PictureOptions, _allocate, choose_images, make_gallery
+from wsl.report.runs import RunTable, Steps, tabulate
 
 
 def table_of(kinds: dict[str, int], *, change: float = 0.0) -> RunTable:

@@ -12,8 +12,8 @@ import pytest
 from drawn_runs import EVIL_CLASS, EVIL_ID, make_run
 
 from wsl.errors import ScoreError
-from wsl.report import PictureOptions, build_report
-from wsl.report.page import _json_block, _signed
+from wsl.report.gallery import PictureOptions
+from wsl.report.page import _json_block, _signed, build_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,8 +8,7 @@ from drawn_runs import EVIL_CLASS, make_run
 
 from wsl.data.categories import Categories
 from wsl.errors import ScoreError
-from wsl.report import ReportRun, quality_by_image
-from wsl.report.runs import tabulate
+from wsl.report.runs import ReportRun, quality_by_image, tabulate
 
 
 def changed(run: ReportRun, change: Callable[[pd.DataFrame], Any]) -> ReportRun:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from wsl.data.categories import Categories
 from wsl.errors import ScoreError
-from wsl.report import ReportRun, write_tables
-from wsl.report.tables import escape_latex, escape_markdown
+from wsl.report.runs import ReportRun
+from wsl.report.tables import escape_latex, escape_markdown, write_tables
 
 
 def two_runs() -> list[ReportRun]:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsl.config import build_config, to_yaml
 from wsl.data.categories import Categories
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.options import DataOptions
 from wsl.errors import ConfigError
+from wsl.run.config import build_config, to_yaml
 from wsl.run.tuned_on import TunedOn
 from wsl.score.protocols import tuning_notes
 

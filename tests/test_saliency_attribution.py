@@ -10,11 +10,14 @@ from toy_networks import FailsBackward, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import Cam, Filter, GradCam, LayerCam, Neuron, attribute, build_method, top_k
-from wsl.saliency.attribution import ESTIMATORS
-from wsl.saliency.methods import METHODS
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.attribution import ESTIMATORS, attribute
+from wsl.saliency.base import top_k
+from wsl.saliency.cam import Cam, GradCam, LayerCam
+from wsl.saliency.methods import METHODS, build_method
 from wsl.saliency.options import SaliencyOptions
+from wsl.saliency.targets import Filter, Neuron
 
 SIZE = (8, 8)
 GRADIENT_METHODS = {name for name in METHODS if name != "occlusion"}

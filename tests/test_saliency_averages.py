@@ -6,17 +6,17 @@ from torch import nn
 
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import (
-    Gradient,
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.attribution import attribute
+from wsl.saliency.averages import (
     InputXGradient,
     IntegratedGradients,
     SmoothGrad,
-    attribute,
-    these,
+    integrated_gradients_saliency,
 )
-from wsl.saliency.averages import integrated_gradients_saliency
-from wsl.saliency.gradient import class_maps
+from wsl.saliency.base import these
+from wsl.saliency.gradient import Gradient, class_maps
 
 SIZE = (6, 5)
 

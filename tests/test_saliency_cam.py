@@ -7,8 +7,11 @@ from torchvision.models import squeezenet1_1
 
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import Cam, GradCam, LayerCam, attribute, top_k
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.attribution import attribute
+from wsl.saliency.base import top_k
+from wsl.saliency.cam import Cam, GradCam, LayerCam
 from wsl.saliency.gradient import class_maps, resized
 
 SIZE = (16, 24)

@@ -6,7 +6,8 @@ from toy_networks import awkward_network, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError, ModelError
-from wsl.models import Classifier, Preprocessing
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
 from wsl.saliency.ascent import Ascent
 from wsl.saliency.class_model import ClassModels, class_models
 from wsl.saliency.targets import Filter, Neuron

@@ -6,7 +6,8 @@ from torch import nn
 
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
-from wsl.models import Preprocessing, load_classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.models.sources import load_classifier
 from wsl.saliency.base import these, top_k
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.methods import build_method

@@ -8,10 +8,13 @@ from toy_networks import FailsBackward, awkward_network, state_of
 from wsl.data.categories import Categories
 from wsl.data.geometry import average_maps
 from wsl.errors import ModelError
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import gradient_saliency, make_views, per_image, these, top_k
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.base import per_image, these, top_k
+from wsl.saliency.gradient import gradient_saliency
 from wsl.saliency.objectives import ClassObjective
 from wsl.saliency.rules import Backpropagation
+from wsl.saliency.views import make_views
 
 SIZE = (6, 5)
 STD = (0.5, 0.25, 0.1)

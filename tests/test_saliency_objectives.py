@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from wsl.data.categories import Categories
-from wsl.models import Preprocessing, load_classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.models.sources import load_classifier
 from wsl.saliency import objectives
 from wsl.saliency.base import per_image, these, top_k
 from wsl.saliency.methods import METHODS, build_method

@@ -11,12 +11,15 @@ from toy_networks import awkward_network, state_of
 
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError, ModelError
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import Filter, Neuron, Regression, build_method, these, top_k
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.base import these, top_k
 from wsl.saliency.blur import gaussian_blur
+from wsl.saliency.methods import build_method
 from wsl.saliency.occlusion import make_fill, occlude, occlusion_saliency
 from wsl.saliency.occlusion_grid import MaskGrid
 from wsl.saliency.options import SaliencyOptions
+from wsl.saliency.targets import Filter, Neuron, Regression
 
 SIZE = (6, 5)
 PREPROCESSING = Preprocessing(

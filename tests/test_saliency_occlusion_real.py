@@ -5,10 +5,10 @@ import torch
 from captum.attr import Occlusion as CaptumOcclusion
 
 from wsl.data.images import load_image
-from wsl.models import load_classifier
-from wsl.saliency import make_views, occlude
-from wsl.saliency.occlusion import make_fill
+from wsl.models.sources import load_classifier
+from wsl.saliency.occlusion import make_fill, occlude
 from wsl.saliency.occlusion_grid import MaskGrid
+from wsl.saliency.views import make_views
 
 pytestmark = pytest.mark.data
 

@@ -3,8 +3,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from wsl.config import build_config, load_config, to_yaml
 from wsl.errors import ConfigError
+from wsl.run.config import build_config, load_config, to_yaml
 from wsl.saliency.methods import METHODS, build_method
 from wsl.saliency.options import MethodName, SaliencyOptions
 

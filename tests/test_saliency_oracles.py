@@ -24,8 +24,12 @@ from captum.attr import (
 from PIL import Image
 from torch import nn
 
-from wsl.models import Classifier, load_classifier
-from wsl.saliency import GradCam, LayerCam, attribute, averages, make_views
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.saliency import averages
+from wsl.saliency.attribution import attribute
+from wsl.saliency.cam import GradCam, LayerCam
+from wsl.saliency.views import make_views
 
 pytestmark = pytest.mark.data
 

@@ -11,8 +11,11 @@ import torch
 from captum.attr import Saliency
 from PIL import Image
 
-from wsl.models import Classifier, load_classifier
-from wsl.saliency import gradient_saliency, make_views, top_k
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.saliency.base import top_k
+from wsl.saliency.gradient import gradient_saliency
+from wsl.saliency.views import make_views
 
 pytestmark = pytest.mark.data
 

@@ -9,7 +9,7 @@ from captum.attr import Deconvolution, GuidedBackprop
 from torch import nn
 
 from wsl.errors import ModelError
-from wsl.saliency import attribute
+from wsl.saliency.attribution import attribute
 from wsl.saliency.rules import Backpropagation
 
 

@@ -4,8 +4,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from wsl.errors import ModelError
-from wsl.saliency import ClassScore, Filter, Loss, Neuron, Regression, WeightedSum, attribute
-from wsl.saliency.targets import as_target
+from wsl.saliency.attribution import attribute
+from wsl.saliency.targets import (
+    ClassScore,
+    Filter,
+    Loss,
+    Neuron,
+    Regression,
+    WeightedSum,
+    as_target,
+)
 
 SIZE = (4, 4)
 

@@ -9,9 +9,11 @@ from torch import nn
 
 from wsl.data.categories import Categories
 from wsl.data.geometry import Geometry, average_maps
-from wsl.models import Classifier, Preprocessing
-from wsl.saliency import ViewOptions, gradient_saliency, make_views, these
-from wsl.saliency.views import view_geometries
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.base import these
+from wsl.saliency.gradient import gradient_saliency
+from wsl.saliency.views import ViewOptions, make_views, view_geometries
 
 PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
 IMAGES = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from wsl.boxes import box_iou
-from wsl.config import build_config
 from wsl.data.open import open_dataset
 from wsl.demo.draw import CATEGORIES, draw_image, write_dataset
 from wsl.errors import ScoreError
 from wsl.masks import decode_rle, mask_iou
+from wsl.run.config import build_config
 from wsl.run.folder import RunFolder
 from wsl.run.records import read_maps
 from wsl.run.runner import run_dataset
-from wsl.score.maxbox import prepare_map
 from wsl.score.protocols import PROTOCOLS, ScoreOptions, score_run
+from wsl.score.protocols.max_box_acc import prepare_map
 
 COUNT = 8
 SEED = 5

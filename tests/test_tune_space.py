@@ -2,8 +2,8 @@
 
 import pytest
 
-from wsl.config import build_config
 from wsl.errors import ConfigError
+from wsl.run.config import build_config
 from wsl.tune.space import SearchSpace, describe, make_candidate, read_space
 
 SEEDS = "localize.seeds.foreground"

@@ -9,19 +9,21 @@ from small_runs import classifier, network
 from tuning_cases import CountedProgress, config, draw_dataset
 
 from wsl.boxes import centred_box
-from wsl.config import build_config, load_config
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.localize.grabcut import rng_seed
 from wsl.localize.refine import refine
+from wsl.localize.refiners.grabcut import rng_seed
+from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
-from wsl.score.ilsvrc import score_ilsvrc
 from wsl.score.protocols import score_run
-from wsl.tune import SearchSpace, TuneOptions, boxes, store_maps, tune
+from wsl.score.protocols.ilsvrc import score_ilsvrc
+from wsl.tune import boxes
 from wsl.tune.boxes import BoxTable
 from wsl.tune.centre import CENTRE_SIDES
+from wsl.tune.options import TuneOptions
 from wsl.tune.result import write_tuning
-from wsl.tune.space import make_candidate
+from wsl.tune.space import SearchSpace, make_candidate
+from wsl.tune.tuner import store_maps, tune
 
 SPACE = SearchSpace(
     {

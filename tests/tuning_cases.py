@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from small_runs import WNIDS
 
-from wsl.config import build_config
+from wsl.run.config import build_config
 
 
 def draw_dataset(root, count=10, *, bad=(), unannotated=()):

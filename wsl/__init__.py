@@ -1,24 +1,24 @@
 """wsl: weakly supervised localization, from an image classifier to scored boxes and masks.
 
-The package along the data's way; each folder imports only from those above it:
+The package along the data's way; each room imports only from those above it:
 
 ==============  ===================================================================================
 `errors`        the exception tree
-`options`       the base of every stage's options
 `boxes`         the box convention and its arithmetic
 `masks`         masks: area, IoU, components, mask to box, COCO run lengths
+`storage`       files, local or in a store, written whole or not at all
+`config`        the base of every stage's options; YAML, overrides, error messages
 `data`          what goes in: samples, annotations, readers, image decoding, geometry
+`demo`          the drawn dataset and its small classifier
 `models`        a classifier: module, its own preprocessing, its categories
 `saliency`      classifier, images and classes to saliency maps
-`localize`      saliency to seeds, GrabCut, mask and box; `Localizer` is the front door
-`run`           a dataset through a localizer: records on disk and the engines
-`score`         predictions and annotations to figures with intervals
-`pictures`      overlays and strips
-`report`        figures and pictures to one HTML page
+`localize`      saliency to seeds, refinement, mask and box; `Localizer` is the front door
+`run`           a dataset through a localizer: configuration, records on disk, engines
+`score`         predictions and annotations to estimates with intervals
+`draw`          pictures: overlays, strips of the steps, attributions
+`report`        estimates and pictures to one HTML page
 `export`        masks and boxes to other tools' formats
-`tune`          the settings of refinement that are best on annotated images
-`demo`          the drawn dataset and its small classifier
-`config`        the schema of a configuration file
+`tune`          settings of refinement chosen on annotated images
 `cli`           the command ``wsl``
 ==============  ===================================================================================
 
@@ -28,48 +28,9 @@ The package along the data's way; each folder imports only from those above it:
 ...     print(found.category, found.score, found.box)
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wsl.config import RunConfig, load_config
-    from wsl.errors import WslError
-    from wsl.localize.localizer import Localizer
-    from wsl.models import Classifier, load_classifier
-    from wsl.run import run_dataset
-
+# The names are in __init__.pyi and are imported on first use, so that `import wsl` and
+# `wsl --help` do not pay for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"
-
-__all__ = [
-    "Classifier",
-    "Localizer",
-    "RunConfig",
-    "WslError",
-    "__version__",
-    "load_classifier",
-    "load_config",
-    "run_dataset",
-]
-
-# Names resolved on first use, so that `import wsl` and `wsl --help` do not pay for torch.
-_HOMES = {
-    "Classifier": "wsl.models",
-    "Localizer": "wsl.localize.localizer",
-    "RunConfig": "wsl.config",
-    "WslError": "wsl.errors",
-    "load_classifier": "wsl.models",
-    "load_config": "wsl.config",
-    "run_dataset": "wsl.run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'wsl' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

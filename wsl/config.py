@@ -1,7 +1,8 @@
-"""The configuration of a run: YAML files, overrides, and their schema.
+"""Options and YAML: the base of every stage's options, files, overrides and error messages.
 
-A stage's options and their defaults stand beside the stage; here they are only put together.
-Relative paths are relative to the working directory.
+A stage keeps its options and their defaults in one pydantic model beside its code; `wsl.run.config`
+composes these models into the schema of a configuration file. An unknown key is an error, a wrong
+type is an error, and options never change once made.
 """
 
 from __future__ import annotations
@@ -11,61 +12,38 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wsl.data.options import DataOptions
 from wsl.errors import ConfigError, choices_hint
-from wsl.localize.options import LocalizerOptions
-from wsl.models.options import ModelOptions
-from wsl.options import Options
-from wsl.run.options import ClassOptions, RunOptions
-from wsl.run.tuned_on import TunedOn
 
 __all__ = [
-    "RunConfig",
-    "build_config",
+    "Options",
     "build_options",
-    "load_config",
     "parse_yaml",
+    "read_yaml",
     "set_key",
     "split_overrides",
-    "to_yaml",
 ]
+
+
+class Options(BaseModel):
+    """Base of the options models: frozen, and without room for unknown keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
+
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
-class RunConfig(LocalizerOptions):
-    """A dataset through a localizer."""
-
-    data: DataOptions = Field(default_factory=DataOptions)
-    """The images, and what is known of them."""
-    model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
-    """The classifier."""
-    classes: ClassOptions = Field(default_factory=ClassOptions)
-    """The classes of each image to localize."""
-    run: RunOptions = Field(default_factory=RunOptions)
-    """How the work is cut and spread."""
-    tuned_on: TunedOn | None = None
-    """The images on which values were chosen, so that scores can tell; written by ``wsl tune``."""
-
-
-def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a configuration file.
-
-    Parameters
-    ----------
-    path : Path or str
-        YAML.
-    overrides : iterable of str
-        ``key=value`` with a dotted key and a YAML value, such as
-        ``localize.seeds.foreground=0.9``; they win over the file.
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a file of keys and values.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, a key is unknown or a value is wrong; the message names the
-        file and the key.
+        If the file cannot be read, is not YAML, or holds something else than keys and values.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -73,23 +51,10 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     content = parse_yaml(text, f"{path} is not YAML")
     if content is None:
-        content = {}
+        return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, but holds a {type(content).__name__}")
-    return build_config(content, overrides, source=str(path))
-
-
-def build_config(
-    content: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str = "configuration"
-) -> RunConfig:
-    """Make a configuration from nested keys and values, as a file holds them.
-
-    Raises
-    ------
-    ConfigError
-        As `load_config`.
-    """
-    return build_options(RunConfig, content, overrides, source=source)
+    return content
 
 
 def build_options(
@@ -136,11 +101,6 @@ def split_overrides(overrides: Iterable[str], prefix: str) -> tuple[list[str], l
     listed = list(overrides)
     own = [override.removeprefix(dotted) for override in listed if override.startswith(dotted)]
     return own, [override for override in listed if not override.startswith(dotted)]
-
-
-def to_yaml(config: RunConfig) -> str:
-    """Write a configuration as YAML, defaults included; `load_config` reads it back equal."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 # What a wrong value after an explicit type, such as !!int x, makes PyYAML's constructors raise.

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wsl.data.categories import Categories
-from wsl.data.coco import open_coco
-from wsl.data.cub import open_cub
-from wsl.data.files import open_files
-from wsl.data.folder import open_folder
-from wsl.data.ilsvrc import open_ilsvrc
 from wsl.data.options import DataOptions
+from wsl.data.readers.coco import open_coco
+from wsl.data.readers.cub import open_cub
+from wsl.data.readers.files import open_files
+from wsl.data.readers.folder import open_folder
+from wsl.data.readers.ilsvrc import open_ilsvrc
+from wsl.data.readers.voc import open_voc
+from wsl.data.readers.wsol import open_wsol
 from wsl.data.sample import Dataset, Sample
-from wsl.data.voc import open_voc
-from wsl.data.wsol import open_wsol
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wsl.options import Options
+from wsl.config import Options
 from wsl.storage import Location
 
 __all__ = ["DEFAULT_MAX_PIXELS", "DataFormat", "DataOptions"]

@@ -22,10 +22,3 @@ format            module                     what reads it
 ``maps``          `saliency_maps`            anything that reads 16-bit PNG, or NumPy
 ================  =========================  ====================================================
 """
-
-from __future__ import annotations
-
-from wsl.export.export import FORMATS, ExportSummary, export_run
-from wsl.export.options import ExportOptions
-
-__all__ = ["FORMATS", "ExportOptions", "ExportSummary", "export_run"]

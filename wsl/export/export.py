@@ -11,23 +11,23 @@ from typing import Any
 
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, ImageError, RunError, choices_hint
-from wsl.export.coco import CocoExporter
-from wsl.export.cvat import CvatExporter
 from wsl.export.exporter import Context, Exporter, class_names, csv_line
-from wsl.export.ilsvrc import IlsvrcExporter
+from wsl.export.formats.coco import CocoExporter
+from wsl.export.formats.cvat import CvatExporter
+from wsl.export.formats.ilsvrc import IlsvrcExporter
+from wsl.export.formats.image_folder import ImageFolderExporter
+from wsl.export.formats.label_studio import LabelStudioExporter
+from wsl.export.formats.masks import MasksExporter
+from wsl.export.formats.pseudo_labels import SegmentationExporter
+from wsl.export.formats.saliency_maps import SaliencyMapsExporter
+from wsl.export.formats.tables import CsvExporter, ParquetExporter
+from wsl.export.formats.voc import VocExporter
+from wsl.export.formats.yolo import YoloExporter
 from wsl.export.image_files import ImageFiles
-from wsl.export.image_folder import ImageFolderExporter
-from wsl.export.label_studio import LabelStudioExporter
-from wsl.export.masks import MasksExporter
 from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.pseudo_labels import SegmentationExporter
 from wsl.export.reading import FoundImage, Maps, Run, open_maps, open_run, read_images
-from wsl.export.saliency_maps import SaliencyMapsExporter
 from wsl.export.selection import Selection, Survey, make_selection, survey
 from wsl.export.staging import Chunk, Staging
-from wsl.export.tables import CsvExporter, ParquetExporter
-from wsl.export.voc import VocExporter
-from wsl.export.yolo import YoloExporter
 from wsl.run.progress import NoProgress, Progress
 from wsl.storage import RemotePath, as_path
 

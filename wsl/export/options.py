@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wsl.options import Options
+from wsl.config import Options
 
 __all__ = ["ClassChoice", "ExportOptions", "ImageMode", "Shape"]
 

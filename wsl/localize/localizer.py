@@ -18,14 +18,14 @@ from PIL import Image
 from wsl.data.geometry import average_maps
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
-from wsl.localize.grabcut import rng_seed, working_size
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refine import Refined, refine
-from wsl.models import Classifier
-from wsl.saliency import SaliencyMethod, build_method
-from wsl.saliency.base import Select, choose, mean_over_views, per_image, these
+from wsl.localize.refiners.grabcut import rng_seed, working_size
+from wsl.models.classifier import Classifier
+from wsl.saliency.base import SaliencyMethod, Select, choose, mean_over_views, per_image, these
+from wsl.saliency.methods import build_method
 from wsl.saliency.views import Views, class_scores, make_views
 
 __all__ = ["Explained", "Localizer", "Trace"]

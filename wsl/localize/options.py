@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from wsl.config import Options
 from wsl.localize.refine import LocalizeOptions
-from wsl.options import Options
 from wsl.saliency.options import SaliencyOptions
 
 __all__ = ["LocalizerOptions"]

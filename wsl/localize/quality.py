@@ -37,7 +37,7 @@ from skimage.filters import threshold_otsu
 
 from wsl.boxes import Box, box_iou
 from wsl.data.geometry import resize_array
-from wsl.localize.grabcut import grabcut, working_size
+from wsl.localize.refiners.grabcut import grabcut, working_size
 from wsl.localize.seeds import SeedOptions, quantile_seeds
 from wsl.masks import Mask, largest_component, mask_to_box
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wsl.boxes import Box
+from wsl.config import Options
 from wsl.data.geometry import resize_array
-from wsl.localize.band import refine_band
-from wsl.localize.grabcut import GrabCutOptions, Refinement, grabcut, working_size
+from wsl.localize.boundary import refine_band
+from wsl.localize.refiners.grabcut import GrabCutOptions, Refinement, grabcut, working_size
 from wsl.localize.seeds import SeedOptions, Seeds, quantile_seeds, smooth_map
 from wsl.masks import Mask, largest_component, mask_to_box
-from wsl.options import Options
 
 __all__ = ["LocalizeOptions", "Refined", "refine", "resize_mask"]
 
@@ -71,7 +71,7 @@ def refine(
 
     Seeds and GrabCut work at `options.grabcut.working_size`; the mask is brought back to the
     image's size by linear interpolation, where `options.grabcut.band` says so its boundary is
-    refined (`wsl.localize.band`), and its largest component is taken there.
+    refined (`wsl.localize.boundary`), and its largest component is taken there.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def refine(
         mask is empty and there is no box.
     options : LocalizeOptions, optional
     random_seed : int
-        For GrabCut (`wsl.localize.grabcut.rng_seed`).
+        For GrabCut (`wsl.localize.refiners.grabcut.rng_seed`).
     own_size : ndarray of float32, shape (H, W), optional
         The same map at the image's own size, for the seeds of a band: what it shows between the
         working size's pixels counts there. Without it `saliency` is enlarged.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from skimage.filters import threshold_otsu
 
-from wsl.options import Options
+from wsl.config import Options
 
 __all__ = ["SeedOptions", "Seeds", "quantile_seeds", "smooth_map"]
 

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsl.report.runs import RunTable
-from wsl.score.diagnosis import KINDS, Diagnosis
 from wsl.score.intervals import Figure, difference_figure, wilson
+from wsl.score.protocols.diagnosis import KINDS, Diagnosis
 from wsl.score.result import Scores
 
 __all__ = [
@@ -141,7 +141,7 @@ class ErrorGroup:
         Of the runs' images.
     judged : {'top1', 'gt_known'}
     kinds : tuple of str
-        Those that any run has, in the order of `wsl.score.diagnosis`.
+        Those that any run has, in the order of `wsl.score.protocols.diagnosis`.
     """
 
     column: str

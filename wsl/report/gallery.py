@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box
+from wsl.draw.overlays import PREDICTED, SEED_COLOURS, colourise_map
+from wsl.draw.pictures import encode_jpeg, resize_picture
 from wsl.errors import ScoreError, WslError
 from wsl.masks import Mask
-from wsl.overlays import PREDICTED, SEED_COLOURS, colourise_map
-from wsl.pictures import encode_jpeg, resize_picture
 from wsl.report.runs import RunTable, Steps
 
 __all__ = ["Gallery", "PictureOptions", "choose_images", "make_gallery"]

@@ -21,12 +21,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import wsl
-from wsl.overlays import PREDICTED, SEED_COLOURS, TRUE
+from wsl.draw.overlays import PREDICTED, SEED_COLOURS, TRUE
 from wsl.report import charts, content
 from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
-from wsl.score.diagnosis import KINDS
+from wsl.score.protocols.diagnosis import KINDS
 from wsl.score.result import Scores
 
 __all__ = ["build_report"]

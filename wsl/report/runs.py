@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from wsl.boxes import Box
 from wsl.data.categories import Categories
+from wsl.draw.overlays import Picture
 from wsl.errors import ScoreError
 from wsl.masks import Mask
-from wsl.overlays import Picture
-from wsl.score.diagnosis import Diagnosis
-from wsl.score.ilsvrc import IlsvrcScores
 from wsl.score.judge import RIGHT_IOU
+from wsl.score.protocols.diagnosis import Diagnosis
+from wsl.score.protocols.ilsvrc import IlsvrcScores
 from wsl.score.result import Scores
 
 __all__ = ["ReportRun", "RunTable", "Steps", "StepsOf", "quality_by_image", "tabulate"]

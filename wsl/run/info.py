@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsl.errors import RunMismatchError
+from wsl.run.config import RunConfig
 
 __all__ = ["SCHEMA", "RunInfo", "check_info", "check_same"]
 
@@ -33,7 +34,7 @@ class RunInfo:
     counts : dict
         ``images``, ``ok``, ``failed``, ``localizations``; empty until the run is complete.
     timings : dict
-        Busy seconds of each stage, and ``wall``, over all starts; see `wsl.run.engine`.
+        Busy seconds of each stage, and ``wall``, over all starts; see `wsl.run.engines.local`.
     schema : int
     """
 
@@ -108,8 +109,6 @@ def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A new setting's default is what was done before there was the setting.
     """
-    from wsl.config import RunConfig
-
     try:
         return RunConfig.model_validate(config).model_dump(mode="json")
     except ValueError:  # of another version altogether: the differences will say

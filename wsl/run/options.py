@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wsl.options import Options
+from wsl.config import Options
 
 __all__ = ["ClassOptions", "RayOptions", "RunOptions"]
 

@@ -18,8 +18,10 @@ from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, RunError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
-from wsl.models import Classifier, load_classifier
-from wsl.run.engine import LocalEngine
+from wsl.models.classifier import Classifier
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig
+from wsl.run.engines.local import LocalEngine
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.options import RayOptions, RunOptions
@@ -29,8 +31,7 @@ from wsl.run.shard import Shard
 from wsl.run.stages import Stages, chunk_range
 
 if TYPE_CHECKING:
-    from wsl.config import RunConfig
-    from wsl.run.ray_engine import RayEngine
+    from wsl.run.engines.ray import RayEngine
 
 __all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
 
@@ -115,7 +116,7 @@ def run_dataset(
     verify : bool
         Read the maps of finished chunks against their checksums, too, and not only their list.
     ray : RayOptions, optional
-        Do the work on a Ray cluster (`wsl.run.ray_engine`) instead of this machine.
+        Do the work on a Ray cluster (`wsl.run.engines.ray`) instead of this machine.
 
     Returns
     -------
@@ -165,7 +166,7 @@ def _engine(
 ) -> LocalEngine | RayEngine:
     if ray is None:
         return LocalEngine(stages, dataset, folder, progress=progress)
-    from wsl.run.ray_engine import RayEngine
+    from wsl.run.engines.ray import RayEngine
 
     return RayEngine(stages, dataset, folder, progress=progress, options=ray)
 

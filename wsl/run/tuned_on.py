@@ -12,9 +12,9 @@ from typing import Self
 
 from pydantic import Field, field_validator
 
+from wsl.config import Options
 from wsl.data.open import dataset_fingerprint
 from wsl.data.sample import Dataset
-from wsl.options import Options
 
 __all__ = ["TunedOn"]
 

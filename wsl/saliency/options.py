@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from wsl.options import Options
+from wsl.config import Options
 from wsl.saliency.methods import METHODS
 from wsl.saliency.views import ViewOptions
 

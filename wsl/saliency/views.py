@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt, model_validator
 
+from wsl.config import Options
 from wsl.data.geometry import Geometry
 from wsl.errors import choices_hint
-from wsl.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.errors import RunError
-from wsl.localize.grabcut import rng_seed
 from wsl.localize.refine import refine
-from wsl.run.engine import worker_count
+from wsl.localize.refiners.grabcut import rng_seed
+from wsl.run.engines.local import worker_count
 from wsl.run.progress import Progress
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate

@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.config import RunConfig
 from wsl.data.geometry import average_maps
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, RunMismatchError
-from wsl.localize.grabcut import working_size
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
-from wsl.run.engine import worker_count
+from wsl.localize.refiners.grabcut import working_size
+from wsl.run.config import RunConfig
+from wsl.run.engines.local import worker_count
 from wsl.run.folder import write_json
 from wsl.run.info import RunInfo
 from wsl.run.options import ClassOptions

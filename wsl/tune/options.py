@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from wsl.options import Options
+from wsl.config import Options
 
 __all__ = ["Objective", "TuneOptions"]
 

@@ -15,11 +15,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from wsl.config import RunConfig, to_yaml
+from wsl.run.config import RunConfig, to_yaml
 from wsl.run.folder import write_json
 from wsl.run.tuned_on import TunedOn
-from wsl.score.ilsvrc import GT_KNOWN_IOUS
 from wsl.score.intervals import Figure, exact_mean, mean_figure, share_figure
+from wsl.score.protocols.ilsvrc import GT_KNOWN_IOUS
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsl.config import RunConfig, build_config, parse_yaml, set_key
+from wsl.config import parse_yaml, set_key
 from wsl.errors import ConfigError
 from wsl.localize.refine import LocalizeOptions
+from wsl.run.config import RunConfig, build_config
 
 __all__ = ["Candidate", "Choices", "SearchSpace", "make_candidate", "read_space"]
 

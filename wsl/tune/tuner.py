@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.config import RunConfig
 from wsl.data.open import open_dataset
-from wsl.models import Classifier
+from wsl.models.classifier import Classifier
+from wsl.run.config import RunConfig
 from wsl.run.progress import NoProgress, Progress
 from wsl.run.runner import build_localizer
 from wsl.run.tuned_on import TunedOn

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from wsl.data.categories import Categories
+from wsl.draw.attributions import draw_overlay, write_class_models, write_overlays
+from wsl.draw.montage import colour_bar
+from wsl.draw.overlays import colour_table, map_limits, scale_map
+from wsl.errors import ConfigError, ImageError
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.ascent import Ascent
+from wsl.saliency.explain import Explanation, TargetOptions
+from wsl.saliency.methods import METHODS, check_method, method_lines
+from wsl.saliency.options import ClassModelOptions, SaliencyOptions
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+    preprocessing = Preprocessing(resize_size=16, crop_size=(16, 16))
+    names = Categories(("crane", "crane", "dog, hound"))
+    return Classifier(module, preprocessing, names, torch.device("cpu"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "a b.png", tmp_path / "c.png"]
+    for seed, path in enumerate(paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return paths
+
+
+def test_overlays_and_arrays_of_each_image_and_class(classifier, files, tmp_path):
+    out = tmp_path / "out"
+    written = list(
+        write_overlays(classifier, files, out, SaliencyOptions(), classes=[0, 1], height=64)
+    )
+    # Two classes of one name are two files.
+    names = [f"{image}-gradient-{k}_crane" for image in ("a_b", "c") for k in (0, 1)]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{name}.png" for name in names] + [f"{name}.npy" for name in names]
+    )
+    for visual in written:
+        array = np.load(visual.arrays[0])
+        assert array.shape == (20, 30)
+        assert array.dtype == np.float32
+        picture = np.asarray(Image.open(visual.path))
+        assert picture.std() > 10
+        assert visual.title.startswith("crane: score ")
+
+
+def test_occlusion_leaves_its_scores_and_counts(classifier, files, tmp_path):
+    seen = []
+    saliency = SaliencyOptions.model_validate(
+        {"method": "occlusion", "occlusion": {"size": 5, "stride": 8}}
+    )
+    (visual,) = write_overlays(
+        classifier, files[:1], tmp_path, saliency, progress=lambda *at: seen.append(at)
+    )
+    assert [path.name for path in visual.arrays] == [
+        f"{visual.path.stem}.npy",
+        f"{visual.path.stem}-scores.npy",
+    ]
+    assert np.load(visual.arrays[1]).shape == (2, 2)
+    assert seen == [(4, 4)]
+    assert "; lowest, " in visual.title
+
+
+def test_a_channel_in_place_of_a_class(classifier, files, tmp_path):
+    target = TargetOptions(layer="0", channel=3)
+    (visual,) = write_overlays(classifier, files[:1], tmp_path, SaliencyOptions(), target=target)
+    assert visual.path.name == "a_b-gradient-0_channel_3.png"
+    assert visual.title.startswith("0 channel 3: ")
+
+
+def test_equal_names_and_unreadable_files_are_refused(classifier, files, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"must differ in their names, but .*c.png and .*C.jpg"):
+        list(write_overlays(classifier, [files[1], folder / "C.jpg"], tmp_path, SaliencyOptions()))
+    with pytest.raises(ImageError, match=r"C.jpg"):
+        list(write_overlays(classifier, [folder / "C.jpg"], tmp_path, SaliencyOptions()))
+
+
+def test_class_models_are_written_with_their_history(classifier, tmp_path):
+    options = ClassModelOptions(steps=4)
+    written = list(write_class_models(classifier, tmp_path, options, classes=["dog", 0]))
+    assert [visual.path.name for visual in written] == [
+        "class_model-2_dog.png",
+        "class_model-0_crane.png",
+    ]
+    image, history = (np.load(path) for path in written[0].arrays)
+    assert image.shape == (3, 16, 16)
+    assert history.shape == (5,)
+    assert history[-1] > history[0]
+    assert f"score {history[0]:.2f} → {history[-1]:.2f}" in written[0].title
+    target = TargetOptions(layer="0", channel=1, position=(2, 3))
+    (visual,) = write_class_models(classifier, tmp_path, options, target=target)
+    assert "activation" in visual.title
+
+
+def test_a_class_model_needs_classes_or_a_target(classifier, tmp_path):
+    for more in ({}, {"classes": [0], "target": TargetOptions(layer="0")}):
+        with pytest.raises(ConfigError, match="must be of classes"):
+            list(write_class_models(classifier, tmp_path, ClassModelOptions(), **more))
+
+
+def test_the_scale_names_what_the_colours_stand_for():
+    saliency = np.linspace(0, 2, 1000, dtype=np.float32).reshape(20, 50)
+    low, high = map_limits(saliency)
+    assert low == 0
+    assert high == pytest.approx(1.99)
+    assert scale_map(saliency).max() == 1
+    assert map_limits(np.full((3, 3), 2.0)) == (2, 2)
+    bar = colour_bar(colour_table(), height=100, low="0", high="2")
+    assert bar.shape[0] == 100
+    assert (bar[0, 0] == colour_table()[255]).all()
+    assert (bar[-1, 0] == colour_table()[0]).all()
+    # Brightness falls from above to below: the colours are perceptually even.
+    luma = bar[:, 0] @ np.array([0.299, 0.587, 0.114])
+    assert (np.diff(luma) <= 1).all()
+
+
+def test_the_overlay_has_a_title_two_panels_and_a_scale():
+    image = np.full((40, 60, 3), 200, np.uint8)
+    saliency = np.zeros((40, 60), np.float32)
+    saliency[10:20, 10:30] = 1
+    plain = draw_overlay(image, Explanation(0, "dog", saliency), method="gradient", height=80)
+    other = draw_overlay(image, Explanation(0, "cat", saliency), method="gradient", height=80)
+    assert plain.shape[0] > 80
+    assert plain.shape[1] > 2 * 120
+    assert not np.array_equal(plain, other)
+
+
+def test_options_have_the_defaults_of_what_they_are_for():
+    assert Ascent(**ClassModelOptions().model_dump(exclude={"maximise"})) == Ascent()
+
+
+def test_every_method_is_listed_with_a_line_and_a_reference():
+    lines = method_lines()
+    assert [name for name, _, _ in lines] == [*METHODS, "class_model"]
+    for name, summary, reference in lines:
+        assert summary.endswith(".")
+        assert any(character.isdigit() for character in reference)
+        check_method(name)
+    with pytest.raises(ConfigError, match=r"no method 'class_modle'\. Did you mean class_model"):
+        check_method("class_modle")

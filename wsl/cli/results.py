@@ -1,0 +1,122 @@
+"""The commands on runs that are done: ``wsl score``, ``wsl report`` and ``wsl export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["export", "report", "score"]
+
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
+
+
+def score(
+    run: RunArgument,
+    protocol: Annotated[
+        str,
+        typer.Option(help="ilsvrc, masks, coco; of maps: maxbox, pxap, heatmap, pointing."),
+    ] = "ilsvrc",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or score.…"
+        ),
+    ] = None,
+) -> None:
+    """Score a run beside the trivial baselines, with 95 % intervals."""
+    from wsl.cli.terminal import print_table
+    from wsl.config import build_options, split_overrides
+    from wsl.run.folder import write_json
+    from wsl.run.opened import open_run
+    from wsl.score.protocols import ScoreOptions, score_run
+    from wsl.score.table import scores_table, scores_to_json
+
+    own, others = split_overrides(overrides or (), "score")
+    options = build_options(ScoreOptions, {}, own, source="--set score")
+    opened = open_run(run, others)
+    scores = score_run(protocol, opened.folder, opened.dataset, options)
+    print_table(scores_table(scores))
+    name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
+    write_json(opened.folder.path / name, scores_to_json(scores))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; by default report/ in the first run.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="html, json, csv, markdown or latex.")
+    ] = "html",
+    pictures: Annotated[int, typer.Option(min=0, help="In the page's gallery.")] = 200,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset."),
+    ] = None,
+) -> None:
+    """Write a report of one run, or compare several over the same images."""
+    from wsl.cli.terminal import ProgressBar
+    from wsl.report.from_run import report_run
+    from wsl.report.gallery import PictureOptions
+    from wsl.report.page import build_report
+    from wsl.report.tables import write_tables
+    from wsl.run.opened import open_run
+
+    html = form == "html"
+    described = [
+        report_run(open_run(run, overrides or ()), pictures=html and pictures > 0) for run in runs
+    ]
+    target = out or runs[0] / "report"
+    if not html:
+        for path in write_tables(described, target, form=form):
+            typer.echo(path)
+        return
+    with ProgressBar("draw", unit="pictures") as progress:
+        path = build_report(
+            described,
+            target,
+            pictures=PictureOptions(count=pictures),
+            progress=progress.reach,
+        )
+    typer.echo(path)
+
+
+def export(
+    run: RunArgument,
+    form: Annotated[str, typer.Option("--format", help="coco, voc, yolo, …")],
+    out: Annotated[Path, typer.Option(help="Folder: new, or of the same export.")],
+    classes: Annotated[
+        str | None, typer.Option(help="ground_truth, top1 or all localized classes.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Least class probability.")] = None,
+    min_quality: Annotated[float | None, typer.Option(help="Least quality.")] = None,
+    keep_best_share: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or export.…"
+        ),
+    ] = None,
+) -> None:
+    """Write masks and boxes in the format of another tool. Started again, it goes on."""
+    from wsl.cli.terminal import ProgressBar
+    from wsl.config import build_options, split_overrides
+    from wsl.export.export import export_run
+    from wsl.export.options import ExportOptions
+    from wsl.run.opened import open_run
+
+    own, others = split_overrides(overrides or (), "export")
+    named = {
+        "classes": classes,
+        "min_score": min_score,
+        "min_quality": min_quality,
+        "keep_best_share": keep_best_share,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    options = build_options(ExportOptions, given, own, source="export options")
+    opened = open_run(run, others)
+    with ProgressBar("export") as progress:
+        summary = export_run(run, form, out, options, dataset=opened.dataset, progress=progress)
+    typer.echo(summary.text())

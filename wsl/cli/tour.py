@@ -1,0 +1,88 @@
+"""What ``wsl demo`` does: draw a dataset, run, score, and show some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsl.data.open import open_dataset
+from wsl.demo.draw import write_dataset
+from wsl.draw.strips import write_strips
+from wsl.models.sources import load_classifier
+from wsl.run.config import RunConfig, build_config
+from wsl.run.folder import RunFolder
+from wsl.run.runner import build_localizer
+from wsl.score.intervals import Figure
+from wsl.score.protocols import score_run
+
+__all__ = ["DEMO_CONFIG", "DemoPlan"]
+
+DEMO_CONFIG = {
+    "model": {"source": "demo", "architecture": None},
+    "data": {"format": "ilsvrc"},
+    "classes": {"select": "both", "top_k": 5},
+    "saliency": {"method": "fused", "views": {"scales": [128, 184]}},
+    "localize": {
+        "seeds": {
+            "levels": "otsu",
+            "background": 0.325,
+            "between": "split",
+            "split_at": 0.52,
+            "foreground": 0.625,
+        },
+        "grabcut": {"iterations": 2, "working_size": 112},
+    },
+}
+"""The demo's configuration, but for the place of its images; ``configs/demo.yaml`` is the same."""
+
+
+class DemoPlan:
+    """The demo in one folder: ``data`` (ILSVRC's layout), ``run`` and ``pictures``.
+
+    Parameters
+    ----------
+    out : Path
+    count : int
+        Images to draw.
+    seed : int
+        Of the drawing.
+    """
+
+    def __init__(self, out: Path, *, count: int, seed: int) -> None:
+        self.data, self.run, self.pictures = out / "data", out / "run", out / "pictures"
+        self.count, self.seed = count, seed
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the run."""
+        return build_config(DEMO_CONFIG, [f"data.root={self.data}"])
+
+    def draw(self) -> None:
+        """Draw the dataset."""
+        write_dataset(self.data, count=self.count, seed=self.seed)
+
+    def write_pictures(self, count: int) -> Iterator[Path]:
+        """Draw strips of the first images, of the class that each shows."""
+        localizer = build_localizer(self.config)
+        dataset = open_dataset(self.config.data, localizer.classifier.categories)
+        for index in range(min(count, len(dataset))):
+            sample = dataset.sample(index)
+            if sample.label is None or sample.annotation is None:
+                raise AssertionError("every drawn image has a label and boxes")
+            boxes = [instance.box for instance in sample.annotation.instances]
+            for strip in write_strips(
+                localizer,
+                sample.path,
+                self.pictures,
+                classes=[sample.label],
+                image_id=sample.image_id,
+                gt_boxes=boxes,
+            ):
+                yield strip.path
+
+    def score_masks(self) -> Figure:
+        """Mean IoU of the ground-truth class's masks with all that is drawn, exact to the pixel."""
+        classifier = load_classifier(self.config.model)
+        dataset = open_dataset(self.config.data, classifier.categories)
+        (figure,) = score_run("masks", RunFolder(self.run), dataset).figures
+        return figure

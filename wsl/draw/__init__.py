@@ -1,0 +1,1 @@
+"""Every picture: overlays, montages, strips of the steps, attributions, files."""

@@ -1,0 +1,1 @@
+"""One file per export format, which describes the files it writes."""

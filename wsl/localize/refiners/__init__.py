@@ -1,0 +1,1 @@
+"""From seeds to a mask: one file per method."""

@@ -1,0 +1,95 @@
+"""From a run's folder to what its report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from wsl.data.images import load_image
+from wsl.data.sample import Sample
+from wsl.errors import ScoreError
+from wsl.report.runs import ReportRun, Steps, quality_by_image
+from wsl.run.info import RunInfo
+from wsl.run.opened import OpenedRun
+from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
+from wsl.score.protocols.diagnosis import Judged, diagnose
+from wsl.score.protocols.ilsvrc import score_ilsvrc
+
+__all__ = ["report_run"]
+
+
+def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
+    """Score a run and gather what its report shows.
+
+    Parameters
+    ----------
+    opened : OpenedRun
+    pictures : bool
+        Whether the report has pictures; their steps are computed again by the run's localizer.
+
+    Raises
+    ------
+    ScoreError
+        If the run cannot be scored.
+    """
+    predictions = opened.folder.read(columns=[*SCORED_COLUMNS, "quality"]).to_pandas()
+    judged: Judged = "gt_known" if predictions["is_ground_truth"].any() else "top1"
+    info = opened.info
+    scores = score_ilsvrc(predictions, opened.dataset)
+    # Runs of the ground-truth class alone have no first guesses, and say so by this figure's lack.
+    guessed = "localization_error_top1" not in scores.omitted and judged != "top1"
+    notes = tuning_notes(info.config, opened.dataset)
+    return ReportRun(
+        name=opened.folder.path.name,
+        scores=replace(scores, notes=(*scores.notes, *notes)),
+        categories=opened.dataset.categories,
+        diagnosis=diagnose(predictions, opened.dataset, judged=judged),
+        guesses=diagnose(predictions, opened.dataset, judged="top1") if guessed else None,
+        quality=quality_by_image(predictions),
+        steps=_steps_of(opened, predictions) if pictures else None,
+        facts=_facts(info),
+        config=info.config,
+        versions=info.versions,
+        timings=info.timings,
+    )
+
+
+def _facts(info: RunInfo) -> dict[str, Any]:
+    return {
+        "classifier": info.model["name"],
+        "device": info.model["device"],
+        "dataset": info.dataset["name"],
+        "images": info.dataset["count"],
+    }
+
+
+def _steps_of(opened: OpenedRun, predictions: pd.DataFrame) -> Callable[[str], Steps]:
+    """Compute the steps of an image again, for the class whose box is scored."""
+    truth = predictions[predictions["is_ground_truth"].astype("boolean").fillna(False)]
+    chosen = truth if len(truth) else predictions[predictions["rank"] == 1]
+    labels = dict(zip(chosen["image_id"], chosen["label"].astype(int), strict=True))
+    position = {image_id: index for index, image_id in enumerate(opened.dataset.image_ids)}
+
+    def steps(image_id: str) -> Steps:
+        sample = opened.dataset.sample(position[image_id])
+        pixels = load_image(sample.path, max_pixels=opened.config.data.max_pixels)
+        if image_id not in labels:
+            return Steps(pixels, gt_boxes=_gt_boxes(sample))
+        (trace,) = opened.localizer.trace(pixels, classes=[labels[image_id]], image_id=image_id)
+        found = trace.localization
+        return Steps(pixels, trace.saliency, trace.seeds, found.mask, found.box, _gt_boxes(sample))
+
+    return steps
+
+
+def _gt_boxes(sample: Sample) -> tuple[tuple[float, float, float, float], ...]:
+    if sample.annotation is None:
+        raise ScoreError(f"image {sample.image_id!r} has no annotation")
+    return tuple(
+        instance.box
+        for instance in sample.annotation.instances
+        if sample.label is None or instance.label == sample.label
+    )

@@ -1,0 +1,337 @@
+"""Error analysis: what is wrong with a box.
+
+Each scored image is of exactly one kind. Let P be the judged box, G the boxes of all instances of
+the image's class (those to be ignored left out), and B the one of them with the highest IoU, the
+first of equals. The first line that fits decides:
+
+=======================  =========================================================================
+kind                     when
+=======================  =========================================================================
+failed                   the image could not be processed
+wrong_class_box_right    the first guess is of another class; IoU(P, B) >= 0.5
+wrong_class_box_wrong    the first guess is of another class; any other box, or none
+no_box                   there is no P
+right                    IoU(P, B) >= 0.5
+several                  P covers at least 0.5 of each of two or more of G
+part                     at least 0.8 of P lies in B
+too_large                P covers at least 0.8 of B
+background               IoU(P, B) < 0.1
+shifted                  what is left: a box that meets B in part, with an IoU of 0.1 to 0.5
+=======================  =========================================================================
+
+Judged is either the first guess (``top1``), by the challenge's rule, or the box of the ground-truth
+class, whatever was predicted (``gt_known``), where the two kinds of wrong classes do not exist. So
+the share of ``right`` is one minus the localization error at top-1, or GT-known localization, and
+the wrong classes and the failed images together are the classification error at top-1. A box in a
+large object can be ``part`` with an IoU below 0.1, and the whole image around a small object
+``too_large``: background is only where neither holds. A box without area covers nothing.
+
+The size of an image's object is the area of the largest instance of its class as a share of the
+image's: small below 0.1, large above 0.4, medium between; it does not depend on the prediction, so
+that runs are compared on the same groups.
+
+Shares of kinds as a diagnosis follow Hoiem et al. 2012 (of detectors) and Choe et al. 2020; these
+kinds and limits are this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from wsl.boxes import box_area, centred_box
+from wsl.data.sample import Dataset, Sample
+from wsl.errors import ScoreError
+from wsl.score.inputs import AnnotatedImages, PredictionRows, read_annotations
+from wsl.score.intervals import Figure, share_figure
+from wsl.score.judge import RIGHT_IOU, JudgedImages, judge_images
+from wsl.score.result import Baseline, Scores
+
+__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "Judged", "diagnose", "diagnose_images"]
+
+Judged = Literal["top1", "gt_known"]
+
+KINDS = (
+    *("right", "wrong_class_box_right", "wrong_class_box_wrong", "part", "too_large", "several"),
+    *("shifted", "background", "no_box", "failed"),
+)
+"""All kinds, in the order of tables."""
+
+OBJECT_SIZES = ("small", "medium", "large", "unknown")
+"""Groups by the area of the object; ``unknown`` where the image's size is."""
+
+_SEVERAL_COVERED = 0.5
+_PART_WITHIN = 0.8
+_LARGE_COVERED = 0.8
+_BACKGROUND_IOU = 0.1
+_SMALL, _LARGE = 0.1, 0.4
+
+_FIXED_BOXES = (
+    ("whole image", "the box is the whole image", 1.0),
+    (
+        "centred box 0.75",
+        "the box is centred, each side 0.75 of the image's, fixed in advance",
+        0.75,
+    ),
+)
+
+_Floats = NDArray[np.float64]
+_Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Diagnosis(Scores):
+    """The kind of each image, and the kinds' shares.
+
+    Attributes
+    ----------
+    judged : {'top1', 'gt_known'}
+        Whose box: the first guess's, or the ground-truth class's.
+    per_image : DataFrame
+        One row per scored image: ``image_id, label, kind``; ``iou`` with B, ``within`` (share of P
+        in B), ``covered`` (share of B in P), ``instances_covered`` (how many of G P covers by half;
+        all four 0 for no box); ``object_share`` (of the image's area) and ``object_size``.
+    """
+
+    judged: Judged = "gt_known"
+    per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each image by its id."""
+        return dict(zip(self.per_image["image_id"], self.per_image["kind"], strict=True))
+
+    def by_class(self) -> pd.DataFrame:
+        """Share of each kind by the image's label, which is the index; ``n`` counts the images."""
+        return _shares(self.per_image, "label")
+
+    def by_size(self) -> pd.DataFrame:
+        """Share of each kind by ``object_size``, which is the index; ``n`` counts the images."""
+        table = _shares(self.per_image, "object_size")
+        return table.loc[[size for size in OBJECT_SIZES if size in table.index]]
+
+
+def diagnose(
+    predictions: pd.DataFrame, samples: Dataset | Iterable[Sample], *, judged: Judged = "gt_known"
+) -> Diagnosis:
+    """Say what is wrong with each box of a run.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        One row per image and class, as `wsl.score.protocols.ilsvrc.score_ilsvrc` takes them.
+    samples : Dataset or iterable of Sample
+        The images' labels and annotations. Images without a prediction do not count.
+    judged : {'top1', 'gt_known'}
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ScoreError
+        If a prediction's image is not in the dataset, no image can be judged, predictions
+        contradict themselves, or the run does not hold the boxes to be judged.
+    """
+    rows = PredictionRows.from_frame(predictions)
+    predicted = set(rows.image_ids.tolist())
+    truth = read_annotations(samples, wanted=predicted)
+    foreign = predicted - set(truth.image_ids) - {image_id for image_id, _ in truth.left_out}
+    if foreign:
+        raise ScoreError(
+            f"{len(foreign)} of the {len(predicted)} predicted images are not in the dataset, "
+            f"such as {min(foreign)!r}"
+        )
+    if not truth.image_ids:
+        why = f": {truth.left_out[0][0]!r}: {truth.left_out[0][1]}" if truth.left_out else ""
+        raise ScoreError(f"no image can be judged{why}")
+    name = samples.name if isinstance(samples, Dataset) else ""
+    return diagnose_images(judge_images(rows, truth), judged=judged, dataset=name)
+
+
+def diagnose_images(
+    images: JudgedImages, *, judged: Judged = "gt_known", dataset: str = ""
+) -> Diagnosis:
+    """Say what is wrong with each box of a run that was judged; see `diagnose`."""
+    if judged == "gt_known" and not images.gt_known:
+        raise ScoreError("the run holds no rows of the ground-truth class: judge its first guesses")
+    if judged == "top1" and images.guesses == 0:
+        raise ScoreError("the run does not hold the first guess of every image: judge gt_known")
+    row = images.gt_row if judged == "gt_known" else images.first_row
+    boxes = np.where(row[:, None] < 0, np.nan, images.rows.boxes[row])
+    table = _per_image(images, boxes, judged)
+    baselines = tuple(
+        Baseline(
+            name,
+            note,
+            _figures(_per_image(images, _fixed_boxes(images.sizes, side), judged)["kind"], judged),
+        )
+        for name, note, side in _FIXED_BOXES
+    )
+    counts = {
+        "read": len(set(images.rows.image_ids.tolist())),
+        "scored": len(table),
+        "failed": int(np.count_nonzero(images.failed)),
+        "unannotated": len(images.truth.left_out),
+    }
+    whose = "the ground-truth class's box" if judged == "gt_known" else "the first guess"
+    return Diagnosis(
+        protocol="diagnosis",
+        dataset=dataset,
+        figures=_figures(table["kind"], judged),
+        baselines=baselines,
+        counts=counts,
+        omitted=_omitted(judged),
+        notes=(f"judged: {whose}",),
+        left_out=images.truth.left_out,
+        judged=judged,
+        per_image=table,
+    )
+
+
+def _per_image(images: JudgedImages, boxes: _Floats, judged: Judged) -> pd.DataFrame:
+    truth = images.truth
+    meets = _Meeting.of(boxes, truth)
+    class_right = np.ones(len(boxes), dtype=bool) if judged == "gt_known" else images.class_right[1]
+    share = _object_shares(truth, images.sizes)
+    return pd.DataFrame(
+        {
+            "image_id": list(truth.image_ids),
+            "label": truth.labels,
+            "kind": _kinds(meets, failed=images.failed, class_right=class_right),
+            "iou": meets.iou,
+            "within": meets.within,
+            "covered": meets.covered,
+            "instances_covered": meets.instances_covered,
+            "object_share": share,
+            "object_size": _size_names(share),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Meeting:
+    """How each image's box meets the instance of the highest IoU; 0 for no box."""
+
+    has_box: _Flags
+    iou: _Floats
+    within: _Floats
+    covered: _Floats
+    instances_covered: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, boxes: _Floats, truth: AnnotatedImages) -> _Meeting:
+        has_box = np.asarray(~np.isnan(boxes).any(axis=1), dtype=bool)
+        starts = truth.starts[:-1]
+        # One entry for each instance, with the box of its image.
+        owners = np.repeat(np.arange(len(boxes)), np.diff(truth.starts))
+        of_image = np.where(has_box[:, None], boxes, 0.0)
+        judged, instance = of_image[owners], truth.boxes
+        sides = np.minimum(judged[:, 2:], instance[:, 2:]) - np.maximum(
+            judged[:, :2], instance[:, :2]
+        )
+        shared = np.clip(sides, 0, None).prod(axis=1)
+        area, instance_area = box_area(of_image)[owners], box_area(instance)
+        iou = _ratio(shared, area + instance_area - shared)
+        covered = _ratio(shared, instance_area)
+        best = _first_largest(iou, owners, starts)
+        return cls(
+            has_box=has_box,
+            iou=iou[best],
+            within=_ratio(shared, area)[best],
+            covered=covered[best],
+            instances_covered=np.add.reduceat(
+                (covered >= _SEVERAL_COVERED).astype(np.int64), starts
+            ),
+        )
+
+
+def _kinds(meets: _Meeting, *, failed: _Flags, class_right: _Flags) -> NDArray[np.str_]:
+    box_right = meets.iou >= RIGHT_IOU
+    ordered: dict[str, _Flags] = {
+        "failed": failed,
+        "wrong_class_box_right": ~class_right & box_right,
+        "wrong_class_box_wrong": ~class_right,
+        "no_box": ~meets.has_box,
+        "right": box_right,
+        "several": meets.instances_covered >= 2,
+        "part": meets.within >= _PART_WITHIN,
+        "too_large": meets.covered >= _LARGE_COVERED,
+        "background": meets.iou < _BACKGROUND_IOU,
+    }
+    return np.select(list(ordered.values()), [np.array(kind) for kind in ordered], "shifted")
+
+
+def _first_largest(
+    values: _Floats, owners: NDArray[np.intp], starts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Position of the first of each image's largest values."""
+    largest = np.maximum.reduceat(values, starts)
+    at = np.flatnonzero(values == largest[owners])[::-1]
+    # Written back to front, so that the first of equals stays.
+    best = starts.copy()
+    best[owners[at]] = at
+    return best
+
+
+def _ratio(part: _Floats, whole: _Floats) -> _Floats:
+    """Quotient; 0 where the whole has no area."""
+    quotient: _Floats = np.zeros(len(part))
+    return np.divide(part, whole, out=quotient, where=whole > 0)
+
+
+def _fixed_boxes(sizes: _Floats, side: float) -> _Floats:
+    boxes = np.full((len(sizes), 4), np.nan)
+    for position, (height, width) in enumerate(sizes.tolist()):
+        if height > 0 and width > 0:
+            boxes[position] = centred_box((height, width), side)
+    return boxes
+
+
+def _object_shares(truth: AnnotatedImages, sizes: _Floats) -> _Floats:
+    """Area of each image's largest instance as a share of the image's; NaN if that is unknown."""
+    largest = np.maximum.reduceat(box_area(truth.boxes), truth.starts[:-1])
+    areas = sizes.prod(axis=1)
+    share: _Floats = np.full(len(areas), np.nan)
+    np.divide(largest, areas, out=share, where=areas > 0)
+    return share
+
+
+def _size_names(share: _Floats) -> NDArray[np.str_]:
+    small, medium, large, unknown = (np.array(name) for name in OBJECT_SIZES)
+    return np.select(
+        [np.isnan(share), share < _SMALL, share <= _LARGE], [unknown, small, medium], large
+    )
+
+
+def _figures(kinds: pd.Series[str], judged: Judged) -> tuple[Figure, ...]:
+    return tuple(
+        share_figure(kind, (kinds == kind).to_numpy(), higher_is_better=kind == "right")
+        for kind in KINDS
+        if kind not in _omitted(judged)
+    )
+
+
+def _omitted(judged: Judged) -> dict[str, str]:
+    if judged == "top1":
+        return {}
+    return dict.fromkeys(
+        ("wrong_class_box_right", "wrong_class_box_wrong"), "the class is given, not guessed"
+    )
+
+
+def _shares(per_image: pd.DataFrame, group: str) -> pd.DataFrame:
+    table = pd.crosstab(per_image[group], per_image["kind"]).reindex(
+        columns=list(KINDS), fill_value=0
+    )
+    n = table.sum(axis=1)
+    shares = table.div(n, axis=0)
+    shares.insert(0, "n", n)
+    shares.columns.name = None
+    return shares
