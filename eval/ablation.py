@@ -170,7 +170,7 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
         "first table to the recipe; of the map's parts to the recipe at 224 pixels alone; unless "
         "a row says otherwise.",
         "",
-        "No part of the recipe is learnt from boxes: there is no centre prior in it, and none in "
+        "No part of the recipe is learnt from boxes: there is no center prior in it, and none in "
         "the library.",
     ]
     for content in found:

@@ -5,7 +5,7 @@ r"""Accuracy of configurations beside the paper, class activation maps and boxes
         --set model.checkpoint=squeezenet1_0.safetensors
 
 All methods see one classifier and one dataset. What is chosen for a peer (the threshold of class
-activation maps, the side of the centred box) is chosen on one part of the list, ``--tune-part``;
+activation maps, the side of the centered box) is chosen on one part of the list, ``--tune-part``;
 every figure is of another part, ``--test-part``. A configuration's own values must have been
 chosen elsewhere too, or its row says that they were not.
 
@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from accuracy_table import markdown
 from provenance import command, commit
+from wsl.tune.center import center_ious
 
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
@@ -49,7 +50,6 @@ from wsl.score.intervals import Figure, difference_figure, share_figure
 from wsl.score.judge import RIGHT_IOU
 from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
-from wsl.tune.centre import centre_ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.result import TuningResult, known_figures, objective_value
 from wsl.tune.space import SearchSpace
@@ -259,8 +259,8 @@ def cam_rows(study: Study, method: str, name: str) -> list[Row]:
 
 def fixed_boxes(study: Study, classes: Row) -> Iterator[Row]:
     """Boxes that found nothing, with the classes of a run."""
-    on_tuning, name = centred_boxes(study, study.tuning)
-    on_test, _ = centred_boxes(study, study.test)
+    on_tuning, name = centered_boxes(study, study.tuning)
+    on_test, _ = centered_boxes(study, study.test)
     yield fixed_box("whole image", "", on_test[1.0], classes)
     chosen: dict[float, list[str]] = {}
     for objective, described in OBJECTIVES.items():
@@ -268,14 +268,16 @@ def fixed_boxes(study: Study, classes: Row) -> Iterator[Row]:
         chosen.setdefault(max(values, key=values.__getitem__), []).append(described)
     for side, objectives in chosen.items():
         note = f"{side:g} of each side, the best of {len(on_tuning)} on {name}"
-        yield fixed_box(f"centred box for {' and '.join(objectives)}", note, on_test[side], classes)
+        yield fixed_box(
+            f"centered box for {' and '.join(objectives)}", note, on_test[side], classes
+        )
 
 
-def centred_boxes(study: Study, config: RunConfig) -> tuple[dict[float, np.ndarray], str]:
-    """IoU of centred boxes by their side, and the name of what they lie on."""
+def centered_boxes(study: Study, config: RunConfig) -> tuple[dict[float, np.ndarray], str]:
+    """IoU of centered boxes by their side, and the name of what they lie on."""
     dataset = open_dataset(config.data, study.classifier.categories)
     truth = read_annotations(dataset)
-    return centre_ious(dataset, truth, max_pixels=config.data.max_pixels), dataset.name
+    return center_ious(dataset, truth, max_pixels=config.data.max_pixels), dataset.name
 
 
 def fixed_box(name: str, note: str, iou: np.ndarray, classes: Row) -> Row:
@@ -336,7 +338,7 @@ def describe(
 def differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Each configuration minus the paper's procedure, and minus the best baseline of each figure.
 
-    The best baseline is the one that is best on the test part itself, which favours it.
+    The best baseline is the one that is best on the test part itself, which favors it.
     """
     paper = next(row for row in rows if row.name == PAPER)
     baselines = [row for row in rows if row.kind == "baseline"]

@@ -42,7 +42,7 @@ from wsl.run.config import RunConfig, build_config
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = {"gt_known_0.5": "IoU of 0.5", "gt_known_mean": "mean of IoU 0.3, 0.5, 0.7"}
-COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94")
+COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94")
 
 
 def main() -> None:
@@ -140,13 +140,13 @@ def time_all(
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """Draw the curves: a panel for each figure, a colour for each classifier."""
+    """Draw the curves: a panel for each figure, a color for each classifier."""
     mpl.use("Agg")
     figure, panels = plt.subplots(1, len(FIGURES), figsize=(10.5, 4.2), layout="constrained")
     for panel, (name, title) in zip(panels, FIGURES.items(), strict=True):
-        for content, colour in zip(found, COLOURS, strict=False):
+        for content, color in zip(found, COLORS, strict=False):
             # Methods cost about the same with all: the last classifier's points name them.
-            draw_one(panel, content, name, colour, named=content is found[-1])
+            draw_one(panel, content, name, color, named=content is found[-1])
         panel.set(xscale="log", xlabel="processor seconds per image", ylabel="GT-known, %")
         panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
@@ -160,19 +160,19 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_one(panel: Any, content: dict[str, Any], name: str, colour: str, *, named: bool) -> None:
+def draw_one(panel: Any, content: dict[str, Any], name: str, color: str, *, named: bool) -> None:
     label = content["classifier"].split()[0]
     for one in content["methods"]:
         value, low, high = (100 * one["figures"][name][end] for end in ("value", "low", "high"))
         if one["seconds"] is None:
             if for_objective(one["name"], name):
-                panel.axhline(value, color=colour, linewidth=0.8, linestyle=":")
+                panel.axhline(value, color=color, linewidth=0.8, linestyle=":")
             continue
         if not for_objective(one["name"], name):
             continue
         at = one["seconds"]["median"]
         bars = [[value - low], [high - value]]
-        panel.errorbar(at, value, yerr=bars, color=colour, fmt="o", markersize=5, capsize=2,
+        panel.errorbar(at, value, yerr=bars, color=color, fmt="o", markersize=5, capsize=2,
                        elinewidth=0.8, label=label)  # fmt: skip
         label = "_nolegend_"
         if named:
@@ -200,7 +200,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
         "![GT-known localization against processor seconds](cost_curve.png)",
         "",
         "The class known, images on which nothing was chosen; bars are 95 % intervals; dotted: the "
-        "best centred box, which costs nothing. Processor seconds of one thread: the median of the "
+        "best centered box, which costs nothing. Processor seconds of one thread: the median of the "
         "whole way of one class of an image, with the quartiles.",
     ]
     for content in found:

@@ -145,8 +145,8 @@ def mended(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     of_best = np.array(
         [each[box_iou([box], each).argmax()] for box, each in zip(found, true, strict=True)]
     )
-    middle, side = centre_size(found)
-    true_middle, true_side = centre_size(of_best)
+    middle, side = center_size(found)
+    true_middle, true_side = center_size(of_best)
     scale = np.sqrt(true_side.prod(axis=1) / np.maximum(side.prod(axis=1), 1e-9))[:, None]
     whole = np.array([(each[:, :2].min(axis=0), each[:, 2:].max(axis=0)) for each in true])
     together = np.array([
@@ -156,14 +156,14 @@ def mended(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     return {
         "wrong": wrong,
         "missed narrowly: IoU of 0.4 to 0.5": wrong & (table["iou"] >= 0.4).to_numpy(),
-        "right if its area were known (centre and shape kept)": right(box_at(middle, side * scale)),
-        "right if its size were known (centre kept)": right(box_at(middle, true_side)),
-        "right if its centre were known (size kept)": right(box_at(true_middle, side)),
+        "right if its area were known (center and shape kept)": right(box_at(middle, side * scale)),
+        "right if its size were known (center kept)": right(box_at(middle, true_side)),
+        "right if its center were known (size kept)": right(box_at(true_middle, side)),
         "right if all instances were one object": there & (together >= 0.5),
     }
 
 
-def centre_size(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def center_size(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
 
 

@@ -202,7 +202,7 @@ def _image(folder: Path) -> tuple[list[bytes], Reader]:
     from wsl.data.images import load_image
 
     rng = np.random.default_rng(0)
-    colour = Image.fromarray(rng.integers(0, 256, (23, 31, 3), dtype=np.uint8))
+    color = Image.fromarray(rng.integers(0, 256, (23, 31, 3), dtype=np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
     corpus = []
@@ -212,7 +212,7 @@ def _image(folder: Path) -> tuple[list[bytes], Reader]:
         ("I;16", "PNG", {}), ("RGB", "WEBP", {}), ("RGBA", "WEBP", {"lossless": True}),
         ("RGB", "BMP", {}), ("P", "BMP", {}),
     ):  # fmt: skip
-        picture = Image.fromarray(np.zeros((9, 8), np.uint16)) if mode == "I;16" else colour
+        picture = Image.fromarray(np.zeros((9, 8), np.uint16)) if mode == "I;16" else color
         file = io.BytesIO()
         (picture if mode == "I;16" else picture.convert(mode)).save(file, form, **options)
         corpus.append(file.getvalue())

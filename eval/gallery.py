@@ -129,20 +129,20 @@ def models(classifier: Classifier) -> Iterator[Entry]:
 
 
 def posterior(classifier: Classifier) -> Entry:
-    """Set the maximum of the unnormalised score beside that of the posterior."""
+    """Set the maximum of the unnormalized score beside that of the posterior."""
     panels, found = [], {}
-    for maximise in ("score", "posterior"):
+    for maximize in ("score", "posterior"):
         for label in ("car", "fish"):
-            each = class_models(classifier, [label], Ascent(steps=200), maximise=maximise)
+            each = class_models(classifier, [label], Ascent(steps=200), maximize=maximize)
             with torch.no_grad():
                 scores = classifier.scores(each.inputs)[0]
             index = classifier.categories.index(label)
             others = float(scores.sum() - scores[index]) / (len(scores) - 1)
-            found[maximise, label] = (float(scores[index]), others)
-            what = f"{maximise}: {scores[index]:.0f}, others {others:.0f}"
+            found[maximize, label] = (float(scores[index]), others)
+            what = f"{maximize}: {scores[index]:.0f}, others {others:.0f}"
             panels.append(panel(each.pictures(stretch=True)[0], what))
     caption = (
-        "What maximising the unnormalised score gives (left two: car, fish) beside maximising the "
+        "What maximizing the unnormalized score gives (left two: car, fish) beside maximizing the "
         "posterior (right two), with the class's score at the end and the mean of the other "
         "classes'. The posterior can also be raised by lowering the others, "
         "which is why the paper takes the score."

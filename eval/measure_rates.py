@@ -102,9 +102,9 @@ def draw(path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     noise = cv2.resize(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), (500, 375))
     noise = cv2.add(noise, rng.integers(0, 30, (375, 500, 3), dtype=np.uint8))
-    centre = (int(rng.integers(150, 350)), int(rng.integers(120, 250)))
-    colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-    cv2.ellipse(noise, centre, (110, 80), 0, 0, 360, colour, -1)
+    center = (int(rng.integers(150, 350)), int(rng.integers(120, 250)))
+    color = tuple(int(value) for value in rng.integers(0, 256, 3))
+    cv2.ellipse(noise, center, (110, 80), 0, 0, 360, color, -1)
     Image.fromarray(noise).save(path, quality=90)
 
 

@@ -175,17 +175,17 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[NDAr
 def _varied(
     pictures: NDArray[np.uint8], labels: NDArray[np.uint8], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Reflect half of the pictures with their labels, and shift their colours."""
+    """Reflect half of the pictures with their labels, and shift their colors."""
     pixels = torch.from_numpy(pictures).to(torch.float32) / 255
     wanted = torch.from_numpy(labels).to(torch.int64)
     mirrored = torch.rand(len(pixels), generator=generator) < 0.5
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
     wanted = torch.where(mirrored[:, None, None], wanted.flip(2), wanted)
     gain = 0.8 + 0.4 * torch.rand(len(pixels), 3, 1, 1, generator=generator)
-    return normalised(pixels * gain), wanted
+    return normalized(pixels * gain), wanted
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalized(pixels: Tensor) -> Tensor:
     """RGB in [0, 1], (N, 3, h, w), to the network's input."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (pixels - mean) / std
@@ -206,7 +206,7 @@ def predictor(network: nn.Module) -> Predict:
     def predict(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels = torch.from_numpy(squeezed(picture).copy())[None].to(torch.float32) / 255
         scores = F.interpolate(
-            network(normalised(pixels)), picture.shape[:2], mode="bilinear", align_corners=False
+            network(normalized(pixels)), picture.shape[:2], mode="bilinear", align_corners=False
         )
         return scores[0].argmax(0).numpy().astype(np.uint8)
 

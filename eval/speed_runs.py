@@ -54,7 +54,7 @@ def naive_chain(classifier: Any, paths: Sequence[Path]) -> None:
     for path in paths:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         rgb = cv2.cvtColor(cv2.resize(bgr, (224, 224)), cv2.COLOR_BGR2RGB)
-        inputs = classifier.preprocessing.normalise(rgb)[None]
+        inputs = classifier.preprocessing.normalize(rgb)[None]
         with torch.no_grad():
             best = classifier.module(inputs)[0].topk(TOP_K).indices.tolist()
         for label in best:

@@ -35,7 +35,7 @@ def saliency_of(name: str, arguments: argparse.Namespace, *, repetitions: int) -
     from wsl.saliency.gradient import gradient_saliency
 
     classifier = classifier_of(name, arguments)
-    copying = dataclasses.replace(classifier, optimise=True)
+    copying = dataclasses.replace(classifier, optimize=True)
     module = copy.deepcopy(classifier.module).eval()
     inputs = batch_of(arguments, classifier)
     with torch.no_grad():

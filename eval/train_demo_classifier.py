@@ -145,7 +145,7 @@ def _batches(
 
 
 def _varied(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Reflect, zoom, stretch, shift and recolour each picture a little, and resize it."""
+    """Reflect, zoom, stretch, shift and recolor each picture a little, and resize it."""
     count = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -166,10 +166,10 @@ def _varied(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     keep = (uniform(0, 1) < 0.7)[:, None, None, None]
     pixels = torch.where(keep, pixels, shuffled)
     gain, bias = uniform(0.8, 1.2, 3, 1, 1), uniform(-0.08, 0.08, 1, 1, 1)
-    return normalised(pixels * gain + bias)
+    return normalized(pixels * gain + bias)
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalized(pixels: Tensor) -> Tensor:
     """RGB in [0, 1], (N, 3, h, w), to the network's input."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -195,7 +195,7 @@ def ranks(
     found = []
     for start in range(0, len(images), 100):
         pixels = torch.from_numpy(images[start : start + 100]).to(torch.float32) / 255
-        scores = network(normalised(pixels)).numpy()
+        scores = network(normalized(pixels)).numpy()
         own = scores[np.arange(len(scores)), labels[start : start + 100]]
         found.append((scores > own[:, None]).sum(axis=1))
     return np.concatenate(found)
@@ -205,9 +205,9 @@ def share_with_interval(right: int, count: int) -> dict[str, object]:
     """Share with its 95 % interval (Wilson 1927)."""
     z = 1.959963984540054
     share = right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return {"share": share, "right": right, "n": count, "wilson95": [centre - half, centre + half]}
+    return {"share": share, "right": right, "n": count, "wilson95": [center - half, center + half]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def grey_image(height: int = 40, width: int = 60, level: int = 128) -> np.ndarray:
+def gray_image(height: int = 40, width: int = 60, level: int = 128) -> np.ndarray:
     return np.full((height, width, 3), level, dtype=np.uint8)
 
 

@@ -10,7 +10,7 @@ from wsl.boxes import (
     box_area,
     box_iou,
     box_to_mask,
-    centred_box,
+    centered_box,
     clip_box,
     from_inclusive,
     to_inclusive,
@@ -146,9 +146,9 @@ def test_clip_box(box, clipped):
     assert clip_box(box, (20, 30)) == clipped
 
 
-def test_centred_box():
-    assert centred_box((20, 30), 1) == (0, 0, 30, 20)
-    x0, y0, x1, y1 = centred_box((20, 30), 0.8)
+def test_centered_box():
+    assert centered_box((20, 30), 1) == (0, 0, 30, 20)
+    x0, y0, x1, y1 = centered_box((20, 30), 0.8)
     assert (x1 - x0, y1 - y0) == pytest.approx((24, 16))
     assert (x0 + x1, y0 + y1) == pytest.approx((30, 20))
 
@@ -156,10 +156,10 @@ def test_centred_box():
 @pytest.mark.parametrize("side", [0, -0.5, 1.01, float("nan")])
 def test_a_side_outside_of_0_to_1_is_refused(side):
     with pytest.raises(ValueError, match=r"side must be in \(0, 1\]"):
-        centred_box((20, 30), side)
+        centered_box((20, 30), side)
 
 
-def test_a_fractional_box_fills_the_pixels_whose_centres_it_holds():
+def test_a_fractional_box_fills_the_pixels_whose_centers_it_holds():
     mask = box_to_mask((0.5, 0.6, 2.5, 2.4), (4, 4))
     assert np.argwhere(mask).tolist() == [[1, 0], [1, 1]]
 

@@ -42,11 +42,11 @@ def test_a_run_can_be_scored_again(demo):
 @pytest.mark.slow
 def test_a_run_is_scored_by_other_protocols(demo):
     out, _ = demo
-    result = wsl_here("score", out / "run", "--protocol", "masks", "--set", "score.centre_side=0.5")
+    result = wsl_here("score", out / "run", "--protocol", "masks", "--set", "score.center_side=0.5")
     assert result.returncode == 0, result.stderr
     scores = json.loads((out / "run" / "scores-masks.json").read_text())
     assert scores["figures"]["mask_iou"]["n"] == 12
-    assert [baseline["name"] for baseline in scores["baselines"]][1] == "centred box 0.5"
+    assert [baseline["name"] for baseline in scores["baselines"]][1] == "centered box 0.5"
 
 
 @pytest.mark.slow

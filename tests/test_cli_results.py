@@ -75,7 +75,7 @@ def test_annotations_of_other_images(runs, refused, tmp_path):
         (np.zeros((224, 224, 3)), "must have shape (height, width)"),
         (None, "cannot read the map"),
     ],
-    ids=["range", "nan", "colour", "absent"],
+    ids=["range", "nan", "color", "absent"],
 )
 def test_maps_of_other_tools(runs, refused, tmp_path, map_, message):
     if map_ is not None:

@@ -48,7 +48,7 @@ def test_overrides_win_and_are_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("localise: {}", r"there is no key localise\. Did you mean localize\?"),
+        ("localize: {}", r"there is no key localize\. Did you mean localize\?"),
         ("localize: {seeds: {forground: 1}}", r"localize\.seeds\.forground\. Did you mean fore"),
         ("localize: {seeds: {foreground: 2}}", r"localize\.seeds\.foreground: .*got 2"),
         ("classes: {top_k: many}", r"classes\.top_k: .*got 'many'"),

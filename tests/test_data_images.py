@@ -49,9 +49,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(
-    width: int, height: int, *, depth: int = 8, colour: int = 0, data=b"", before=(), after=()
+    width: int, height: int, *, depth: int = 8, color: int = 0, data=b"", before=(), after=()
 ) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
@@ -103,9 +103,9 @@ def test_the_content_decides_and_not_the_name(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_comes_out_upright(tmp_path, orientation):
-    grey = np.array(STORED[orientation], dtype=np.uint8) * 40
+    gray = np.array(STORED[orientation], dtype=np.uint8) * 40
     path = tmp_path / "turned.png"
-    Image.fromarray(np.stack([grey] * 3, axis=2)).save(path, exif=exif(orientation))
+    Image.fromarray(np.stack([gray] * 3, axis=2)).save(path, exif=exif(orientation))
     assert load_image(path)[:, :, 1].tolist() == [[40, 80, 120], [160, 200, 240]]
     assert image_size(path) == (2, 3)
 
@@ -145,21 +145,21 @@ def test_an_orientation_outside_of_the_standard_is_ignored(tmp_path, orientation
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_grey_palette_and_one_bit_become_rgb(tmp_path, mode):
+def test_gray_palette_and_one_bit_become_rgb(tmp_path, mode):
     path = tmp_path / "image.png"
     image = Image.fromarray(picture()).convert(mode)
     image.save(path)
     np.testing.assert_array_equal(load_image(path), np.asarray(image.convert("RGB")))
 
 
-def test_a_grey_jpeg_has_three_equal_channels(tmp_path):
-    path = written(tmp_path / "grey.jpg", jpeg_bytes(Image.fromarray(picture()).convert("L")))
+def test_a_gray_jpeg_has_three_equal_channels(tmp_path):
+    path = written(tmp_path / "gray.jpg", jpeg_bytes(Image.fromarray(picture()).convert("L")))
     pixels = load_image(path)
     assert (pixels == pixels[:, :, :1]).all()
     assert np.ptp(pixels) > 100
 
 
-def test_cmyk_keeps_its_colours(tmp_path):
+def test_cmyk_keeps_its_colors(tmp_path):
     # Pillow writes CMYK inverted, as Adobe's programs do; read wrongly, red would be cyan.
     red = Image.new("RGB", (16, 16), (250, 20, 10))
     path = written(tmp_path / "cmyk.jpg", jpeg_bytes(red.convert("CMYK")))
@@ -176,7 +176,7 @@ def test_alpha_is_composited_over_white(tmp_path):
     assert load_image(path).tolist() == [[[200, 100, 0], [255, 255, 255], half]]
 
 
-def test_transparent_palette_and_grey_entries_are_white(tmp_path):
+def test_transparent_palette_and_gray_entries_are_white(tmp_path):
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
@@ -184,9 +184,9 @@ def test_transparent_palette_and_grey_entries_are_white(tmp_path):
     assert load_image(tmp_path / "palette.png").tolist() == [[[10, 20, 30], [255] * 3]]
     palette.save(tmp_path / "bytes.png", transparency=b"\x00\xff")
     assert load_image(tmp_path / "bytes.png").tolist() == [[[255] * 3, [40, 50, 60]]]
-    grey = Image.fromarray(np.array([[7, 8]], dtype=np.uint8))
-    grey.save(tmp_path / "grey.png", transparency=8)
-    assert load_image(tmp_path / "grey.png").tolist() == [[[7] * 3, [255] * 3]]
+    gray = Image.fromarray(np.array([[7, 8]], dtype=np.uint8))
+    gray.save(tmp_path / "gray.png", transparency=8)
+    assert load_image(tmp_path / "gray.png").tolist() == [[[7] * 3, [255] * 3]]
     wide = png(
         2,
         1,
@@ -198,7 +198,7 @@ def test_transparent_palette_and_grey_entries_are_white(tmp_path):
     assert load_image(path).tolist() == [[[3] * 3, [255] * 3]]
 
 
-def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path):
+def test_16_bit_gray_is_scaled_and_not_clipped(tmp_path):
     values = [0, 128, 129, 256, 257, 32768, 65406, 65407, 65535]
     expected = [0, 0, 1, 1, 1, 128, 254, 255, 255]
     data = b"\0" + struct.pack(">9H", *values)
@@ -207,14 +207,14 @@ def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
-def test_modes_of_16_bit_grey_agree(mode):
+def test_modes_of_16_bit_gray_agree(mode):
     dtype = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]
     data = np.array([[0, 1000, 65535]], dtype=dtype).tobytes()
     image = Image.frombytes(mode, (3, 1), data)
     assert to_rgb(image)[0, :, 2].tolist() == [0, 4, 255]
 
 
-def test_grey_beyond_16_bits_is_refused():
+def test_gray_beyond_16_bits_is_refused():
     with pytest.raises(ImageError, match=r"must lie in 0\.\.65535, but spans 0\.\.65536"):
         to_rgb(Image.fromarray(np.array([[0, 65536]], dtype=np.int32)))
 

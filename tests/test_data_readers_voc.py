@@ -129,11 +129,11 @@ def test_an_object_image_of_another_annotation_is_refused(root, values, message)
         VocDataset(root, KNOWN, split="val").sample(0)
 
 
-def test_a_coloured_object_image_is_refused(root):
+def test_a_colored_object_image_is_refused(root):
     (root / "SegmentationObject").mkdir()
     Image.new("RGB", (10, 8)).save(root / "SegmentationObject/2007_000032.png")
     with pytest.raises(
-        AnnotationError, match=r"must be an indexed or 8-bit grey image, but .* RGB"
+        AnnotationError, match=r"must be an indexed or 8-bit gray image, but .* RGB"
     ):
         VocDataset(root, KNOWN, split="val").sample(0)
 

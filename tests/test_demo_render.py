@@ -31,10 +31,10 @@ def test_rectangle_on_pixel_borders_covers_exactly_its_pixels():
 
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.4, 0.6, 0.8])
 def test_ellipse_covers_its_area(shift):
-    centre, radii = (25 + shift, 20 - shift), (15.0, 9.0)
-    layer = drawn(part((0.0, 0.0, 0.0), ellipse(centre, radii, count=200)))
+    center, radii = (25 + shift, 20 - shift), (15.0, 9.0)
+    layer = drawn(part((0.0, 0.0, 0.0), ellipse(center, radii, count=200)))
     y, x = np.mgrid[0:400, 0:500] / 10 + 0.05  # an oracle with 100 samples per pixel
-    inside = ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 <= 1
+    inside = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2 <= 1
     expected = inside.reshape(40, 10, 50, 10).mean(axis=(1, 3))
     assert np.abs(full(layer) - expected).max() < 0.4
     assert full(layer).sum() == pytest.approx(expected.sum(), rel=0.04)
@@ -57,7 +57,7 @@ def test_later_part_hides_earlier_one():
     back = part(Paint((250.0, 0.0, 0.0), relief=0), box_outline(5, 5, 35, 35))
     front = part(Paint((0.0, 0.0, 250.0), relief=0), box_outline(10, 10, 30, 30))
     layer = drawn(back, front)
-    red, green, blue = layer.colour[:, 20 - layer.top, 20 - layer.left]
+    red, green, blue = layer.color[:, 20 - layer.top, 20 - layer.left]
     assert red == green == 0
     assert blue > 100
 
@@ -73,7 +73,7 @@ def test_object_over_the_border_is_cut():
 
 
 @pytest.mark.parametrize("pattern", ["stripes", "dots", "checks", "bricks"])
-def test_pattern_shows_both_colours_and_turns_with_the_object(pattern):
+def test_pattern_shows_both_colors_and_turns_with_the_object(pattern):
     paint = Paint((255.0, 0.0, 0.0), (0.0, 0.0, 255.0), pattern, 0.5, relief=0)
     square = part(paint, box_outline(-1, -1, 1, 1))
     matrix = np.array([[15.0, 0, 25], [0, 15, 20]])
@@ -83,16 +83,16 @@ def test_pattern_shows_both_colours_and_turns_with_the_object(pattern):
         render([square], each, (40, 50), rng=np.random.default_rng(0), **flat)
         for each in (matrix, quarter)
     )
-    red, blue = first.colour[0], first.colour[2]
+    red, blue = first.color[0], first.color[2]
     assert (red > 200).any()
     assert (blue > 200).any()
     inner = (slice(None), slice(8, 22), slice(8, 22))
-    centred = [
-        layer.colour[:, 20 - layer.top - 15 :, 25 - layer.left - 15 :] for layer in (first, turned)
+    centered = [
+        layer.color[:, 20 - layer.top - 15 :, 25 - layer.left - 15 :] for layer in (first, turned)
     ]
     np.testing.assert_allclose(
-        np.rot90(centred[0][:, :30, :30], -1, axes=(1, 2))[inner],
-        centred[1][:, :30, :30][inner],
+        np.rot90(centered[0][:, :30, :30], -1, axes=(1, 2))[inner],
+        centered[1][:, :30, :30][inner],
         atol=1.0,
     )
 
@@ -113,7 +113,7 @@ def test_shadow_darkens_only_the_ground():
     lit = image.copy()
     lit[layer.window] = 0
     inside = layer.coverage == 1
-    np.testing.assert_allclose(image[layer.window][:, inside], layer.colour[:, inside], rtol=1e-5)
+    np.testing.assert_allclose(image[layer.window][:, inside], layer.color[:, inside], rtol=1e-5)
 
 
 def test_noise_has_its_size_and_range():
@@ -129,8 +129,8 @@ def test_opencv_threads_change_nothing():
     before = cv2.getNumThreads()
     try:
         cv2.setNumThreads(1)
-        one = drawn(disc).colour
+        one = drawn(disc).color
         cv2.setNumThreads(4)
-        np.testing.assert_array_equal(drawn(disc).colour, one)
+        np.testing.assert_array_equal(drawn(disc).color, one)
     finally:
         cv2.setNumThreads(before)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsl.boxes import box_iou, centred_box
+from wsl.boxes import box_iou, centered_box
 from wsl.demo.scene import CATEGORIES, DEMO_SEED, Composition, draw_image
 
 
@@ -87,16 +87,16 @@ def test_every_ten_pictures_show_each_class_once(seed):
     assert labels[:10] != labels[10:20]
 
 
-def test_centred_box_is_rarely_right(sixty):
+def test_centered_box_is_rarely_right(sixty):
     right = [
-        box_iou(drawn.boxes, [centred_box(drawn.image.shape[:2], 0.75)]).max() >= 0.5
+        box_iou(drawn.boxes, [centered_box(drawn.image.shape[:2], 0.75)]).max() >= 0.5
         for drawn in sixty
     ]
     assert 0 < np.mean(right) < 0.5
 
 
-def test_object_and_ground_differ_in_texture_or_colour(sixty):
-    # Not a plain cut-out: colours vary within objects and within the ground.
+def test_object_and_ground_differ_in_texture_or_color(sixty):
+    # Not a plain cut-out: colors vary within objects and within the ground.
     for drawn in sixty:
         inside = np.any(drawn.masks, axis=0)
         assert drawn.image[inside].std(axis=0).max() > 3

@@ -1,4 +1,4 @@
-"""Outlines and colours."""
+"""Outlines and colors."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_stroke_may_taper():
     assert area(stroke([(0, 0), (1, 0), (2, 0)], [1.0, 0.0])) == pytest.approx(1.0)
 
 
-def test_colours():
+def test_colors():
     assert hsv(1 / 3, 1, 1) == pytest.approx((0, 255, 0))
     assert hsv(-2 / 3, 2, 1) == pytest.approx((0, 255, 0))
     assert darker((100.0, 50.0, 0.0), 0.5) == (50, 25, 0)

@@ -91,7 +91,7 @@ def test_rank_counts_the_classes_before_the_true_one(script):
 
 
 def test_interval_is_wilsons(script):
-    # 8 of 10, worked by hand: centre (0.8 + 3.8415 / 20) / 1.38415, half-width 0.2266.
+    # 8 of 10, worked by hand: center (0.8 + 3.8415 / 20) / 1.38415, half-width 0.2266.
     figure = script.share_with_interval(8, 10)
     assert figure["share"] == 0.8
     assert figure["wilson95"] == pytest.approx([0.4902, 0.9433], abs=1e-4)

@@ -6,8 +6,8 @@ from torch import nn
 
 from wsl.data.categories import Categories
 from wsl.draw.attributions import draw_overlay, write_class_models, write_overlays
-from wsl.draw.montage import colour_bar
-from wsl.draw.overlays import colour_table, map_limits, scale_map
+from wsl.draw.montage import color_bar
+from wsl.draw.overlays import color_table, map_limits, scale_map
 from wsl.errors import ConfigError, ImageError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
@@ -116,18 +116,18 @@ def test_a_class_model_needs_classes_or_a_target(classifier, tmp_path):
             list(write_class_models(classifier, tmp_path, ClassModelOptions(), **more))
 
 
-def test_the_scale_names_what_the_colours_stand_for():
+def test_the_scale_names_what_the_colors_stand_for():
     saliency = np.linspace(0, 2, 1000, dtype=np.float32).reshape(20, 50)
     low, high = map_limits(saliency)
     assert low == 0
     assert high == pytest.approx(1.99)
     assert scale_map(saliency).max() == 1
     assert map_limits(np.full((3, 3), 2.0)) == (2, 2)
-    bar = colour_bar(colour_table(), height=100, low="0", high="2")
+    bar = color_bar(color_table(), height=100, low="0", high="2")
     assert bar.shape[0] == 100
-    assert (bar[0, 0] == colour_table()[255]).all()
-    assert (bar[-1, 0] == colour_table()[0]).all()
-    # Brightness falls from above to below: the colours are perceptually even.
+    assert (bar[0, 0] == color_table()[255]).all()
+    assert (bar[-1, 0] == color_table()[0]).all()
+    # Brightness falls from above to below: the colors are perceptually even.
     luma = bar[:, 0] @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(luma) <= 1).all()
 
@@ -144,7 +144,7 @@ def test_the_overlay_has_a_title_two_panels_and_a_scale():
 
 
 def test_options_have_the_defaults_of_what_they_are_for():
-    assert Ascent(**ClassModelOptions().model_dump(exclude={"maximise"})) == Ascent()
+    assert Ascent(**ClassModelOptions().model_dump(exclude={"maximize"})) == Ascent()
 
 
 def test_every_method_is_listed_with_a_line_and_a_reference():

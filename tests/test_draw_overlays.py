@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from drawn_arrays import grey_image
+from drawn_arrays import gray_image
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,8 +41,8 @@ def test_scale_map_refuses(saliency: np.ndarray, message: str) -> None:
         overlays.scale_map(saliency)
 
 
-def test_the_colour_map_is_perceptually_even_and_rising() -> None:
-    luma = overlays.colour_table() @ np.array([0.2126, 0.7152, 0.0722])
+def test_the_color_map_is_perceptually_even_and_rising() -> None:
+    luma = overlays.color_table() @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(luma) >= -0.75).all()  # 8-bit rounding only
     assert luma[0] < 5
     assert luma[-1] > 240
@@ -52,29 +52,29 @@ def test_overlay_saliency_at_both_ends_of_the_opacity() -> None:
     image = np.zeros((1, 2, 3), np.uint8)
     image[0, 0] = (255, 0, 0)
     saliency = np.array([[0.0, 1.0]], np.float32)
-    only_grey = overlays.overlay_saliency(image, saliency, opacity=0)
-    assert only_grey[0].tolist() == [[76] * 3, [0] * 3]  # 0.299 × 255
-    only_colour = overlays.overlay_saliency(image, saliency, opacity=1)
-    assert only_colour[0].tolist() == overlays.colour_table()[[0, 255]].tolist()
+    only_gray = overlays.overlay_saliency(image, saliency, opacity=0)
+    assert only_gray[0].tolist() == [[76] * 3, [0] * 3]  # 0.299 × 255
+    only_color = overlays.overlay_saliency(image, saliency, opacity=1)
+    assert only_color[0].tolist() == overlays.color_table()[[0, 255]].tolist()
 
 
-def test_overlay_seeds_shows_four_colours_apart() -> None:
+def test_overlay_seeds_shows_four_colors_apart() -> None:
     seeds = np.array([[0, 1, 2, 3]], np.uint8)
-    drawn = overlays.overlay_seeds(grey_image(1, 4), seeds).astype(int)[0]
+    drawn = overlays.overlay_seeds(gray_image(1, 4), seeds).astype(int)[0]
     apart = np.abs(drawn[:, None] - drawn[None]).sum(axis=2)
     assert (apart[~np.eye(4, dtype=bool)] > 80).all()
 
 
 def test_overlay_seeds_refuses_other_codes() -> None:
     with pytest.raises(ValueError, match="seeds must be 0, 1, 2 or 3, but got 255"):
-        overlays.overlay_seeds(grey_image(1, 1), np.array([[255]], np.uint8))
+        overlays.overlay_seeds(gray_image(1, 1), np.array([[255]], np.uint8))
 
 
 def test_overlay_mask_outline_lies_inside_and_the_inside_is_untouched() -> None:
-    image = grey_image(20, 20, level=50)
+    image = gray_image(20, 20, level=50)
     mask = np.zeros((20, 20), bool)
     mask[4:14, 0:10] = True  # touches the left border, where the outline must be seen
-    drawn = overlays.overlay_mask(image, mask, colour=(1, 2, 3), thickness=2)
+    drawn = overlays.overlay_mask(image, mask, color=(1, 2, 3), thickness=2)
     outline = (drawn == (1, 2, 3)).all(axis=2)
     expected = mask.copy()
     expected[6:12, 2:8] = False
@@ -84,7 +84,7 @@ def test_overlay_mask_outline_lies_inside_and_the_inside_is_untouched() -> None:
 
 
 def test_overlay_of_an_empty_and_of_a_full_mask() -> None:
-    image = grey_image(9, 9, level=50)
+    image = gray_image(9, 9, level=50)
     assert (overlays.overlay_mask(image, np.zeros((9, 9), bool)) > 50).all()
     full = overlays.overlay_mask(image, np.ones((9, 9), bool), thickness=1)
     assert (full[1:-1, 1:-1] == 50).all()
@@ -92,7 +92,7 @@ def test_overlay_of_an_empty_and_of_a_full_mask() -> None:
 
 
 def test_draw_boxes_paints_the_outermost_pixels_of_a_half_open_box() -> None:
-    image = grey_image(30, 40)
+    image = gray_image(30, 40)
     drawn = overlays.draw_boxes(image, predicted=(5, 6, 25, 20), thickness=1)
     painted = (drawn == overlays.PREDICTED).all(axis=2)
     assert np.argwhere(painted).min(axis=0).tolist() == [6, 5]
@@ -100,8 +100,8 @@ def test_draw_boxes_paints_the_outermost_pixels_of_a_half_open_box() -> None:
     assert painted.sum() == 2 * 20 + 2 * 14 - 4
 
 
-def test_true_boxes_are_dashed_and_of_another_colour() -> None:
-    drawn = overlays.draw_boxes(grey_image(60, 80), true=[(10, 10, 70, 50)], thickness=1)
+def test_true_boxes_are_dashed_and_of_another_color() -> None:
+    drawn = overlays.draw_boxes(gray_image(60, 80), true=[(10, 10, 70, 50)], thickness=1)
     edge = drawn[10, 10:70]
     blue = (edge == overlays.TRUE).all(axis=1)
     assert 0.5 < blue.mean() < 0.8
@@ -114,11 +114,11 @@ def test_boxes_outside_of_the_image_are_drawn_at_its_border(
 ) -> None:
     x0, x1 = sorted((box[0], box[2]))
     y0, y1 = sorted((box[1], box[3]))
-    drawn = overlays.draw_boxes(grey_image(), predicted=(x0, y0, x1, y1), true=[(x0, y0, x1, y1)])
+    drawn = overlays.draw_boxes(gray_image(), predicted=(x0, y0, x1, y1), true=[(x0, y0, x1, y1)])
     assert drawn.shape == (40, 60, 3)
     assert (drawn == overlays.PREDICTED).all(axis=2).any()
 
 
 def test_opacity_is_checked() -> None:
     with pytest.raises(ValueError, match=r"opacity must be in \[0, 1\], but got 2"):
-        overlays.overlay_saliency(grey_image(2, 2), np.eye(2, dtype=np.float32), opacity=2)
+        overlays.overlay_saliency(gray_image(2, 2), np.eye(2, dtype=np.float32), opacity=2)

@@ -2,14 +2,14 @@ import io
 
 import numpy as np
 import pytest
-from drawn_arrays import disc, grey_image
+from drawn_arrays import disc, gray_image
 from PIL import Image
 
 from wsl.draw import overlays, pictures
 
 
 def test_no_argument_is_changed() -> None:
-    image, mask = grey_image(), disc(40, 60)
+    image, mask = gray_image(), disc(40, 60)
     seeds, saliency = mask.astype(np.uint8), mask.astype(np.float32)
     for array in (image, mask, seeds, saliency):
         array.setflags(write=False)
@@ -18,7 +18,7 @@ def test_no_argument_is_changed() -> None:
 
 
 def test_a_strip_without_captions_is_its_panels_and_gaps() -> None:
-    image, mask = grey_image(), disc(40, 60)
+    image, mask = gray_image(), disc(40, 60)
     drawn = pictures.strip(
         image, mask.astype(np.float32), mask.astype(np.uint8), mask, height=40, captions=False
     )
@@ -28,7 +28,7 @@ def test_a_strip_without_captions_is_its_panels_and_gaps() -> None:
 
 
 def test_what_is_missing_leaves_its_panel_out() -> None:
-    image = grey_image()
+    image = gray_image()
     widths = [
         pictures.strip(image, *rest, height=40, captions=False).shape[1]
         for rest in [(), (None, None, disc(40, 60)), (np.eye(40, 60, dtype=np.float32),)]
@@ -38,14 +38,14 @@ def test_what_is_missing_leaves_its_panel_out() -> None:
 
 def test_maps_and_seeds_of_the_working_size_are_stretched_to_the_image() -> None:
     seeds = np.array([[1, 0]], np.uint8)
-    drawn = pictures.strip(grey_image(40, 80), None, seeds, height=40, captions=False)[:, 85:]
+    drawn = pictures.strip(gray_image(40, 80), None, seeds, height=40, captions=False)[:, 85:]
     whole = np.repeat(np.repeat(seeds, 40, axis=0), 40, axis=1)
-    assert (drawn == overlays.overlay_seeds(grey_image(40, 80), whole)).all()
+    assert (drawn == overlays.overlay_seeds(gray_image(40, 80), whole)).all()
 
 
 def test_title_and_captions_add_lines_and_a_long_title_no_width() -> None:
-    plain = pictures.strip(grey_image(), height=64)
-    titled = pictures.strip(grey_image(), height=64, title="long " * 100)
+    plain = pictures.strip(gray_image(), height=64)
+    titled = pictures.strip(gray_image(), height=64, title="long " * 100)
     assert titled.shape[0] > plain.shape[0] > 64
     assert titled.shape[1] == plain.shape[1]
     assert (plain[-12:] < 200).any()  # the caption is there
@@ -69,7 +69,7 @@ def test_strips_of_extreme_images_stay_within_bounds(shape: tuple[int, int]) -> 
         ({"saliency": np.zeros((0, 1), np.float32)}, r"saliency must be \(h, w\), but got shape"),
         ({"height": 3}, "height must be at least 16, but got 3"),
     ],
-    ids=["grey", "float", "mask", "seeds", "saliency", "height"],
+    ids=["gray", "float", "mask", "seeds", "saliency", "height"],
 )
 def test_strip_refuses(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -85,7 +85,7 @@ def test_png_keeps_every_pixel(tmp_path) -> None:
 
 
 def test_jpeg_is_near_and_smaller_at_lower_quality(tmp_path) -> None:
-    image = overlays.overlay_mask(grey_image(120, 120), disc(120, 120))
+    image = overlays.overlay_mask(gray_image(120, 120), disc(120, 120))
     pictures.save_jpeg(tmp_path / "strip.jpg", image)
     with Image.open(tmp_path / "strip.jpg") as read:
         assert np.abs(np.array(read).astype(int) - image).mean() < 4

@@ -24,7 +24,7 @@ METHODS = [
     "plain gradient + GrabCut",
     "the paper: ten crops + GrabCut",
     "whole image",
-    "centred box for",
+    "centered box for",
     "CAM, usual threshold",
     "CAM, best threshold for",
     "Grad-CAM, usual threshold",

@@ -141,10 +141,10 @@ def test_what_would_mend_a_wrong_box(scripts):
     found = {name: each.tolist() for name, each in scripts["failures"].mended(table).items()}
     assert found["wrong"] == [True, True, True, True, False]
     assert found["missed narrowly: IoU of 0.4 to 0.5"] == [False, False, True, False, False]
-    by_area = "right if its area were known (centre and shape kept)"
+    by_area = "right if its area were known (center and shape kept)"
     assert found[by_area] == [True, False, False, False, False]
-    assert found["right if its size were known (centre kept)"][:2] == [True, False]
-    assert found["right if its centre were known (size kept)"][:2] == [False, True]
+    assert found["right if its size were known (center kept)"][:2] == [True, False]
+    assert found["right if its center were known (size kept)"][:2] == [False, True]
     together = found["right if all instances were one object"]
     assert together == [False, False, True, False, False]
 
@@ -178,7 +178,7 @@ def test_the_cost_curve_is_drawn_and_laid_out(scripts, tmp_path, monkeypatch):
             method("default", 0.7, 0.2),
             method("plain gradient + GrabCut", 0.5, 0.4),
             method("CAM, best threshold for IoU 0.5", 0.6, 0.1),
-            method("centred box for the mean of three IoUs and IoU 0.5", 0.55, None),
+            method("centered box for the mean of three IoUs and IoU 0.5", 0.55, None),
         ],
     }
     (tmp_path / "cost-small.json").write_text(json.dumps(content))
@@ -194,8 +194,8 @@ def test_the_cost_curve_is_drawn_and_laid_out(scripts, tmp_path, monkeypatch):
     [
         ("CAM, best threshold for IoU 0.5", "gt_known_0.5", True),
         ("CAM, best threshold for IoU 0.5", "gt_known_mean", False),
-        ("centred box for the mean of three IoUs", "gt_known_0.5", False),
-        ("centred box for the mean of three IoUs and IoU 0.5", "gt_known_0.5", True),
+        ("centered box for the mean of three IoUs", "gt_known_0.5", False),
+        ("centered box for the mean of three IoUs and IoU 0.5", "gt_known_0.5", True),
         ("default", "gt_known_mean", True),
     ],
 )

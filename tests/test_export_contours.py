@@ -24,7 +24,7 @@ CASES = {
 
 
 def even_odd(rings: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre lies inside: rays to the left cross an odd number of vertical edges."""
+    """Pixels whose center lies inside: rays to the left cross an odd number of vertical edges."""
     inside = np.zeros(shape, dtype=bool)
     for ring in rings:
         for (x, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):

@@ -52,7 +52,7 @@ def test_maps_are_enlarged_to_the_image(tmp_path):
     export_run(run, "maps", tmp_path / "out", ExportOptions(classes="all", map_format="npy"))
     saliency = np.load(tmp_path / "out/maps/c.1.npy")
     assert saliency.shape == (4, 6)
-    # The small map's pixels are centred on the second and the fifth of the six columns.
+    # The small map's pixels are centered on the second and the fifth of the six columns.
     np.testing.assert_allclose(saliency, [[0, 0, 1 / 3, 2 / 3, 1, 1]] * 4, atol=1e-6)
 
 

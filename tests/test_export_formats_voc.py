@@ -205,7 +205,7 @@ def test_the_label_map_has_the_palette(exported):
     ]
 
 
-def test_a_label_map_of_too_many_classes_has_no_colours(tmp_path):
+def test_a_label_map_of_too_many_classes_has_no_colors(tmp_path):
     names = tuple(f"class: {index}" for index in range(300))
     run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
     export_run(run, "voc", tmp_path / "out", ExportOptions(images="none"))

@@ -65,7 +65,7 @@ def exported(tmp_path, predictions, **options):
 
 
 def even_odd(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centres lie inside: an odd number of edges to the left of them.
+    """Pixels whose centers lie inside: an odd number of edges to the left of them.
 
     Lines that join rings may slant; drawn there and back, each is crossed an even number of times.
     """

@@ -11,13 +11,13 @@ from wsl.localize.seeds import SeedOptions
 from wsl.masks import mask_iou
 
 
-def disc(size=(240, 320), centre=(113, 151), radius=67):
+def disc(size=(240, 320), center=(113, 151), radius=67):
     y, x = np.ogrid[: size[0], : size[1]]
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2
 
 
-def coloured(mask, seed=0):
-    """Noise around one colour inside of the mask, around another outside."""
+def colored(mask, seed=0):
+    """Noise around one color inside of the mask, around another outside."""
     noise = np.random.default_rng(seed).integers(0, 40, (*mask.shape, 3))
     return (noise + np.where(mask[..., None], (180, 60, 40), (30, 120, 150))).astype(np.uint8)
 
@@ -33,7 +33,7 @@ def seeds_of(mask, inner=20, outer=100):
 @pytest.fixture
 def models():
     mask = disc()
-    found = grabcut(coloured(mask), seeds_of(mask))
+    found = grabcut(colored(mask), seeds_of(mask))
     assert found.models is not None
     return found.models
 
@@ -43,7 +43,7 @@ def test_a_rough_boundary_becomes_the_true_one(models):
     small = cv2.resize(mask.astype(np.uint8), (32, 24), interpolation=cv2.INTER_NEAREST)
     rough = resize_mask(small.astype(bool), mask.shape)
     assert mask_iou(rough, mask) < 0.97
-    found = refine_band(coloured(mask), rough, seeds_of(mask), models, width=12)
+    found = refine_band(colored(mask), rough, seeds_of(mask), models, width=12)
     np.testing.assert_array_equal(found, mask)
 
 
@@ -51,7 +51,7 @@ def test_outside_of_the_band_nothing_changes(models):
     mask = disc()
     wrong = mask.copy()
     wrong[100:120, 140:160] = False  # a hole, whose middle the band does not reach
-    found = refine_band(coloured(mask), wrong, np.full(mask.shape, 2, np.uint8), models, width=3)
+    found = refine_band(colored(mask), wrong, np.full(mask.shape, 2, np.uint8), models, width=3)
     band = band_of(wrong, 3)
     np.testing.assert_array_equal(found[~band], wrong[~band])
     assert not found[103:117, 143:157].any()
@@ -63,7 +63,7 @@ def test_definite_seeds_hold_everywhere(models, code):
     seeds = seeds_of(mask)
     seeds[100:126, 210:226] = code  # across the boundary
     seeds[5:9, 5:9] = code  # far from it
-    found = refine_band(coloured(mask), mask, seeds, models, width=6)
+    found = refine_band(colored(mask), mask, seeds, models, width=6)
     assert (found[seeds == cv2.GC_FGD]).all()
     assert not (found[seeds == cv2.GC_BGD]).any()
 
@@ -71,13 +71,13 @@ def test_definite_seeds_hold_everywhere(models, code):
 def test_without_a_free_pixel_the_seeds_decide(models):
     mask = disc()
     seeds = mask.astype(np.uint8)
-    found = refine_band(coloured(mask), ~mask, seeds, models, width=2)
+    found = refine_band(colored(mask), ~mask, seeds, models, width=2)
     np.testing.assert_array_equal(found, mask)
 
 
 def test_the_callers_arrays_are_untouched(models):
     mask = disc()
-    arrays = coloured(mask), mask, seeds_of(mask), *models
+    arrays = colored(mask), mask, seeds_of(mask), *models
     before = [array.copy() for array in arrays]
     refine_band(arrays[0], mask, arrays[2], models, width=5)
     for array, old in zip(arrays, before, strict=True):
@@ -108,7 +108,7 @@ def refined(size, **options):
     chosen = LocalizeOptions(
         seeds=SeedOptions(foreground=0.9, background=0.7), grabcut=GrabCutOptions(**options)
     )
-    return mask, refine(coloured(mask), saliency, chosen, random_seed=1)
+    return mask, refine(colored(mask), saliency, chosen, random_seed=1)
 
 
 def test_the_whole_way_is_exact_with_a_band():

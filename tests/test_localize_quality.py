@@ -50,7 +50,7 @@ def test_a_map_a_mask_and_a_box_that_agree_in_the_middle_have_the_quality_1():
 
 def test_half_is_missing_of_what_touches_two_borders_and_more_of_what_is_off_the_middle():
     quality = localization_quality(*plain_scene((0, 0, 48, 48)), (0, 0, 48, 48))
-    # The centres are a quarter of each side apart.
+    # The centers are a quarter of each side apart.
     assert quality == pytest.approx((1 + 1 + 1 / 2 + 1 - 2 * np.hypot(1 / 4, 1 / 4) + 1 + 1) / 6)
 
 
@@ -80,7 +80,7 @@ def test_a_mask_of_half_of_the_map_has_half_of_its_share():
     image, saliency, _ = plain_scene()
     half = box_mask((24, 24, 48, 72))
     quality = localization_quality(image, saliency, half, (24, 24, 48, 72))
-    # The centres are 12 of 96 columns apart.
+    # The centers are 12 of 96 columns apart.
     assert quality == pytest.approx((1 / 2 + 1 / 2 + 1 + 1 - 2 / 8 + 1 + 1) / 6)
 
 

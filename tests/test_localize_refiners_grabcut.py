@@ -10,8 +10,8 @@ import pytest
 from wsl.localize.refiners.grabcut import grabcut, rng_seed, working_size
 
 
-def two_colours(size=(60, 80), box=(20, 15, 55, 40), seed=0):
-    """A rectangle of one noisy colour on a ground of another, and the rectangle's mask."""
+def two_colors(size=(60, 80), box=(20, 15, 55, 40), seed=0):
+    """A rectangle of one noisy color on a ground of another, and the rectangle's mask."""
     rng = np.random.default_rng(seed)
     image = rng.integers(20, 60, (*size, 3)).astype(np.uint8)
     mask = np.zeros(size, bool)
@@ -32,24 +32,24 @@ def seeds_inside(mask):
     return seeds
 
 
-def test_two_colours_are_told_apart_to_the_pixel():
-    image, mask = two_colours()
+def test_two_colors_are_told_apart_to_the_pixel():
+    image, mask = two_colors()
     found = grabcut(image, seeds_inside(mask))
     assert found.refined
     assert (found.mask == mask).all()
 
 
 def test_definite_seeds_stay_what_they_are():
-    image, mask = two_colours()
+    image, mask = two_colors()
     seeds = seeds_inside(mask)
-    seeds[2:5, 2:5] = cv2.GC_FGD  # of the ground's colour
+    seeds[2:5, 2:5] = cv2.GC_FGD  # of the ground's color
     found = grabcut(image, seeds)
     assert found.mask[seeds == cv2.GC_FGD].all()
     assert not found.mask[seeds == cv2.GC_BGD].any()
 
 
 def test_the_callers_arrays_are_untouched():
-    image, mask = two_colours()
+    image, mask = two_colors()
     seeds = seeds_inside(mask)
     before = image.copy(), seeds.copy()
     grabcut(image, seeds)
@@ -62,14 +62,14 @@ def test_the_callers_arrays_are_untouched():
     [(cv2.GC_BGD, False), (cv2.GC_PR_BGD, False), (cv2.GC_FGD, True), (cv2.GC_PR_FGD, True)],
 )
 def test_seeds_of_one_side_are_the_answer_themselves(code, expected):
-    image, _ = two_colours()
+    image, _ = two_colors()
     found = grabcut(image, np.full(image.shape[:2], code, np.uint8))
     assert not found.refined
     assert (found.mask == expected).all()
 
 
 def test_no_iterations_take_the_seeds():
-    image, mask = two_colours()
+    image, mask = two_colors()
     seeds = seeds_inside(mask)
     found = grabcut(image, seeds, iterations=0)
     assert not found.refined
@@ -88,7 +88,7 @@ def test_tiny_images_have_an_answer(size):
 
 
 def hard_case():
-    """Blocks of many colours on both sides: what k-means draws decides the answer."""
+    """Blocks of many colors on both sides: what k-means draws decides the answer."""
     rng = np.random.default_rng(3)
     blocks = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
     image = cv2.resize(blocks, (64, 64), interpolation=cv2.INTER_LINEAR)
@@ -126,7 +126,7 @@ def test_the_answer_does_not_depend_on_the_thread():
 
 
 def test_sizes_and_codes_are_checked():
-    image, mask = two_colours()
+    image, mask = two_colors()
     with pytest.raises(ValueError, match="must have one size"):
         grabcut(image, np.zeros((3, 3), np.uint8))
     with pytest.raises(ValueError, match="codes 0 to 3, but got 4"):

@@ -40,7 +40,7 @@ VIEWS = [
     {"kind": "full"},
     {"kind": "full", "flip": True},
     {"kind": "ten_crop"},
-    {"kind": "centre", "flip": True, "scales": (12, 16, 24)},
+    {"kind": "center", "flip": True, "scales": (12, 16, 24)},
     {"kind": "ten_crop", "scales": (16, 24)},
     {"kind": "full", "input_size": 24, "classes_at": "own_size"},
     {"kind": "full", "flip": True, "scales": (12, 24), "classes_at": "own_size"},

@@ -109,7 +109,7 @@ LOGITS = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.1, 0.2, 0.3, 0.0]])
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (LOGITS.softmax(1), "must return unnormalised scores, but returned probabilities"),
+        (LOGITS.softmax(1), "must return unnormalized scores, but returned probabilities"),
         (LOGITS.log_softmax(1), "but returned logarithms of probabilities"),
         (LOGITS[:, :3], r"of shape \(2, 4\), but returned a tensor of shape \(2, 3\)"),
         (LOGITS[:, :, None], r"but returned a tensor of shape \(2, 4, 1\)"),
@@ -141,7 +141,7 @@ def test_probabilities_are_looked_for_in_the_first_batch_only():
 @pytest.mark.parametrize(
     "inputs",
     [torch.zeros(3, 4, 4), torch.zeros(1, 1, 4, 4), torch.zeros(1, 3, 4, 4).byte()],
-    ids=["no batch", "grey", "uint8"],
+    ids=["no batch", "gray", "uint8"],
 )
 def test_scores_refuse_other_inputs(inputs):
     with pytest.raises(ValueError, match=r"inputs must have shape \(N, 3, h, w\)"):

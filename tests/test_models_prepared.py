@@ -96,10 +96,10 @@ def made(kind: type[nn.Module]) -> nn.Module:
     return module.train()
 
 
-def classifier_of(module: nn.Module, *, optimise: bool = True) -> Classifier:
+def classifier_of(module: nn.Module, *, optimize: bool = True) -> Classifier:
     device = torch.device("cpu")
     numbered = Categories.numbered(4)
-    return Classifier(module, PREPROCESSING, numbered, device, optimise=optimise)
+    return Classifier(module, PREPROCESSING, numbered, device, optimize=optimize)
 
 
 def norms(module: nn.Module) -> int:
@@ -196,13 +196,13 @@ def test_a_classifier_keeps_its_copy_until_the_weights_change() -> None:
 
 
 def test_there_is_no_copy_where_it_is_not_wanted() -> None:
-    classifier = classifier_of(made(Smooth), optimise=False)
+    classifier = classifier_of(made(Smooth), optimize=False)
     assert classifier.prepared() is classifier
     assert (
-        load_classifier(made(Smooth), preprocessing=PREPROCESSING, optimise=False).optimise is False
+        load_classifier(made(Smooth), preprocessing=PREPROCESSING, optimize=False).optimize is False
     )
-    assert load_classifier("demo", optimise=True).optimise is True
-    assert load_classifier("demo").optimise is False
+    assert load_classifier("demo", optimize=True).optimize is True
+    assert load_classifier("demo").optimize is False
 
 
 def test_hooks_are_called() -> None:
@@ -220,7 +220,7 @@ def test_maps_are_those_without_the_copy(rule: str) -> None:
     module = torchvision.models.mobilenet_v2(num_classes=4)
     inputs, select = torch.randn(2, 3, 32, 32), these(torch.tensor([[0, 2], [1, -1]]))
     maps = [
-        gradient_saliency(classifier_of(module, optimise=on), inputs, select, rule=rule).maps
+        gradient_saliency(classifier_of(module, optimize=on), inputs, select, rule=rule).maps
         for on in (True, False)
     ]
     assert (maps[0] - maps[1]).norm() <= 1e-4 * maps[1].norm()

@@ -34,11 +34,11 @@ def test_from_torchvision():
     ids=["bilinear", "bicubic"],
 )
 @pytest.mark.parametrize("size", [(300, 401), (401, 300), (90, 77)], ids=str)
-def test_the_centre_view_is_torchvisions_own_input(entry, size):
+def test_the_center_view_is_torchvisions_own_input(entry, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     expected = entry.transforms()(Image.fromarray(image))
     preprocessing = Preprocessing.from_torchvision(entry.transforms())
-    found = make_views(image, preprocessing, "centre").inputs[0]
+    found = make_views(image, preprocessing, "center").inputs[0]
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -59,21 +59,21 @@ def test_from_timm():
         Preprocessing.from_timm({**TIMM, "input_size": (1, 28, 28)})
 
 
-def test_normalise_by_hand():
+def test_normalize_by_hand():
     image = np.array([[[0, 255, 51]]], dtype=np.uint8)
     image.flags.writeable = False  # as arrays from Pillow are
     preprocessing = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.1))
-    found = preprocessing.normalise(image)
+    found = preprocessing.normalize(image)
     assert found.shape == (3, 1, 1)
     torch.testing.assert_close(found.flatten(), torch.tensor([-1.0, 2.0, -3.0]))
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)], ids=["float", "grey"]
+    "image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)], ids=["float", "gray"]
 )
-def test_normalise_refuses_other_arrays(image):
+def test_normalize_refuses_other_arrays(image):
     with pytest.raises(ValueError, match=r"must be a \(H, W, 3\) array of uint8"):
-        Preprocessing().normalise(image)
+        Preprocessing().normalize(image)
 
 
 @pytest.mark.parametrize(

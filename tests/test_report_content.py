@@ -33,7 +33,7 @@ def test_against_baseline_is_the_paired_difference_to_the_better_one() -> None:
     images = table.images
     shares = {
         "whole image": (images["whole_iou"] >= 0.5).mean(),
-        "centred box": (images["centre_iou"] >= 0.5).mean(),
+        "centered box": (images["center_iou"] >= 0.5).mean(),
     }
     assert shares[name] == max(shares.values())
     assert figure.value == pytest.approx(images["right"].mean() - shares[name])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsl.draw.overlays import SEED_COLOURS
+from wsl.draw.overlays import SEED_COLORS
 from wsl.errors import ImageError, ScoreError
 from wsl.report.gallery import PictureOptions, _allocate, choose_images, make_gallery
 from wsl.report.runs import RunTable, Steps, tabulate
@@ -105,7 +105,7 @@ def test_the_layers_are_what_they_stand_for() -> None:
     assert (mask[..., 3][~steps.mask] == 190).all()
     assert set(np.unique(mask[..., 3][steps.mask])) == {0, 255}
     seeds = np.array(decoded(run["seeds"]).convert("RGB")).reshape(-1, 3)
-    assert set(map(tuple, seeds.tolist())) == set(SEED_COLOURS.values())
+    assert set(map(tuple, seeds.tolist())) == set(SEED_COLORS.values())
     assert decoded(run["saliency"]).format == "JPEG"
 
 
@@ -166,7 +166,7 @@ def test_without_pictures_nothing_is_drawn() -> None:
         ({"seeds": np.full((4, 4), 9, np.uint8)}, "the seeds of .* codes 0 to 3"),
         ({"mask": np.zeros((4, 4), bool)}, "the mask of .* must have the image's size"),
     ],
-    ids=["size", "grey", "nan", "negative", "flat", "seeds", "mask"],
+    ids=["size", "gray", "nan", "negative", "flat", "seeds", "mask"],
 )
 def test_steps_that_contradict_the_run_are_refused(change: dict[str, Any], message: str) -> None:
     run = make_run(count=1)

@@ -103,8 +103,8 @@ def outcome(tmp_path_factory):
     folder.add("zero bytes", b"", reason="zero bytes.JPEG")
     folder.add("text", b"This is no image.\n" * 9, reason="text.JPEG")
     folder.add("cmyk", whole.convert("CMYK"))
-    grey16 = Image.fromarray(np.asarray(whole.convert("L"), dtype=np.uint16) * 257)
-    folder.add("grey16", grey16)
+    gray16 = Image.fromarray(np.asarray(whole.convert("L"), dtype=np.uint16) * 257)
+    folder.add("gray16", gray16)
     for orientation, stored in STORED.items():
         exif = Image.Exif()
         exif[0x0112] = orientation

@@ -29,7 +29,7 @@ def opened(photos, **options):
 
 
 def tuned_on(dataset):
-    return TunedOn.of(dataset, objective="mean_iou", candidates=3, centre_side=0.8)
+    return TunedOn.of(dataset, objective="mean_iou", candidates=3, center_side=0.8)
 
 
 def test_it_records_the_list_of_images(photos):
@@ -72,7 +72,7 @@ def test_a_score_of_other_images_says_where_the_settings_come_from(photos):
 def test_a_configuration_keeps_it(photos, tmp_path):
     block = tuned_on(opened(photos, part="1/2")).model_dump()
     config = build_config({"tuned_on": block})
-    assert "centre_side: 0.8" in to_yaml(config)
+    assert "center_side: 0.8" in to_yaml(config)
     assert config.tuned_on == TunedOn(**block)
     dumped = config.model_dump(mode="json")
     assert tuning_notes(dumped, opened(photos)) == (config.tuned_on.note(opened(photos)),)

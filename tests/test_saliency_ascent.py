@@ -31,14 +31,14 @@ def test_the_plain_rule_follows_the_closed_form(weights):
     torch.testing.assert_close(found.history, norms[:, None] * shares / 0.5)
 
 
-def test_the_normalised_rule_ends_at_the_same_maximum_whatever_the_values_scale(weights):
+def test_the_normalized_rule_ends_at_the_same_maximum_whatever_the_values_scale(weights):
     for scale in (1.0, 1000.0):
         ascent = Ascent(steps=400, step_size=0.05, decay=0.5 * scale)
         found = ascent(linear(scale * weights), SHAPE, CPU)
         torch.testing.assert_close(found.image, weights, atol=2e-3, rtol=0)
 
 
-def test_a_normalised_step_changes_pixels_by_the_step_size_on_average(weights):
+def test_a_normalized_step_changes_pixels_by_the_step_size_on_average(weights):
     found = Ascent(steps=1, step_size=0.3, decay=0)(linear(weights), SHAPE, CPU)
     rms = found.image.square().mean(dim=(1, 2, 3)).sqrt()
     torch.testing.assert_close(rms, torch.full((2,), 0.3))
@@ -148,7 +148,7 @@ def test_values_without_a_gradient_and_endless_growth_are_refused():
         ({"blur_every": 0}, "blur_every must be at least 1"),
         ({"scales": 0}, "scales must be at least 1"),
         ({"scale_factor": 0.5}, "scale_factor must be at least 1"),
-        ({"rule": "adam"}, "rule must be 'normalised' or 'plain', but got 'adam'"),
+        ({"rule": "adam"}, "rule must be 'normalized' or 'plain', but got 'adam'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

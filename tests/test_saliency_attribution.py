@@ -110,7 +110,7 @@ def test_each_method_of_the_configuration_leaves_the_classifier_as_it_was(classi
 
 @pytest.mark.parametrize("name", sorted(ASKED.keys() & METHODS.keys()))
 def test_each_method_of_the_configuration_equals_the_call(name, network):
-    # Of these values, pixels and inputs are the same, and so are black and the mean colour.
+    # Of these values, pixels and inputs are the same, and so are black and the mean color.
     plain = Preprocessing(crop_size=SIZE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     classifier = Classifier(network, plain, Categories.numbered(4), torch.device("cpu"))
     x = torch.randn(3, 3, *SIZE)

@@ -54,18 +54,18 @@ def test_a_channels_and_a_neurons_images_worked_by_hand():
     found = class_models(
         module, [Filter("0", 0), Neuron("0", 0, (2, 4))], ascent, input_size=SIZE
     ).inputs
-    colour = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    torch.testing.assert_close(found[0], (colour / 30).expand(3, *SIZE))
+    color = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    torch.testing.assert_close(found[0], (color / 30).expand(3, *SIZE))
     assert torch.equal(found[1] != 0, torch.zeros(3, *SIZE).index_put(
         (torch.arange(3), torch.tensor([2] * 3), torch.tensor([4] * 3)), torch.tensor(1.0)
     ) > 0)  # fmt: skip
-    torch.testing.assert_close(found[1, :, 2, 4], colour[:, 0, 0])
+    torch.testing.assert_close(found[1, :, 2, 4], color[:, 0, 0])
 
 
 def test_the_posterior_rises_by_what_lowers_the_others_too(linear):
     weights = linear.module[1].weight.detach().reshape(4, 3, *SIZE)
     ascent = Ascent(steps=1, step_size=1.0, rule="plain", decay=0)
-    found = class_models(linear, [2], ascent, maximise="posterior")
+    found = class_models(linear, [2], ascent, maximize="posterior")
     share = linear.module[1].bias.detach().softmax(0)
     expected = weights[2] - (share[:, None, None, None] * weights).sum(0)
     torch.testing.assert_close(found.inputs[0], expected)
@@ -119,13 +119,13 @@ def test_nothing_is_left_behind(network, target):
 
 
 def test_mistakes_are_refused(network):
-    with pytest.raises(ConfigError, match="maximise must be 'score' or 'posterior', but got 'p'"):
-        class_models(network, [0], maximise="p")
+    with pytest.raises(ConfigError, match="maximize must be 'score' or 'posterior', but got 'p'"):
+        class_models(network, [0], maximize="p")
     with pytest.raises(ConfigError, match="input_size must be given for a bare module"):
         class_models(network.module, [0])
     with pytest.raises(ConfigError, match="at least one target, but got none"):
         class_models(network, [])
     with pytest.raises(ConfigError, match="probabilities must be of classes"):
-        class_models(network, [Filter("0", 0)], maximise="posterior")
+        class_models(network, [Filter("0", 0)], maximize="posterior")
     with pytest.raises(ModelError, match="no layer 'conv'"):
         class_models(network, [Filter("conv", 0)])

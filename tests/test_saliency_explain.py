@@ -159,7 +159,7 @@ def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, imag
         built = Filter("2", 3) if target.position is None else Neuron("2", 3, (4, 5))
         rule = "plain" if method == "gradient" else method
         inputs = make_views(image, PREPROCESSING).inputs
-        # attribute's gradients are of the normalised input, explain's of pixels.
+        # attribute's gradients are of the normalized input, explain's of pixels.
         wanted = attribute(classifier, inputs, built, rule=rule, modifier=lambda g: (
             g / torch.tensor(PREPROCESSING.std)[:, None, None]).abs())  # fmt: skip
         views = make_views(image, PREPROCESSING)
@@ -178,7 +178,7 @@ def test_targets_name_a_layer(classifier, image):
     with pytest.raises(ConfigError, match="cam explains classes only"):
         explain_target(classifier, image, options("cam"), TargetOptions(layer="0"))
     saliency = options("occlusion", occlusion={"score": "probability"})
-    with pytest.raises(ConfigError, match="score must be unnormalised for a channel"):
+    with pytest.raises(ConfigError, match="score must be unnormalized for a channel"):
         explain_target(classifier, image, saliency, TargetOptions(layer="0"))
 
 

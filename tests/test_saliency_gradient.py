@@ -180,7 +180,7 @@ def test_it_equals_captum_on_a_small_network(network):
 
 def test_ten_crops_of_a_linear_model_average_to_the_mean_worked_by_hand():
     # A 2 x 3 image whose crops are 2 x 2: the left one (corners 1 and 3), the right one (2 and 4)
-    # and the centre, which is the left one again (0.5 rounds to 0); each also reflected.
+    # and the center, which is the left one again (0.5 rounds to 0); each also reflected.
     weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 1, bias=False))
     with torch.no_grad():

@@ -69,7 +69,7 @@ def test_a_linear_models_drop_is_what_the_mask_takes(linear, size, stride):
     torch.testing.assert_close(found.unmasked, linear.module(image[None])[0, 2:3].detach())
 
 
-@pytest.mark.parametrize("score", ["unnormalised", "probability"])
+@pytest.mark.parametrize("score", ["unnormalized", "probability"])
 def test_scores_and_winners_equal_brute_force(network, score):
     image, fill = torch.randn(3, *SIZE), torch.randn(3, *SIZE)
     found = occlude(network, image, [0, 3], size=3, stride=2, fill=fill, score=score, batch_size=2)
@@ -82,7 +82,7 @@ def test_scores_and_winners_equal_brute_force(network, score):
     lowest = found.lowest(1)
     assert lowest.value == pytest.approx(scores[..., 3].min().item())
     row, column = divmod(int(scores[..., 3].argmin()), 3)
-    assert lowest.centre == (2 * row, 2 * column)
+    assert lowest.center == (2 * row, 2 * column)
     assert lowest.winner == expected[row, column].argmax()
 
 
@@ -99,10 +99,10 @@ def test_the_notebook_effect_worked_by_hand():
     assert found.values.tolist() == [[[0, 5, 5]]]
     assert found.winners.tolist() == [[1, 0, 0]]  # the left pixel gone, it is taken for class 1
     lowest = found.lowest()
-    assert (lowest.value, lowest.centre, lowest.box, lowest.winner) == (0, (0, 0), (0, 0, 1, 1), 1)
+    assert (lowest.value, lowest.center, lowest.box, lowest.winner) == (0, (0, 0), (0, 0, 1, 1), 1)
 
 
-@pytest.mark.parametrize("anchor", ["centre", "corner"])
+@pytest.mark.parametrize("anchor", ["center", "corner"])
 def test_all_batch_sizes_give_the_same(network, anchor):
     image = torch.randn(3, *SIZE)
     options = {"size": 3, "stride": 1, "anchor": anchor}
@@ -127,8 +127,8 @@ def test_a_batch_of_images_equals_its_members(network):
 def test_maps_are_the_drops_above_zero_on_the_input(network):
     x = torch.randn(2, 3, *SIZE)
     classes = torch.tensor([[2, -1, 0], [-1, -1, -1]])
-    maps = occlusion_saliency(network, x, these(classes), size=3, stride=2, fill="grey").maps
-    found = occlude(network, x[0], [2, 0], size=3, stride=2, fill="grey")
+    maps = occlusion_saliency(network, x, these(classes), size=3, stride=2, fill="gray").maps
+    found = occlude(network, x[0], [2, 0], size=3, stride=2, fill="gray")
     expected = found.grid.interpolate(found.drops.clamp(min=0))
     torch.testing.assert_close(maps[0, [0, 2]], expected)
     assert (found.drops < 0).any()
@@ -221,10 +221,10 @@ def test_classes_go_by_name_with_a_classifier_only(network):
 
 def test_fills_worked_by_hand():
     image = torch.randn(3, *SIZE)
-    grey = make_fill("grey", image, PREPROCESSING)
+    gray = make_fill("gray", image, PREPROCESSING)
     level = 128 / 255
     expected = torch.tensor([(level - 0.5) / 0.5, (level - 0.25) / 0.25, (level - 0.75) / 0.1])
-    torch.testing.assert_close(grey, expected[:, None, None].expand(3, *SIZE))
+    torch.testing.assert_close(gray, expected[:, None, None].expand(3, *SIZE))
     assert not make_fill("mean", image, PREPROCESSING).any()
     red = make_fill((255, 0, 0), image, PREPROCESSING)
     torch.testing.assert_close(red[:, 3, 3], torch.tensor([1.0, -1.0, -7.5]))
@@ -244,14 +244,14 @@ def test_noise_is_seeded_and_the_same_for_all_images():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fill": "gray"}, "there is no fill 'gray'. Did you mean grey"),
+        ({"fill": "gray"}, "there is no fill 'gray'. Did you mean gray"),
         ({"fill": (0, 0, 256)}, r"three numbers from 0 to 255, but got \(0, 0, 256\)"),
-        ({"fill": (0, 0)}, "a colour must be three numbers"),
-        ({"score": "logit"}, "score must be 'unnormalised' or 'probability', but got 'logit'"),
+        ({"fill": (0, 0)}, "a color must be three numbers"),
+        ({"score": "logit"}, "score must be 'unnormalized' or 'probability', but got 'logit'"),
         ({"batch_size": 0}, "batch_size must be at least 1, but got 0"),
         ({"size": 0}, "mask size, stride and input size must be at least 1"),
     ],
-    ids=["fill", "colour", "short colour", "score", "batch", "size"],
+    ids=["fill", "color", "short color", "score", "batch", "size"],
 )
 def test_wrong_options_are_refused(network, options, message):
     options = {"size": 3, "stride": 1, **options}
@@ -270,7 +270,7 @@ def test_wrong_targets_are_refused(network):
     with pytest.raises(ModelError, match=r"no layer '1.weight'"):
         occlude(network, image, [Filter("1.weight", 0)], size=3)
     with pytest.raises(ConfigError, match="fill of a bare module must be a tensor"):
-        occlude(network.module, image, [0], size=3, fill="grey")
+        occlude(network.module, image, [0], size=3, fill="gray")
     with pytest.raises(ConfigError, match=r"shape \(1,\), but gave \(4,\)"):
         occlude(network, image, [lambda output: output[0]], size=3)
 
@@ -323,8 +323,8 @@ def test_the_average_over_masks_from_the_corner_is_captums_map(size, data):
     torch.testing.assert_close(average, captum[0, 0].detach(), rtol=1e-4, atol=1e-6)
 
 
-def test_centred_masks_that_are_not_clipped_are_those_from_the_corner():
-    # On 9 x 9 centres lie on 1, 4, 7 (size 3, stride 3), so that nothing is clipped.
+def test_centered_masks_that_are_not_clipped_are_those_from_the_corner():
+    # On 9 x 9 centers lie on 1, 4, 7 (size 3, stride 3), so that nothing is clipped.
     assert list(MaskGrid((9, 9), 3, 3)) == list(MaskGrid((9, 9), 3, 3, "corner"))
 
 

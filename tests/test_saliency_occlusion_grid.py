@@ -10,7 +10,7 @@ GRIDS = st.builds(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.integers(1, 15),
     st.integers(1, 6),
-    st.sampled_from(["centre", "corner"]),
+    st.sampled_from(["center", "corner"]),
 )
 
 
@@ -18,11 +18,11 @@ def spans(grid, axis):
     return [(mask[axis].start, mask[axis].stop) for mask in grid]
 
 
-def test_masks_at_every_pixel_are_centred_and_clipped():
+def test_masks_at_every_pixel_are_centered_and_clipped():
     grid = MaskGrid((1, 5), 3)
     assert grid.shape == (1, 5)
     assert spans(grid, 1) == [(0, 2), (0, 3), (1, 4), (2, 5), (3, 5)]
-    assert [grid.centre(0, column) for column in range(5)] == [(0, x) for x in range(5)]
+    assert [grid.center(0, column) for column in range(5)] == [(0, x) for x in range(5)]
 
 
 def test_a_mask_of_71_at_stride_1_gives_a_map_of_the_images_size():
@@ -35,25 +35,25 @@ def test_a_mask_of_71_at_stride_1_gives_a_map_of_the_images_size():
 
 
 def test_wider_strides_leave_the_same_at_both_borders():
-    # 8 pixels at stride 3 hold the centres 0 3 6 or 1 4 7: the first has one pixel after the last
-    # centre, the other one before the first. Rounded down, as for the first.
-    assert [MaskGrid((1, 8), 1, 3).centre(0, c)[1] for c in range(3)] == [0, 3, 6]
-    assert [MaskGrid((1, 9), 1, 3).centre(0, c)[1] for c in range(3)] == [1, 4, 7]
+    # 8 pixels at stride 3 hold the centers 0 3 6 or 1 4 7: the first has one pixel after the last
+    # center, the other one before the first. Rounded down, as for the first.
+    assert [MaskGrid((1, 8), 1, 3).center(0, c)[1] for c in range(3)] == [0, 3, 6]
+    assert [MaskGrid((1, 9), 1, 3).center(0, c)[1] for c in range(3)] == [1, 4, 7]
     assert MaskGrid((224, 224), 71, 4).shape == (56, 56)
 
 
 def test_masks_from_the_corner_are_whole_but_for_the_last():
     grid = MaskGrid((1, 8), 3, 2, "corner")
     assert spans(grid, 1) == [(0, 3), (2, 5), (4, 7), (6, 8)]
-    assert grid.centre(0, 1)[1] == 3
+    assert grid.center(0, 1)[1] == 3
     assert spans(MaskGrid((1, 8), 11, 2, "corner"), 1) == [(0, 8)]
 
 
 def test_interpolation_worked_by_hand():
-    grid = MaskGrid((1, 9), 3, 4)  # centres 0, 4, 8
+    grid = MaskGrid((1, 9), 3, 4)  # centers 0, 4, 8
     found = grid.interpolate(torch.tensor([[0.0, 4.0, 0.0]]))
     assert found.tolist() == [[0, 1, 2, 3, 4, 3, 2, 1, 0]]
-    # Centres 1, 4, 7: constant beyond them.
+    # Centers 1, 4, 7: constant beyond them.
     found = MaskGrid((1, 9), 3, 3).interpolate(torch.tensor([[3.0, 0.0, 6.0]]))
     torch.testing.assert_close(found, torch.tensor([[3.0, 3, 2, 1, 0, 2, 4, 6, 6]]))
 
@@ -67,16 +67,16 @@ def test_the_average_worked_by_hand():
 
 
 @given(grid=GRIDS)
-def test_masks_lie_inside_and_hold_their_centres(grid):
+def test_masks_lie_inside_and_hold_their_centers(grid):
     masks = list(grid)
     height, width = grid.input_size
     assert len(masks) == len(grid) == grid.shape[0] * grid.shape[1]
     for rows, columns in masks:
         assert 0 <= rows.start < rows.stop <= height
         assert 0 <= columns.start < columns.stop <= width
-    if grid.anchor == "centre":
+    if grid.anchor == "center":
         for index, (rows, columns) in enumerate(masks):
-            y, x = grid.centre(*divmod(index, grid.shape[1]))
+            y, x = grid.center(*divmod(index, grid.shape[1]))
             assert rows.start <= y < rows.stop
             assert columns.start <= x < columns.stop
     elif grid.stride <= grid.size:
@@ -85,17 +85,17 @@ def test_masks_lie_inside_and_hold_their_centres(grid):
 
 
 @given(grid=GRIDS, data=st.data())
-def test_maps_stay_between_the_values_and_are_exact_where_masks_are_centred(grid, data):
+def test_maps_stay_between_the_values_and_are_exact_where_masks_are_centered(grid, data):
     seed = data.draw(st.integers(0, 99))
     values = torch.rand(2, *grid.shape, generator=torch.Generator().manual_seed(seed))
     found = grid.interpolate(values)
     assert found.shape == (2, *grid.input_size)
     assert found.min() >= values.min() - 1e-6
     assert found.max() <= values.max() + 1e-6
-    if grid.anchor == "centre":
+    if grid.anchor == "center":
         for index in range(len(grid)):
             row, column = divmod(index, grid.shape[1])
-            y, x = grid.centre(row, column)
+            y, x = grid.center(row, column)
             torch.testing.assert_close(found[:, int(y), int(x)], values[:, row, column])
 
 
@@ -135,7 +135,7 @@ def test_odd_masks_are_symmetric_where_the_grid_is(length, size, stride):
         (((4, 4), 0, 1), "must be at least 1, but got 0, 1"),
         (((4, 4), 3, 0), "must be at least 1, but got 3, 0"),
         (((0, 4), 3, 1), r"must be at least 1, but got 3, 1 and \(0, 4\)"),
-        (((4, 4), 3, 1, "edge"), "anchor must be 'centre' or 'corner', but got 'edge'"),
+        (((4, 4), 3, 1, "edge"), "anchor must be 'center' or 'corner', but got 'edge'"),
     ],
     ids=["size", "stride", "input", "anchor"],
 )

@@ -30,7 +30,7 @@ def photograph(shared_data):
 
 
 def captums(classifier, image, class_, size, stride):
-    fill = make_fill("grey", image, classifier.preprocessing)
+    fill = make_fill("gray", image, classifier.preprocessing)
     return (
         CaptumOcclusion(classifier.module)
         .attribute(
@@ -58,14 +58,14 @@ def test_it_equals_captum_on_photographs(classifier, photograph, size, stride):
     assert (found.grid.average(found.drops[0]) - captum).abs().max() <= 1e-4 * largest
 
 
-def test_centred_masks_have_the_values_of_captums_where_both_lie(classifier, photograph):
-    # Centres on 4, 47, 90, 133, 176, 219: but for the first and last, masks begin at 0, 43, 86 and
+def test_centered_masks_have_the_values_of_captums_where_both_lie(classifier, photograph):
+    # Centers on 4, 47, 90, 133, 176, 219: but for the first and last, masks begin at 0, 43, 86 and
     # 129, as captum's do.
     image = make_views(photograph, classifier.preprocessing).inputs[0]
     with torch.no_grad():
         class_ = int(classifier.scores(image[None]).argmax())
-    centred = occlude(classifier, image, [class_], size=95, stride=43)
-    inner = centred.drops[0, 1:-1, 1:-1]
+    centered = occlude(classifier, image, [class_], size=95, stride=43)
+    inner = centered.drops[0, 1:-1, 1:-1]
     assert inner.shape == (4, 4)
     captum = captums(classifier, image, class_, 95, 43)
     average = MaskGrid((224, 224), 95, 43, "corner").average(inner)

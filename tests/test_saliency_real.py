@@ -62,7 +62,7 @@ def test_gradients_equal_captums_on_photographs(classifier):
 
 def test_gradients_of_the_faster_copy_differ_by_gates_at_most(classifier):
     inputs, select = inputs_of(classifier, image_ids()[:8]), top_k(2)
-    faster = replace(classifier, optimise=True)
+    faster = replace(classifier, optimize=True)
     assert faster.prepared() is not faster
     found = gradient_saliency(faster, inputs, select).maps.flatten(2)
     exact = gradient_saliency(classifier, inputs, select).maps.flatten(2)

@@ -19,7 +19,7 @@ PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
 IMAGES = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(
     lambda size: arrays(np.uint8, (*size, 3))
 )
-KINDS = ("full", "centre", "ten_crop")
+KINDS = ("full", "center", "ten_crop")
 
 
 @given(image=IMAGES, kind=st.sampled_from(KINDS))
@@ -36,34 +36,34 @@ def test_views_are_inputs_with_their_geometry(image, kind):
 def test_resizing_once_gives_what_each_geometry_gives(image, kind):
     views = make_views(image, PREPROCESSING, kind)
     for found, geometry in zip(views.inputs, views.geometries, strict=True):
-        expected = PREPROCESSING.normalise(geometry.to_input(image))
+        expected = PREPROCESSING.normalize(geometry.to_input(image))
         assert torch.equal(found, expected)
 
 
 def test_the_full_view_of_an_image_of_the_inputs_size_is_the_image():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    assert torch.equal(make_views(image, PREPROCESSING).inputs[0], PREPROCESSING.normalise(image))
+    assert torch.equal(make_views(image, PREPROCESSING).inputs[0], PREPROCESSING.normalize(image))
 
 
-def test_ten_crop_is_corners_centre_and_their_reflections():
+def test_ten_crop_is_corners_center_and_their_reflections():
     image = np.arange(10 * 10 * 3, dtype=np.uint16).reshape(10, 10, 3).astype(np.uint8)
     crops = make_views(image, PREPROCESSING, "ten_crop").inputs
     places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
     for index, (top, left) in enumerate(places):
-        crop = PREPROCESSING.normalise(image[top : top + 8, left : left + 8])
+        crop = PREPROCESSING.normalize(image[top : top + 8, left : left + 8])
         assert torch.equal(crops[index], crop)
         assert torch.equal(crops[index + 5], crop.flip(-1))
 
 
-def test_a_squeezing_preprocessing_squeezes_its_centre_view():
+def test_a_squeezing_preprocessing_squeezes_its_center_view():
     squeezing = Preprocessing(resize_size=(8, 8), crop_size=(8, 8))
     image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
-    full, centre = (make_views(image, squeezing, kind).inputs for kind in ("full", "centre"))
-    assert torch.equal(full, centre)
+    full, center = (make_views(image, squeezing, kind).inputs for kind in ("full", "center"))
+    assert torch.equal(full, center)
 
 
 def test_input_size_scales_the_resize_with_it():
-    options = ViewOptions(kind="centre", input_size=112)
+    options = ViewOptions(kind="center", input_size=112)
     adapted = options.adapted(Preprocessing(resize_size=256, crop_size=(224, 224)))
     assert (adapted.resize_size, adapted.crop_size) == (128, (112, 112))
     squeezing = options.adapted(Preprocessing(resize_size=(224, 448), crop_size=(224, 224)))
@@ -71,11 +71,11 @@ def test_input_size_scales_the_resize_with_it():
     assert ViewOptions().adapted(PREPROCESSING) is PREPROCESSING
     image = np.zeros((30, 40, 3), np.uint8)
     (geometry,) = make_views(image, Preprocessing(), options).geometries
-    assert geometry == Geometry.centre((30, 40), 128, (112, 112))
+    assert geometry == Geometry.center((30, 40), 128, (112, 112))
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(ValueError, match=r"no view kind 'center'\. Did you mean centre"):
+    with pytest.raises(ValueError, match=r"no view kind 'center'\. Did you mean center"):
         make_views(np.zeros((4, 4, 3), np.uint8), PREPROCESSING, "center")
 
 
@@ -99,7 +99,7 @@ def image_map(classifier: Classifier, image: np.ndarray, kind: str) -> np.ndarra
 
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(KINDS))
 def test_the_map_of_a_reflected_image_is_the_reflected_map(symmetric, seed, kind):
-    # Sides for which resizing is the identity and the centre is exact: see it whole or not at all.
+    # Sides for which resizing is the identity and the center is exact: see it whole or not at all.
     image = np.random.default_rng(seed).integers(0, 256, (10, 14, 3), dtype=np.uint8)
     found = image_map(symmetric, np.ascontiguousarray(image[:, ::-1]), kind)[:, ::-1]
     np.testing.assert_allclose(found, image_map(symmetric, image, kind), rtol=1e-4, atol=1e-6)
@@ -119,7 +119,7 @@ def test_ten_crops_make_any_network_blind_to_reflection(seed):
 
 def test_flips_double_the_views():
     image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
-    options = ViewOptions(kind="centre", flip=True)
+    options = ViewOptions(kind="center", flip=True)
     views = make_views(image, PREPROCESSING, options)
     assert options.count == len(views.inputs) == 2
     assert torch.equal(views.inputs[1], views.inputs[0].flip(-1))

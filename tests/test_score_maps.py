@@ -28,7 +28,7 @@ def test_maps_are_read_by_image_id(tmp_path):
         (np.zeros((2, 2, 3)), r"a\.npy: must have shape \(height, width\), but has \(2, 2, 3\)"),
         (np.zeros((0, 3)), r"must have shape"),
     ],
-    ids=["absent", "empty file", "text", "pickle", "range", "nan", "colour", "no pixel"],
+    ids=["absent", "empty file", "text", "pickle", "range", "nan", "color", "no pixel"],
 )
 def test_what_is_no_map_is_refused(tmp_path, stored, message):
     path = tmp_path / "a.npy"

@@ -27,9 +27,9 @@ _NAMES = ["ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"]
 _NAMES += ["ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"]
 
 
-def disc(size, centre, radius):
+def disc(size, center, radius):
     y, x = np.indices(size)
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2
 
 
 def random_case(seed, *, images=8):
@@ -40,14 +40,14 @@ def random_case(seed, *, images=8):
         size = (int(generator.integers(150, 260)), int(generator.integers(150, 260)))
         instances = []
         for _ in range(generator.integers(0, 5)):
-            centre = generator.integers(20, 130, 2)
+            center = generator.integers(20, 130, 2)
             radius = generator.choice([6, 14, 25, 60])
             label = int(generator.integers(0, 3))
-            mask = disc(size, centre, radius)
+            mask = disc(size, center, radius)
             crowd = bool(generator.random() < 0.15)
             instances.append(Instance(label, (0, 0, 1, 1), encode_rle(mask), crowd))
             if generator.random() < 0.8:
-                near = disc(size, centre + generator.integers(-3, 4, 2), radius)
+                near = disc(size, center + generator.integers(-3, 4, 2), radius)
                 found = label if generator.random() < 0.8 else 2
                 rows.append((f"img{number}", size, found, float(generator.random()), near))
         if generator.random() < 0.6:

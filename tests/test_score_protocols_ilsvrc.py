@@ -47,12 +47,12 @@ def oracle(images, side):
     }
     known = {0.3: 0, 0.5: 0, 0.7: 0}
     ious = []
-    fixed = {"whole": ([], {1: 0, 5: 0}), "centre": ([], {1: 0, 5: 0})}
+    fixed = {"whole": ([], {1: 0, 5: 0}), "center": ([], {1: 0, 5: 0})}
     for image in images:
         height, width = image["size"]
         whole = (0, 0, width - 1, height - 1)
         margin_x, margin_y = width * (1 - side) / 2, height * (1 - side) / 2
-        centre = (margin_x, margin_y, width - margin_x - 1, height - margin_y - 1)
+        center = (margin_x, margin_y, width - margin_x - 1, height - margin_y - 1)
         for k in (1, 5):
             class_right = box_right = False
             for label, box in image["guesses"][:k]:
@@ -63,7 +63,7 @@ def oracle(images, side):
                     box_right = True
             wrong[f"classification_error_top{k}"] += not class_right
             wrong[f"localization_error_top{k}"] += not box_right
-            for name, box in (("whole", whole), ("centre", centre)):
+            for name, box in (("whole", whole), ("center", center)):
                 hit = class_right and oracle_best(box, image["instances"]) >= 0.5
                 fixed[name][1][k] += not hit
         iou = oracle_best(image["gt_box"], image["instances"])
@@ -71,7 +71,7 @@ def oracle(images, side):
         for at in known:
             known[at] += iou >= at
         fixed["whole"][0].append(oracle_best(whole, image["instances"]))
-        fixed["centre"][0].append(oracle_best(centre, image["instances"]))
+        fixed["center"][0].append(oracle_best(center, image["instances"]))
     n = len(images)
     run = {name: count / n for name, count in wrong.items()}
     run |= {f"gt_known_{at}": count / n for at, count in known.items()}
@@ -210,7 +210,7 @@ def test_equals_the_oracle_on_thousands_of_random_cases():
         scores = score_ilsvrc(frame_of(rows), samples)
         run, beside, ious = oracle(list(images.values()), 0.75)
         assert {figure.name: figure.value for figure in scores.figures} == run
-        for baseline, name in zip(scores.baselines, ("whole", "centre"), strict=True):
+        for baseline, name in zip(scores.baselines, ("whole", "center"), strict=True):
             assert {figure.name: figure.value for figure in baseline.figures} == beside[name]
         assert scores.per_image["gt_iou"].tolist() == ious
         assert all(figure.n == len(images) for figure in scores.figures)
@@ -306,9 +306,9 @@ def test_rows_outside_the_top_k_are_no_guesses():
 
 
 def test_baselines_known():
-    # The object fills 20 × 20 of 40 × 40: IoU 0.25 with the image, 400/900 with the centred 0.75.
+    # The object fills 20 × 20 of 40 × 40: IoU 0.25 with the image, 400/900 with the centered 0.75.
     scores = one_image(five([_RIGHT] * 5), instances=((0, (10, 10, 29, 29)),))
-    whole, centre = scores.baselines
+    whole, center = scores.baselines
     assert {f.name: f.value for f in whole.figures} == {
         "localization_error_top1": 1,
         "localization_error_top5": 1,
@@ -317,14 +317,14 @@ def test_baselines_known():
         "gt_known_0.7": 0,
         "mean_iou": 0.25,
     }
-    assert next(f.value for f in centre.figures if f.name == "mean_iou") == 400 / 900
+    assert next(f.value for f in center.figures if f.name == "mean_iou") == 400 / 900
     half = one_image(
         five([None] * 5),
         instances=((0, (10, 10, 29, 29)),),
-        centre_side=0.5,
-        centre_chosen="chosen on the tuning split",
+        center_side=0.5,
+        center_chosen="chosen on the tuning split",
     ).baselines[1]
-    assert half.name == "centred box 0.5"
+    assert half.name == "centered box 0.5"
     assert "chosen on the tuning split" in half.note
     assert next(f.value for f in half.figures if f.name == "localization_error_top1") == 0
 
@@ -391,7 +391,7 @@ def test_unannotated_images_are_left_out_counted_and_named():
         "a": annotated("a"),
         "broken": AnnotationError("broken.xml: box outside of the image"),
         "none": Sample("none", Path("none"), 0, None),
-        "unlabelled": annotated("unlabelled", label=None),
+        "unlabeled": annotated("unlabeled", label=None),
         "other": annotated("other", label=3),
     }
     rows = [
@@ -407,7 +407,7 @@ def test_unannotated_images_are_left_out_counted_and_named():
     assert dict(scores.left_out) == {
         "broken": "broken.xml: box outside of the image",
         "none": "it has no annotation",
-        "unlabelled": "it has no label",
+        "unlabeled": "it has no label",
         "other": "its annotation has no box of its class",
     }
     assert scores.dataset == "drawn"
@@ -521,9 +521,9 @@ def test_images_listed_twice_are_refused():
         score_ilsvrc(pd.DataFrame(five([_RIGHT] * 5)), [annotated("a")] * 2)
 
 
-def test_centre_side_is_checked():
+def test_center_side_is_checked():
     with pytest.raises(ScoreError, match=r"side must be in \(0, 1\], but is 1.5"):
-        one_image(five([_RIGHT] * 5), centre_side=1.5)
+        one_image(five([_RIGHT] * 5), center_side=1.5)
 
 
 def test_annotations_of_other_images_are_refused():

@@ -33,9 +33,9 @@ def test_mask_iou_equals_the_naive_mean():
 def test_mask_baselines():
     true = np.zeros((8, 8), dtype=bool)
     true[1:7, 1:7] = True
-    whole, centre = score_masks([("a", None, true)], centre_side=0.75).baselines
+    whole, center = score_masks([("a", None, true)], center_side=0.75).baselines
     assert whole.figures[0].value == 36 / 64
-    assert centre.figures[0].value == 1
+    assert center.figures[0].value == 1
 
 
 def test_masks_refused():

@@ -35,12 +35,12 @@ def naive_iou(a, b):
 def naive_boxes(map_, threshold):
     """Box of the largest contour, and the boxes of all."""
     height, width = map_.shape
-    grey = np.zeros(map_.shape, dtype=np.uint8)
+    gray = np.zeros(map_.shape, dtype=np.uint8)
     for y in range(height):
         for x in range(width):
-            grey[y, x] = int(255 * map_[y, x])
-    level = int(threshold * grey.max())
-    _, binary = cv2.threshold(grey, level, 255, cv2.THRESH_BINARY)
+            gray[y, x] = int(255 * map_[y, x])
+    level = int(threshold * gray.max())
+    _, binary = cv2.threshold(gray, level, 255, cv2.THRESH_BINARY)
     contours = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
     if len(contours) == 0:
         return (0, 0, 0, 0), [(0, 0, 0, 0)]
@@ -184,19 +184,19 @@ _ONE_PEAK = np.array(
 
 
 def test_boxes_end_one_pixel_past_the_contour():
-    grey = (_ONE_PEAK * 255).astype(np.uint8)
+    gray = (_ONE_PEAK * 255).astype(np.uint8)
     largest = []
     for threshold in np.arange(0, 1, 0.2):
-        boxes, index = boxes_at_level(grey, int(threshold * 255))
+        boxes, index = boxes_at_level(gray, int(threshold * 255))
         largest.append(boxes[index].tolist())
     assert largest[:2] == [[1, 1, 4, 3], [1, 1, 4, 3]]
     assert largest[3:] == [[2, 2, 4, 3], [2, 2, 3, 3]]
 
 
 def test_borders_of_holes_count():
-    grey = np.full((9, 9), 200, dtype=np.uint8)
-    grey[3:6, 3:6] = 0
-    boxes, largest = boxes_at_level(grey, 100)
+    gray = np.full((9, 9), 200, dtype=np.uint8)
+    gray[3:6, 3:6] = 0
+    boxes, largest = boxes_at_level(gray, 100)
     assert sorted(boxes.tolist()) == [[0, 0, 8, 8], [2, 2, 7, 7]]
     assert boxes[largest].tolist() == [0, 0, 8, 8]
 
@@ -286,10 +286,10 @@ def test_baselines():
     scorer = MaxBoxAcc(step=0.5)
     scorer.add(np.zeros((224, 224)), [(0, 0, 100, 100)], (100, 100), name="a")
     scorer.add(np.zeros((224, 224)), [(10, 10, 90, 90)], (100, 100), name="b")
-    whole, centre = scorer.scores().baselines
+    whole, center = scorer.scores().baselines
     values = {f.name: f.value for f in whole.figures}
     assert values["max_box_acc"] == 1  # 0.64 and 1.
     assert values["max_box_acc_v2_70"] == 0.5
-    values = {f.name: f.value for f in centre.figures}
+    values = {f.name: f.value for f in center.figures}
     assert values["max_box_acc_v2_70"] == 0.5  # 0.5625 and about 0.88.
     assert values["max_box_acc_v2"] == pytest.approx(2.5 / 3)

@@ -86,7 +86,7 @@ def test_empty_instances_are_never_hit():
     assert game.scores().figure("pointing_accuracy").value == 0
 
 
-def test_the_centre_stands_beside():
+def test_the_center_stands_beside():
     game = PointingGame(tolerance=0)
     game.add(np.eye(9), [(4, 4, 5, 5)], (9, 9), label=0, name="a")
     scores = game.scores()

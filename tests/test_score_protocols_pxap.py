@@ -76,10 +76,10 @@ def test_a_perfect_map_is_perfect_whatever_the_ignore_zone_holds(ignored):
     assert scorer.scores().figure("px_ap").value == 1
 
 
-def test_the_centred_box_beside():
+def test_the_centered_box_beside():
     mask = np.zeros(_SIZE, dtype=bool)
     mask[28:196, 28:196] = True
-    scorer = PxAP(centre_side=0.75)
+    scorer = PxAP(center_side=0.75)
     scorer.add(np.zeros(_SIZE), [mask], name="a")
     assert scorer.scores().baselines[1].figures[0].value == 1
 
@@ -89,7 +89,7 @@ def test_average_precision_by_hand():
     assert average_precision(np.array([1.0, 1.0]), np.array([3.0, 0.0])) == 0.5 + 0.5 * 2 / 5
 
 
-def test_masks_are_scaled_by_nearest_neighbour():
+def test_masks_are_scaled_by_nearest_neighbor():
     mask = np.array([[True, False], [False, True]])
     scaled = scaled_mask(mask)
     assert scaled[:112, :112].all()

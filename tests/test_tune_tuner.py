@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from small_runs import classifier, network
 from tuning_cases import CountedProgress, config, draw_dataset
+from wsl.tune.center import CENTER_SIDES
 
-from wsl.boxes import centred_box
+from wsl.boxes import centered_box
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, RunError, RunMismatchError
 from wsl.localize.refine import refine
@@ -19,7 +20,6 @@ from wsl.score.protocols import score_run
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune import boxes
 from wsl.tune.boxes import BoxTable
-from wsl.tune.centre import CENTRE_SIDES
 from wsl.tune.options import TuneOptions
 from wsl.tune.result import write_tuning
 from wsl.tune.space import SearchSpace, make_candidate
@@ -109,20 +109,20 @@ def test_descent_tries_fewer_and_agrees_with_its_figures(drawn, tmp_path):
     assert progress.done == len(descent.tried) * 8
 
 
-def test_the_centred_box_is_the_best_of_its_sides(drawn, tmp_path):
+def test_the_centered_box_is_the_best_of_its_sides(drawn, tmp_path):
     options = TuneOptions(objective="mean_iou")
     result = tuned(config(drawn), tmp_path / "t", SMALL, options)
     run = run_dataset(config(drawn), tmp_path / "run", classifier=classifier())
     predictions = run.folder.read().to_pandas()
     dataset = open_dataset(config(drawn).data, classifier().categories)
     values = {}
-    for side in CENTRE_SIDES:
-        scores = score_ilsvrc(predictions, dataset, centre_side=side)
+    for side in CENTER_SIDES:
+        scores = score_ilsvrc(predictions, dataset, center_side=side)
         (figure,) = [f for f in scores.baselines[1].figures if f.name == "mean_iou"]
-        assert dict(result.centre)[side] == figure
+        assert dict(result.center)[side] == figure
         values[side] = figure.value
-    assert result.centre_side == max(values, key=values.get)
-    assert centred_box((10, 10), CENTRE_SIDES[-1]) == (0, 0, 10, 10)
+    assert result.center_side == max(values, key=values.get)
+    assert centered_box((10, 10), CENTER_SIDES[-1]) == (0, 0, 10, 10)
 
 
 def test_the_number_of_workers_changes_nothing(drawn, tmp_path):
@@ -275,7 +275,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
     assert written.tuned_on is not None
     assert written.tuned_on.dataset == "ilsvrc val, part 1/2"
     assert written.tuned_on.count == 5
-    assert written.tuned_on.centre_side == result.centre_side
+    assert written.tuned_on.center_side == result.center_side
     notes = {}
     for part in ("1/2", "2/2"):
         settings = load_config(path, [f"data.part={part}"])
@@ -295,12 +295,12 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     assert sum(one["chosen"] for one in found["candidates"]) == 1
     figure = found["candidates"][0]["figures"]["gt_known_mean"]
     assert figure == result.tried[0].figure("gt_known_mean").to_json()
-    assert found["centre_side"] == result.centre_side
-    assert len(found["centre"]) == len(CENTRE_SIDES)
+    assert found["center_side"] == result.center_side
+    assert len(found["center"]) == len(CENTER_SIDES)
     page = (tmp_path / "t" / "tuning.md").read_text()
     assert page.count("\n| seeds.foreground=") == 7
     assert page.count("\n| as configured |") == 1
     for text in (*found["notes"], page):
         assert "part 1/2" in text or "could not be processed" in text
     assert "no other image was looked at" in found["notes"][0]
-    assert f"score.centre_side={result.centre_side:g} " in found["notes"][1]
+    assert f"score.center_side={result.center_side:g} " in found["notes"][1]

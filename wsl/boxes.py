@@ -20,7 +20,7 @@ __all__ = [
     "box_area",
     "box_iou",
     "box_to_mask",
-    "centred_box",
+    "centered_box",
     "clip_box",
     "from_inclusive",
     "to_inclusive",
@@ -139,8 +139,8 @@ def to_inclusive(box: Box) -> Box:
     return (x0, y0, x1 - 1, y1 - 1)
 
 
-def centred_box(size: tuple[int, int], side: float) -> Box:
-    """Box at the centre of an image, the trivial localization to beat.
+def centered_box(size: tuple[int, int], side: float) -> Box:
+    """Box at the center of an image, the trivial localization to beat.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def centred_box(size: tuple[int, int], side: float) -> Box:
 
     Examples
     --------
-    >>> centred_box((100, 200), 0.5)
+    >>> centered_box((100, 200), 0.5)
     (50.0, 25.0, 150.0, 75.0)
     """
     if not 0 < side <= 1:
@@ -162,7 +162,7 @@ def centred_box(size: tuple[int, int], side: float) -> Box:
 
 
 def box_to_mask(box: Box, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask of all pixels whose centre lies in the box, shape (height, width)."""
+    """Mask of all pixels whose center lies in the box, shape (height, width)."""
     height, width = size
     x0, y0, x1, y1 = (math.ceil(value - 0.5) for value in box)
     mask = np.zeros((height, width), dtype=bool)

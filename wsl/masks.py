@@ -68,14 +68,14 @@ def components(mask: Mask) -> list[Mask]:
     Of two of equal area the one whose first pixel comes first, row by row, is first. An empty mask
     has no components.
     """
-    labels, stats = _labelled(mask)
+    labels, stats = _labeled(mask)
     order = sorted(range(1, len(stats)), key=lambda label: _precedence(label, labels, stats))
     return [labels == label for label in order]
 
 
 def largest_component(mask: Mask) -> Mask:
     """Return the first of `components`; of an empty mask, an empty mask."""
-    labels, stats = _labelled(mask)
+    labels, stats = _labeled(mask)
     if len(stats) == 1:
         return np.zeros_like(mask)
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -84,7 +84,7 @@ def largest_component(mask: Mask) -> Mask:
     return np.asarray(labels == first)
 
 
-def _labelled(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _labeled(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Label image of a mask's components, and OpenCV's statistics: (count, 5), 0 the background."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         _checked(mask).astype(np.uint8), connectivity=8

@@ -64,10 +64,10 @@ class Geometry:
         return cls(image_size, input_size, (0, 0, *input_size))
 
     @classmethod
-    def centre(
+    def center(
         cls, image_size: tuple[int, int], resize_size: int, crop_size: tuple[int, int]
     ) -> Geometry:
-        """Shorter side to `resize_size`, then the crop at the centre, as torchvision does."""
+        """Shorter side to `resize_size`, then the crop at the center, as torchvision does."""
         resized = _shorter_side_to(image_size, resize_size)
         height, width = crop_size
         # Rounded half to even, as torchvision's center_crop does.
@@ -78,7 +78,7 @@ class Geometry:
     def ten_crop(
         cls, image_size: tuple[int, int], resize_size: int, crop_size: tuple[int, int]
     ) -> tuple[Geometry, ...]:
-        """Return the four corners and the centre, then the same five reflected.
+        """Return the four corners and the center, then the same five reflected.
 
         The shorter side is resized to `resize_size` first, or to the crop's side where that is
         longer (Simonyan et al. 2013 sec. 3.2 average over ten such crops).

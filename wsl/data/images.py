@@ -5,10 +5,10 @@ Pillow decodes; which file is read how is decided here:
 - JPEG, PNG, WebP and BMP are read, told apart by their content whatever the file's name says.
 - The EXIF orientation is applied (PNG: that of the eXIf chunk), so that rows go from top to bottom
   and columns from left to right of the picture as seen.
-- Grey, palette and 1-bit images become RGB; CMYK becomes RGB by Pillow's plain formula, colour
+- Gray, palette and 1-bit images become RGB; CMYK becomes RGB by Pillow's plain formula, color
   profiles are not applied; alpha is composited over white; of an animation the first frame is read.
-- 16-bit grey is scaled linearly from 0..65535 to 0..255. (Pillow itself keeps the upper eight bits
-  of 16-bit colour.)
+- 16-bit gray is scaled linearly from 0..65535 to 0..255. (Pillow itself keeps the upper eight bits
+  of 16-bit color.)
 - A file that is not whole is refused, never padded.
 
 Nothing here touches Pillow's global settings or Python's warning filters, so decoding can run in
@@ -121,19 +121,19 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-        Alpha is composited over white, 16-bit grey scaled linearly.
+        Alpha is composited over white, 16-bit gray scaled linearly.
 
     Raises
     ------
     ImageError
-        If the mode has no 8-bit RGB, 32-bit grey exceeds 0..65535, or the image's file cannot be
+        If the mode has no 8-bit RGB, 32-bit gray exceeds 0..65535, or the image's file cannot be
         decoded.
     """
     with _pillow_errors("cannot be turned into RGB"):
         if image.mode == "F":
             raise ImageError("must hold 8- or 16-bit pixels, but holds 32-bit floating-point ones")
         if image.mode.startswith("I"):
-            return _grey_to_rgb(image)
+            return _gray_to_rgb(image)
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba)
@@ -144,23 +144,23 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 _EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 
-def _grey_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """16-bit grey, which Pillow holds with 16 or with 32 bits and otherwise clips at 255."""
+def _gray_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """16-bit gray, which Pillow holds with 16 or with 32 bits and otherwise clips at 255."""
     wide = np.asarray(image)
     lowest, highest = int(wide.min()), int(wide.max())
     if lowest < 0 or highest > 65535:
-        raise ImageError(f"32-bit grey must lie in 0..65535, but spans {lowest}..{highest}")
-    grey = _EIGHT_BITS[wide]
-    if "transparency" in image.info:  # the one grey value that stands for transparent
-        grey[wide == image.info["transparency"]] = 255
-    return np.repeat(grey[:, :, None], 3, axis=2)
+        raise ImageError(f"32-bit gray must lie in 0..65535, but spans {lowest}..{highest}")
+    gray = _EIGHT_BITS[wide]
+    if "transparency" in image.info:  # the one gray value that stands for transparent
+        gray[wide == image.info["transparency"]] = 255
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 class _WholeFile(io.BufferedReader):
     """A file in which reading on at the end is an error.
 
     Pillow asks for more only where something is missing. Where a program has set its
-    ``LOAD_TRUNCATED_IMAGES``, Pillow would take the missing part for grey without a word.
+    ``LOAD_TRUNCATED_IMAGES``, Pillow would take the missing part for gray without a word.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:

@@ -23,7 +23,7 @@ from wsl.errors import AnnotationError, DataError, ImageError
 
 __all__ = [
     "checked_box",
-    "grey_image",
+    "gray_image",
     "inside",
     "label_image",
     "match_classes",
@@ -139,26 +139,26 @@ def checked_box(
 
 
 def label_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image whose pixels are numbers, not colours: (H, W).
+    """Read an image whose pixels are numbers, not colors: (H, W).
 
     Raises
     ------
     AnnotationError
-        If it cannot be read, or is neither indexed nor grey with 8 bits.
+        If it cannot be read, or is neither indexed nor gray with 8 bits.
     """
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("P", "L", "1"):
                 raise AnnotationError(
-                    f"{path} must be an indexed or 8-bit grey image, but its mode is {picture.mode}"
+                    f"{path} must be an indexed or 8-bit gray image, but its mode is {picture.mode}"
                 )
             return np.asarray(picture, dtype=np.uint8)
     except _PILLOW_ERRORS as error:
         raise AnnotationError(f"cannot read the label image {path}: {error}") from error
 
 
-def grey_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as 8-bit grey: (H, W). Raise an AnnotationError if it cannot be read."""
+def gray_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image as 8-bit gray: (H, W). Raise an AnnotationError if it cannot be read."""
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("L"), dtype=np.uint8)

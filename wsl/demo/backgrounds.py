@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsl.demo.render import noise, paint_layer, render
 from wsl.demo.shapes import (
-    Colour,
+    Color,
     Outline,
     Paint,
     arc,
@@ -74,11 +74,11 @@ def add_clutter(
         turn = rng.uniform(0, 2 * np.pi)
         linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         linear = linear @ np.diag([1.0, rng.uniform(0.5, 1.0)])
-        centre = rng.random(2) * size[::-1]
-        colour = hsv(rng.random(), rng.uniform(0, 0.9), rng.uniform(0.15, 1.0))
+        center = rng.random(2) * size[::-1]
+        color = hsv(rng.random(), rng.uniform(0, 0.9), rng.uniform(0.15, 1.0))
         layer = render(
-            [part(_paint(rng, colour), *outlines)],
-            np.column_stack([linear, centre]),
+            [part(_paint(rng, color), *outlines)],
+            np.column_stack([linear, center]),
             size,
             light=light,
             texture=rng.uniform(0, 0.2),
@@ -88,20 +88,20 @@ def add_clutter(
             paint_layer(image, layer, shadow=rng.uniform(0, 0.4), offset=(2, 2))
 
 
-def _paint(rng: np.random.Generator, colour: Colour) -> Paint:
+def _paint(rng: np.random.Generator, color: Color) -> Paint:
     other = hsv(rng.random(), rng.uniform(0, 0.8), rng.uniform(0.2, 1.0))
     pattern = str(rng.choice(["plain", "stripes", "dots", "checks"], p=[0.55, 0.2, 0.15, 0.1]))
     return Paint(
-        colour, other, pattern, rng.uniform(0.3, 0.7), rng.uniform(0, 3), rng.uniform(0, 1.2)
+        color, other, pattern, rng.uniform(0.3, 0.7), rng.uniform(0, 3), rng.uniform(0, 1.2)
     )
 
 
 def _palette(rng: np.random.Generator) -> Palette:
-    """Four colours of one ground, (4, 3, 1, 1): mostly duller than the objects."""
+    """Four colors of one ground, (4, 3, 1, 1): mostly duller than the objects."""
     hue, spread = rng.random(), rng.choice([0.03, 0.08, 0.3])
     vivid = rng.uniform(0.05, 0.45) if rng.random() < 0.65 else rng.uniform(0.4, 0.85)
     bright, contrast = rng.uniform(0.3, 0.9), rng.uniform(0.04, 0.25)
-    colours = [
+    colors = [
         hsv(
             hue + rng.normal(0, spread),
             vivid * rng.uniform(0.6, 1.3),
@@ -109,11 +109,11 @@ def _palette(rng: np.random.Generator) -> Palette:
         )
         for _ in range(4)
     ]
-    return np.array(colours, dtype=np.float32)[:, :, None, None]
+    return np.array(colors, dtype=np.float32)[:, :, None, None]
 
 
 def _mix(first: Field, second: Field, share: Field) -> Field:
-    """`first` where the share is 0, `second` where it is 1: pictures or colours (3, 1, 1)."""
+    """`first` where the share is 0, `second` where it is 1: pictures or colors (3, 1, 1)."""
     return np.asarray(first + (second - first) * share, dtype=np.float32)
 
 
@@ -167,10 +167,10 @@ def _tiles(rng: np.random.Generator, size: tuple[int, int], palette: Palette) ->
 
 def _patches(rng: np.random.Generator, size: tuple[int, int], palette: Palette) -> Field:
     ground = palette[0]
-    for colour in palette[1:]:
+    for color in palette[1:]:
         field = noise(rng, size, rng.uniform(4, 14), octaves=2)
         edge = np.clip((field - rng.uniform(0.0, 0.4)) * rng.uniform(3, 30), 0, 1)
-        ground = _mix(ground, colour, edge)
+        ground = _mix(ground, color, edge)
     return np.asarray(ground)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from wsl.demo.shapes import (
     DARK,
-    Colour,
+    Color,
     Outline,
     Paint,
     Part,
@@ -33,7 +33,7 @@ __all__ = ["butterfly", "fish", "mushroom", "starfish", "tree"]
 
 def fish(rng: np.random.Generator) -> list[Part]:
     """Draw a fish, from its left side."""
-    colour, fins = vivid(rng), vivid(rng)
+    color, fins = vivid(rng), vivid(rng)
     tall = rng.uniform(0.26, 0.55)
     tail = rng.uniform(0.3, 0.5)
     bend = rng.uniform(-0.12, 0.12)
@@ -49,7 +49,7 @@ def fish(rng: np.random.Generator) -> list[Part]:
     ventral = [(0.0, 0.7 * tall), (0.12, tall + 0.7 * rise), (0.36, tall + 0.5 * rise)]
     ventral += [(0.4, 0.4 * tall)]
     edge = Paint(fins, darker(fins, 0.65), "stripes", rng.uniform(0.1, 0.16), rng.uniform(0.4, 1.2))
-    skin = patterned(rng, colour, vivid(rng), 0.26)
+    skin = patterned(rng, color, vivid(rng), 0.26)
     eye = (-0.62 + rng.uniform(-0.03, 0.05), -0.22 * tall)
     size = rng.uniform(0.07, 0.11)
     flap = smooth([(-0.28, 0.05), (0.0, 0.0), (0.16, 0.14), (0.08, 0.3), (-0.12, 0.24)])
@@ -60,8 +60,8 @@ def fish(rng: np.random.Generator) -> list[Part]:
         part(edge, smooth(dorsal)),
         part(edge, smooth(ventral)),
         part(skin, body),
-        part(darker(colour, 0.55), stroke(gill, [0.02, 0.05, 0.02])),
-        part(darker(colour, 0.5), stroke(mouth, 0.035)),
+        part(darker(color, 0.55), stroke(gill, [0.02, 0.05, 0.02])),
+        part(darker(color, 0.5), stroke(mouth, 0.035)),
         part(fins, flap),
         part(Paint((245.0, 245.0, 238.0), relief=0.5), ellipse(eye, (size, size))),
         part(DARK, ellipse((eye[0] - 0.02, eye[1]), (0.55 * size, 0.55 * size))),
@@ -71,7 +71,7 @@ def fish(rng: np.random.Generator) -> list[Part]:
 def starfish(rng: np.random.Generator) -> list[Part]:
     """Draw a starfish with five or six arms."""
     hue = float(rng.choice([0.03, 0.08, 0.95, 0.6, 0.8]))
-    colour = vivid(rng, hue)
+    color = vivid(rng, hue)
     arms = 5 if rng.random() < 0.85 else 6
     waist, sharp = rng.uniform(0.28, 0.42), rng.uniform(1.0, 2.2)
     angles = np.arange(120) * (2 * np.pi / 120)
@@ -81,9 +81,9 @@ def starfish(rng: np.random.Generator) -> list[Part]:
     outline = polar(waist + (lengths[which] - waist) * wave)
     bend = rng.uniform(-0.35, 0.35)
     outline = _twist(outline, bend)
-    skin = Paint(colour, darker(colour, 0.72), "dots", rng.uniform(0.1, 0.16), rng.uniform(0, 1.5))
-    bumps = lighter(colour, rng.uniform(0.35, 0.7))
-    parts = [part(Paint(darker(colour, 0.7), relief=0.4), outline), part(skin, outline * 0.9)]
+    skin = Paint(color, darker(color, 0.72), "dots", rng.uniform(0.1, 0.16), rng.uniform(0, 1.5))
+    bumps = lighter(color, rng.uniform(0.35, 0.7))
+    parts = [part(Paint(darker(color, 0.7), relief=0.4), outline), part(skin, outline * 0.9)]
     for arm in range(arms):
         turn = arm * 2 * np.pi / arms
         rows = np.linspace(0.16, 0.8 * lengths[arm], int(rng.integers(4, 7)))
@@ -104,8 +104,8 @@ def _twist(points: Outline, amount: float) -> Outline:
 
 def butterfly(rng: np.random.Generator) -> list[Part]:
     """Draw a butterfly with its wings spread."""
-    colour, other = vivid(rng), vivid(rng)
-    edge = darker(colour, rng.uniform(0.2, 0.55))
+    color, other = vivid(rng), vivid(rng)
+    edge = darker(color, rng.uniform(0.2, 0.55))
     open_ = rng.uniform(0.7, 1.0)  # how far the wings are spread
     reach, rise = rng.uniform(0.8, 1.05), rng.uniform(0.6, 0.85)
     lobe, drop = rng.uniform(0.5, 0.75), rng.uniform(0.55, 0.85)
@@ -129,7 +129,7 @@ def butterfly(rng: np.random.Generator) -> list[Part]:
             (0.12, 0.4),
         ]
     )
-    skin = patterned(rng, colour, darker(colour, 0.7), 0.2)
+    skin = patterned(rng, color, darker(color, 0.7), 0.2)
     eyes = [(rng.uniform(0.5, 0.72) * reach, -0.58 * rise, rng.uniform(0.09, 0.16))]
     eyes += [(0.6 * lobe, 0.5 * drop, rng.uniform(0.07, 0.13))]
     parts = []
@@ -172,32 +172,32 @@ def tree(rng: np.random.Generator) -> list[Part]:
         fork = [(0.5 * lean, rng.uniform(0.25, 0.4)), tip]
         parts.append(part(wood, stroke(fork, [0.9 * thick, 0.4 * thick])))
     broad, tall = rng.uniform(0.5, 0.75), rng.uniform(0.42, 0.6)
-    centre = np.array([lean, -0.35])
+    center = np.array([lean, -0.35])
     count = int(rng.integers(6, 10))
     turns = np.arange(count) * (2 * np.pi / count) + rng.uniform(0, 1)
     for turn in rng.permutation(turns):
-        place = centre + 0.62 * np.array([broad * np.cos(turn), tall * np.sin(turn)])
+        place = center + 0.62 * np.array([broad * np.cos(turn), tall * np.sin(turn)])
         tone = darker(leaves, rng.uniform(0.72, 1.05))
         parts.append(_foliage(rng, (place[0], place[1]), rng.uniform(0.5, 0.62) * tall, tone))
-    parts.append(_foliage(rng, (centre[0], centre[1] - 0.05), 0.7 * tall, lighter(leaves, 0.12)))
+    parts.append(_foliage(rng, (center[0], center[1] - 0.05), 0.7 * tall, lighter(leaves, 0.12)))
     if rng.random() < 0.4:
         fruit = vivid(rng, 0.0, 0.06)
         for _ in range(int(rng.integers(5, 12))):
             turn, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.85)
-            spot = (centre[0] + broad * far * np.cos(turn), centre[1] + tall * far * np.sin(turn))
+            spot = (center[0] + broad * far * np.cos(turn), center[1] + tall * far * np.sin(turn))
             parts.append(part(fruit, ellipse(spot, (0.055, 0.055), count=14)))
     return parts
 
 
 def _foliage(
-    rng: np.random.Generator, centre: tuple[float, float], radius: float, colour: Colour
+    rng: np.random.Generator, center: tuple[float, float], radius: float, color: Color
 ) -> Part:
     rough = radius * rng.uniform(0.88, 1.1, 13)
-    paint = Paint(colour, darker(colour, 0.75), "dots", rng.uniform(0.1, 0.16), rng.uniform(0, 1.5))
-    return part(paint, smooth(polar(rough), steps=4) + np.asarray(centre))
+    paint = Paint(color, darker(color, 0.75), "dots", rng.uniform(0.1, 0.16), rng.uniform(0, 1.5))
+    return part(paint, smooth(polar(rough), steps=4) + np.asarray(center))
 
 
-def _conifer_crown(rng: np.random.Generator, leaves: Colour, lean: float) -> list[Part]:
+def _conifer_crown(rng: np.random.Generator, leaves: Color, lean: float) -> list[Part]:
     tiers, width = int(rng.integers(3, 6)), rng.uniform(0.45, 0.68)
     top, bottom = -1.0, rng.uniform(0.4, 0.6)
     parts = []
@@ -220,7 +220,7 @@ def _conifer_crown(rng: np.random.Generator, leaves: Colour, lean: float) -> lis
 def mushroom(rng: np.random.Generator) -> list[Part]:
     """Draw a mushroom."""
     hue = float(rng.choice([0.0, 0.07, 0.1, 0.55, 0.8], p=[0.4, 0.2, 0.2, 0.1, 0.1]))
-    colour, flesh = vivid(rng, hue, 0.03), pale(rng)
+    color, flesh = vivid(rng, hue, 0.03), pale(rng)
     half, tall = rng.uniform(0.65, 0.95), rng.uniform(0.5, 0.8)
     lean, thick = rng.uniform(-0.12, 0.12), rng.uniform(0.15, 0.27)
     stem = stroke(
@@ -239,9 +239,9 @@ def mushroom(rng: np.random.Generator) -> list[Part]:
         left = [(-1.4 * thick, 0.36), (-1.2 * thick, 0.22)]
         skirt = np.add(smooth([*left, (0, 0.14), *right, (0, 0.42)]), (0.6 * lean, 0))
         parts.append(part(lighter(flesh, 0.3), skirt))
-    parts.append(part(Paint(colour, relief=1.3), cap))
+    parts.append(part(Paint(color, relief=1.3), cap))
     parts.append(part(under, gills))
-    spots = lighter(colour, 0.75) if rng.random() < 0.8 else darker(colour, 0.6)
+    spots = lighter(color, 0.75) if rng.random() < 0.8 else darker(color, 0.6)
     for _ in range(int(rng.integers(0, 9)) + 2 * (hue == 0.0)):
         turn, far = rng.uniform(np.pi + 0.2, 2 * np.pi - 0.2), rng.uniform(0.3, 0.82)
         place = (lean + half * far * np.cos(turn), -0.15 + tall * far * np.sin(turn))

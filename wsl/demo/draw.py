@@ -92,10 +92,10 @@ def instance_map(drawn: DrawnImage) -> Image.Image:
 
 
 def _palette(count: int) -> NDArray[np.uint8]:
-    """Black for the background, and bright colours far apart for the objects: RGB."""
-    colours = [(0.0, 0.0, 0.0)]
-    colours += [colorsys.hsv_to_rgb(0.11 + number * 0.618, 0.75, 1.0) for number in range(count)]
-    return np.round(np.array(colours) * 255).astype(np.uint8)
+    """Black for the background, and bright colors far apart for the objects: RGB."""
+    colors = [(0.0, 0.0, 0.0)]
+    colors += [colorsys.hsv_to_rgb(0.11 + number * 0.618, 0.75, 1.0) for number in range(count)]
+    return np.round(np.array(colors) * 255).astype(np.uint8)
 
 
 def _annotation(drawn: DrawnImage, image_id: str, split: str) -> ET.Element:

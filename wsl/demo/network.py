@@ -37,7 +37,7 @@ def build_network(classes: int = len(CATEGORIES)) -> nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        (N, 3, 128, 128) to (N, `classes`) unnormalised scores. ``features`` ends in 16 x 16 maps;
+        (N, 3, 128, 128) to (N, `classes`) unnormalized scores. ``features`` ends in 16 x 16 maps;
         ``pool``, ``flatten`` and ``classifier`` are an average over them and one linear layer.
     """
     features = nn.Sequential(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.demo.shapes import Colour, Paint, Part
+from wsl.demo.shapes import Color, Paint, Part
 
 __all__ = ["Layer", "noise", "paint_layer", "placed", "render"]
 
@@ -35,14 +35,14 @@ class Layer:
         The window's place in the image; it lies inside the image.
     coverage : ndarray of float32, shape (h, w)
         Share of each pixel that the object covers, in [0, 1].
-    colour : ndarray of float32, shape (3, h, w)
+    color : ndarray of float32, shape (3, h, w)
         RGB in 0 to 255, already multiplied by the coverage.
     """
 
     top: int
     left: int
     coverage: Field
-    colour: Field
+    color: Field
 
     @property
     def window(self) -> tuple[EllipsisType, slice, slice]:
@@ -104,7 +104,7 @@ def render(
         At most 255, the hindmost first.
     matrix : ndarray of float64, shape (2, 3)
         From the object's coordinates to pixels, where (0, 0) is the image's upper left corner and
-        not the first pixel's centre.
+        not the first pixel's center.
     size : (int, int)
         The image's (height, width).
     light : (float, float)
@@ -128,7 +128,7 @@ def render(
     surface = _surface(rng, shape, texture)
     to_object = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     coverage = np.zeros(shape, dtype=np.float32)
-    colour = np.zeros((3, *shape), dtype=np.float32)
+    color = np.zeros((3, *shape), dtype=np.float32)
     for number, each in enumerate(in_pixels, start=1):
         own = _window([each], size)
         if own is None:
@@ -138,8 +138,8 @@ def render(
         coverage[y0:y1, x0:x1] += cover
         shade = cover * (surface[y0:y1, x0:x1] + _relief(cover, light, each.paint.relief))
         second = _pattern(each.paint, to_object, own)
-        _add_paint(colour[:, y0:y1, x0:x1], shade, second, each.paint)
-    return Layer(top, left, np.minimum(coverage, 1.0), colour)
+        _add_paint(color[:, y0:y1, x0:x1], shade, second, each.paint)
+    return Layer(top, left, np.minimum(coverage, 1.0), color)
 
 
 def paint_layer(
@@ -165,7 +165,7 @@ def paint_layer(
         moved = cv2.warpAffine(layer.coverage, shift, (width, height))
         view *= 1 - shadow * cv2.blur(moved, (spread, spread))
     view *= 1 - layer.coverage
-    view += layer.colour
+    view += layer.color
 
 
 def _window(parts: Sequence[Part], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
@@ -186,7 +186,7 @@ def _which_part(parts: Sequence[Part], window: tuple[int, int, int, int]) -> NDA
     top, left, bottom, right = window
     canvas = np.zeros(((bottom - top) * _SAMPLES, (right - left) * _SAMPLES), dtype=np.uint8)
     for number, each in enumerate(parts, start=1):
-        # OpenCV's whole coordinates are the sample points' centres.
+        # OpenCV's whole coordinates are the sample points' centers.
         outlines = [
             np.round(((line - (left, top)) * _SAMPLES - 0.5) * 2**_SHIFT).astype(np.int32)
             for line in each.outlines
@@ -227,7 +227,7 @@ def _relief(cover: Field, light: tuple[float, float], strength: float) -> Field:
 def _pattern(
     paint: Paint, to_object: NDArray[np.float64], window: tuple[int, int, int, int]
 ) -> Field | None:
-    """Share of the pattern's second colour at each pixel of a window; None if it is plain."""
+    """Share of the pattern's second color at each pixel of a window; None if it is plain."""
     if paint.pattern == "plain":
         return None
     top, left, bottom, right = window
@@ -253,14 +253,14 @@ def _pattern(
     return np.asarray(np.clip(0.5 + wave * steep, 0, 1), dtype=np.float32)
 
 
-def _add_paint(colour: Field, shade: Field, second: Field | None, paint: Paint) -> None:
-    """Add a part's colours, times its shade, to a window of the object, in place."""
+def _add_paint(color: Field, shade: Field, second: Field | None, paint: Paint) -> None:
+    """Add a part's colors, times its shade, to a window of the object, in place."""
     if second is not None:
         mixed = shade * second
-        colour += mixed * _planes(paint.second)
+        color += mixed * _planes(paint.second)
         shade = shade - mixed
-    colour += shade * _planes(paint.colour)
+    color += shade * _planes(paint.color)
 
 
-def _planes(colour: Colour) -> Field:
-    return np.array(colour, dtype=np.float32)[:, None, None]
+def _planes(color: Color) -> Field:
+    return np.array(color, dtype=np.float32)[:, None, None]

@@ -1,7 +1,7 @@
 """The demo's dataset: drawn pictures of ten classes of objects, with exact masks and boxes.
 
 Every picture follows from a seed and its number alone, so that a dataset needs no download and
-can be as large as one likes. The objects vary in build, colours, pose and size, lie on textured
+can be as large as one likes. The objects vary in build, colors, pose and size, lie on textured
 and cluttered grounds, and are sometimes cut by the border.
 """
 

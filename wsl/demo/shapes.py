@@ -1,4 +1,4 @@
-"""Outlines, colours and parts from which the demo's objects are put together.
+"""Outlines, colors and parts from which the demo's objects are put together.
 
 Outlines are (N, 2) arrays of ``(x, y)`` in the object's own coordinates: x to the right, y down,
 the object roughly within -1 to 1. A part is one or several closed outlines of one paint; where
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "DARK",
-    "Colour",
+    "Color",
     "Outline",
     "Paint",
     "Part",
@@ -37,20 +37,20 @@ __all__ = [
 ]
 
 Outline = NDArray[np.float64]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
-DARK: Colour = (32.0, 30.0, 34.0)
+DARK: Color = (32.0, 30.0, 34.0)
 """Nearly black: tyres, pupils, feelers."""
 
 
 @dataclass(frozen=True)
 class Paint:
-    """How a part is coloured.
+    """How a part is colored.
 
     Attributes
     ----------
-    colour, second : (float, float, float)
-        RGB in 0 to 255; `second` is the pattern's other colour.
+    color, second : (float, float, float)
+        RGB in 0 to 255; `second` is the pattern's other color.
     pattern : {'plain', 'stripes', 'dots', 'checks', 'bricks'}
         Drawn in the object's own coordinates, so that it turns with the object.
     period : float
@@ -61,8 +61,8 @@ class Paint:
         Strength of the shading that makes a part look raised, >= 0.
     """
 
-    colour: Colour
-    second: Colour = (0.0, 0.0, 0.0)
+    color: Color
+    second: Color = (0.0, 0.0, 0.0)
     pattern: str = "plain"
     period: float = 0.2
     angle: float = 0.0
@@ -77,34 +77,34 @@ class Part:
     paint: Paint
 
 
-def part(paint: Paint | Colour, *outlines: ArrayLike) -> Part:
-    """Part of one paint, or of one plain colour, from its outlines."""
+def part(paint: Paint | Color, *outlines: ArrayLike) -> Part:
+    """Part of one paint, or of one plain color, from its outlines."""
     if not isinstance(paint, Paint):
         paint = Paint(paint)
     return Part(tuple(np.asarray(outline, dtype=np.float64) for outline in outlines), paint)
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
+def hsv(hue: float, saturation: float, value: float) -> Color:
     """RGB in 0 to 255 of a hue (any number, period 1), saturation and value in 0 to 1."""
     limited = [min(max(number, 0.0), 1.0) for number in (saturation, value)]
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, *limited)
     return (255 * red, 255 * green, 255 * blue)
 
 
-def darker(colour: Colour, share: float = 0.6) -> Colour:
-    """Return a colour with each channel multiplied by `share`."""
-    red, green, blue = colour
+def darker(color: Color, share: float = 0.6) -> Color:
+    """Return a color with each channel multiplied by `share`."""
+    red, green, blue = color
     return (red * share, green * share, blue * share)
 
 
-def lighter(colour: Colour, share: float = 0.5) -> Colour:
-    """Return a colour brought nearer to white by `share` of the way."""
-    red, green, blue = colour
+def lighter(color: Color, share: float = 0.5) -> Color:
+    """Return a color brought nearer to white by `share` of the way."""
+    red, green, blue = color
     return (red + (255 - red) * share, green + (255 - green) * share, blue + (255 - blue) * share)
 
 
 def arc(
-    centre: tuple[float, float],
+    center: tuple[float, float],
     radii: tuple[float, float],
     start: float = 0.0,
     end: float = 2 * np.pi,
@@ -114,15 +114,15 @@ def arc(
     """Points of an ellipse's arc from one angle to another (radians, clockwise on the screen)."""
     angles = np.linspace(start, end, count)
     return np.stack(
-        [centre[0] + radii[0] * np.cos(angles), centre[1] + radii[1] * np.sin(angles)], axis=1
+        [center[0] + radii[0] * np.cos(angles), center[1] + radii[1] * np.sin(angles)], axis=1
     )
 
 
 def ellipse(
-    centre: tuple[float, float], radii: tuple[float, float], *, angle: float = 0.0, count: int = 40
+    center: tuple[float, float], radii: tuple[float, float], *, angle: float = 0.0, count: int = 40
 ) -> Outline:
     """Outline of an ellipse turned by `angle` radians."""
-    outline: Outline = _turn(arc((0.0, 0.0), radii, count=count), angle) + np.asarray(centre)
+    outline: Outline = _turn(arc((0.0, 0.0), radii, count=count), angle) + np.asarray(center)
     return outline
 
 
@@ -131,7 +131,7 @@ def box_outline(x0: float, y0: float, x1: float, y1: float, *, radius: float = 0
     if radius <= 0:
         return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     radius = min(radius, (x1 - x0) / 2, (y1 - y0) / 2)
-    centres = [
+    centers = [
         (x1 - radius, y0 + radius),
         (x1 - radius, y1 - radius),
         (x0 + radius, y1 - radius),
@@ -139,8 +139,8 @@ def box_outline(x0: float, y0: float, x1: float, y1: float, *, radius: float = 0
     ]
     quarter = np.pi / 2
     corners = [
-        arc(centre, (radius, radius), (turn - 1) * quarter, turn * quarter, count=7)
-        for turn, centre in enumerate(centres)
+        arc(center, (radius, radius), (turn - 1) * quarter, turn * quarter, count=7)
+        for turn, center in enumerate(centers)
     ]
     return np.concatenate(corners)
 
@@ -187,25 +187,25 @@ def _turn(points: Outline, angle: float) -> Outline:
     return np.asarray(points @ np.array([[cosine, sine], [-sine, cosine]]))
 
 
-def vivid(rng: np.random.Generator, hue: float | None = None, spread: float = 0.05) -> Colour:
-    """Pick a strong colour: of any hue, or near one."""
-    centre = rng.random() if hue is None else hue + rng.normal(0, spread)
-    return hsv(centre, rng.uniform(0.35, 0.9), rng.uniform(0.45, 0.98))
+def vivid(rng: np.random.Generator, hue: float | None = None, spread: float = 0.05) -> Color:
+    """Pick a strong color: of any hue, or near one."""
+    center = rng.random() if hue is None else hue + rng.normal(0, spread)
+    return hsv(center, rng.uniform(0.35, 0.9), rng.uniform(0.45, 0.98))
 
 
-def pale(rng: np.random.Generator) -> Colour:
+def pale(rng: np.random.Generator) -> Color:
     """Pick a warm white."""
     return hsv(rng.uniform(0.02, 0.17), rng.uniform(0.02, 0.3), rng.uniform(0.75, 1.0))
 
 
-def metal(rng: np.random.Generator) -> Colour:
-    """Pick the colour of brass, steel or copper."""
+def metal(rng: np.random.Generator) -> Color:
+    """Pick the color of brass, steel or copper."""
     hue, saturation = ((0.12, 0.55), (0.6, 0.08), (0.06, 0.6))[rng.integers(3)]
     return hsv(hue, saturation * rng.uniform(0.7, 1.3), rng.uniform(0.5, 0.92))
 
 
-def patterned(rng: np.random.Generator, colour: Colour, second: Colour, period: float) -> Paint:
-    """Paint of two colours with a pattern, or plain."""
+def patterned(rng: np.random.Generator, color: Color, second: Color, period: float) -> Paint:
+    """Paint of two colors with a pattern, or plain."""
     pattern = str(rng.choice(["plain", "stripes", "dots", "checks"], p=[0.4, 0.25, 0.25, 0.1]))
     angle = float(rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)]))
-    return Paint(colour, second, pattern, period * rng.uniform(0.7, 1.4), angle)
+    return Paint(color, second, pattern, period * rng.uniform(0.7, 1.4), angle)

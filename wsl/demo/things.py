@@ -10,7 +10,7 @@ import numpy as np
 
 from wsl.demo.shapes import (
     DARK,
-    Colour,
+    Color,
     Outline,
     Paint,
     Part,
@@ -35,12 +35,12 @@ __all__ = ["car", "house", "key", "mug", "umbrella"]
 
 def mug(rng: np.random.Generator) -> list[Part]:
     """Draw a mug, its handle to the right."""
-    colour = vivid(rng) if rng.random() < 0.75 else pale(rng)
+    color = vivid(rng) if rng.random() < 0.75 else pale(rng)
     width, height = rng.uniform(0.5, 0.68), rng.uniform(0.5, 0.85)
     foot = width * rng.uniform(0.72, 1.02)
     depth = rng.uniform(0.1, 0.2)  # of the rim's ellipse: how far from above it is seen
     lower, upper = arc((0, height), (foot, depth), 0, np.pi), [(-width, -height), (width, -height)]
-    body = patterned(rng, colour, vivid(rng), 0.3)
+    body = patterned(rng, color, vivid(rng), 0.3)
     reach, tall = rng.uniform(0.3, 0.5), height * rng.uniform(0.45, 0.68)
     thick = rng.uniform(0.11, 0.17)
     middle = (0.5 * (width + foot), rng.uniform(-0.1, 0.1))
@@ -52,7 +52,7 @@ def mug(rng: np.random.Generator) -> list[Part]:
         handle = np.array(corners)
     drink = hsv(rng.uniform(0.03, 0.1), 0.7, rng.uniform(0.15, 0.5))
     rim = (0.0, -height)
-    parts = [part(Paint(darker(colour, 0.85)), stroke(handle, thick))]
+    parts = [part(Paint(darker(color, 0.85)), stroke(handle, thick))]
     parts.append(part(body, np.concatenate([lower, upper])))
     if rng.random() < 0.4:
         low, high = sorted(rng.uniform(-0.6, 0.8, 2) * height)
@@ -61,9 +61,9 @@ def mug(rng: np.random.Generator) -> list[Part]:
             arc((0, y), (side, depth), 0, np.pi) for y, side in zip((low, high), sides, strict=True)
         ]
         parts.append(part(vivid(rng), np.concatenate([band[0], band[1][::-1]])))
-    parts.append(part(Paint(lighter(colour, 0.35), relief=0.3), ellipse(rim, (width, depth))))
+    parts.append(part(Paint(lighter(color, 0.35), relief=0.3), ellipse(rim, (width, depth))))
     inner = ellipse((0, rim[1] + 0.1 * depth), (width * 0.88, depth * 0.78))
-    parts.append(part(Paint(darker(colour, 0.55), relief=-0.6), inner))
+    parts.append(part(Paint(darker(color, 0.55), relief=-0.6), inner))
     if rng.random() < 0.7:
         surface = ellipse((0, rim[1] + 0.3 * depth), (width * 0.78, depth * 0.56))
         parts.append(part(Paint(drink, relief=0.2), surface))
@@ -73,12 +73,12 @@ def mug(rng: np.random.Generator) -> list[Part]:
 def house(rng: np.random.Generator) -> list[Part]:
     """Draw the front of a house."""
     half, wall = rng.uniform(0.55, 0.85), rng.uniform(0.0, 0.15)
-    wall_colour = pale(rng) if rng.random() < 0.5 else vivid(rng)
-    roof_colour = vivid(rng, 0.02, 0.04) if rng.random() < 0.5 else vivid(rng)
+    wall_color = pale(rng) if rng.random() < 0.5 else vivid(rng)
+    roof_color = vivid(rng, 0.02, 0.04) if rng.random() < 0.5 else vivid(rng)
     pattern = str(rng.choice(["plain", "bricks", "stripes"]))
     walls = Paint(
-        wall_colour,
-        darker(wall_colour, 0.72),
+        wall_color,
+        darker(wall_color, 0.72),
         pattern,
         0.12,
         np.pi / 2 * (pattern == "stripes"),
@@ -88,8 +88,8 @@ def house(rng: np.random.Generator) -> list[Part]:
     ridge = half * float(rng.choice([0.0, rng.uniform(0.3, 0.7)]))
     roof = [(-half - over, wall + 0.06), (-ridge, peak), (ridge, peak), (half + over, wall + 0.06)]
     tiles = Paint(
-        roof_colour,
-        darker(roof_colour, 0.75),
+        roof_color,
+        darker(roof_color, 0.75),
         str(rng.choice(["bricks", "stripes"])),
         0.11,
         0.0,
@@ -99,7 +99,7 @@ def house(rng: np.random.Generator) -> list[Part]:
     parts = []
     if rng.random() < 0.7:
         x = half * rng.uniform(0.3, 0.6) * float(rng.choice([-1, 1]))
-        brick = darker(roof_colour, 0.7)
+        brick = darker(roof_color, 0.7)
         stack = box_outline(x - 0.09, peak - 0.05, x + 0.09, wall)
         parts += [
             part(brick, stack),
@@ -121,8 +121,8 @@ def house(rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _window(x: float, y: float, glass: Colour) -> list[Part]:
-    frame: Colour = (240.0, 238.0, 230.0)
+def _window(x: float, y: float, glass: Color) -> list[Part]:
+    frame: Color = (240.0, 238.0, 230.0)
     half = 0.13
     panes = [
         box_outline(x + i * 0.115, y + j * 0.115, x + i * 0.115 + 0.1, y + j * 0.115 + 0.1)
@@ -138,7 +138,7 @@ def _window(x: float, y: float, glass: Colour) -> list[Part]:
 
 def car(rng: np.random.Generator) -> list[Part]:
     """Draw a car that drives to the left."""
-    colour = vivid(rng) if rng.random() < 0.8 else hsv(0.6, 0.05, rng.uniform(0.2, 0.95))
+    color = vivid(rng) if rng.random() < 0.8 else hsv(0.6, 0.05, rng.uniform(0.2, 0.95))
     roof, waist, sill = -0.42 - rng.uniform(0, 0.12), rng.uniform(-0.1, -0.02), 0.3
     bonnet, boot = rng.uniform(-0.62, -0.42), rng.uniform(0.5, 0.92)
     front, rear = bonnet + rng.uniform(0.16, 0.32), boot - rng.uniform(0.05, 0.3)
@@ -159,10 +159,10 @@ def car(rng: np.random.Generator) -> list[Part]:
     ]
     radius, hub = rng.uniform(0.19, 0.25), hsv(0.6, 0.05, rng.uniform(0.6, 0.95))
     wheels = [(-rng.uniform(0.56, 0.64), sill), (rng.uniform(0.54, 0.64), sill)]
-    trim = darker(colour, 0.6)
+    trim = darker(color, 0.6)
     parts = [
-        part(Paint(colour, relief=0.7), smooth(cabin, steps=1)),
-        part(Paint(colour), np.array(body)),
+        part(Paint(color, relief=0.7), smooth(cabin, steps=1)),
+        part(Paint(color), np.array(body)),
         part(
             Paint(trim, relief=0.4), box_outline(-1.04, sill - 0.09, 1.04, sill + 0.03, radius=0.05)
         ),
@@ -187,7 +187,7 @@ def car(rng: np.random.Generator) -> list[Part]:
 
 def umbrella(rng: np.random.Generator) -> list[Part]:
     """Draw an open umbrella."""
-    colour, other = vivid(rng), vivid(rng) if rng.random() < 0.6 else pale(rng)
+    color, other = vivid(rng), vivid(rng) if rng.random() < 0.6 else pale(rng)
     gores, tall = int(rng.integers(4, 8)), rng.uniform(0.55, 0.9)
     rim = 0.0
     # The seams' ends along the rim, seen from the side, and the dome's height above them.
@@ -217,11 +217,11 @@ def umbrella(rng: np.random.Generator) -> list[Part]:
         across = np.linspace(0, 1, 9)[:, None]
         hem = left[0] + (right[0] - left[0]) * across
         hem[:, 1] -= sag * np.sin(np.pi * across[:, 0]) * (right[0, 0] - left[0, 0]) / 0.5
-        tone = colour if number % 2 else other
+        tone = color if number % 2 else other
         cloth = Paint(darker(tone, 0.85 + 0.15 * np.cos(number)), relief=0.6)
         parts.append(part(cloth, np.concatenate([hem, right, left[::-1]])))
     parts += [
-        part(Paint(darker(colour, 0.6), relief=0.2), stroke(seam, 0.018)) for seam in seams[1:-1]
+        part(Paint(darker(color, 0.6), relief=0.2), stroke(seam, 0.018)) for seam in seams[1:-1]
     ]
     parts.append(part(stick, ellipse((0, -tall - 0.02), (0.06, 0.04), count=14)))
     return parts
@@ -232,7 +232,7 @@ def key(rng: np.random.Generator) -> list[Part]:
     brass = metal(rng)
     grip = vivid(rng) if rng.random() < 0.35 else brass
     thick, radius = rng.uniform(0.09, 0.14), rng.uniform(0.28, 0.38)
-    centre, end = (-1 + radius, 0.0), 1.0
+    center, end = (-1 + radius, 0.0), 1.0
     teeth = int(rng.integers(2, 5))
     parts = [part(Paint(brass), box_outline(1.75 * radius - 1, -thick, end, thick, radius=0.06))]
     parts.append(
@@ -247,24 +247,24 @@ def key(rng: np.random.Generator) -> list[Part]:
     for place in (collar, collar + 0.11):
         ring = box_outline(place - 0.04, -1.5 * thick, place + 0.04, 1.5 * thick, radius=0.03)
         parts.append(part(darker(brass, 0.85), ring))
-    parts.append(part(Paint(grip), *_bow(rng, centre, radius)))
+    parts.append(part(Paint(grip), *_bow(rng, center, radius)))
     return parts
 
 
 def _bow(
-    rng: np.random.Generator, centre: tuple[float, float], radius: float
+    rng: np.random.Generator, center: tuple[float, float], radius: float
 ) -> tuple[Outline, ...]:
     """Outer outline of a key's handle, and its hole."""
     hole = rng.uniform(0.45, 0.66) * radius
     style = rng.integers(3)
     if style == 0:
-        return ellipse(centre, (radius, 1.15 * radius)), ellipse(centre, (hole, 1.15 * hole))
+        return ellipse(center, (radius, 1.15 * radius)), ellipse(center, (hole, 1.15 * hole))
     if style == 1:
-        x, y = centre
+        x, y = center
         side = 1.05 * radius
         outer = box_outline(x - radius, y - side, x + radius, y + side, radius=0.45 * radius)
         inner = box_outline(x - hole, y - hole, x + hole, y + hole, radius=0.3 * hole)
         return outer, inner
     angles = np.arange(60) * (2 * np.pi / 60)
     clover = radius * (0.92 + 0.24 * np.abs(np.cos(1.5 * angles)))
-    return polar(clover) + np.asarray(centre), ellipse(centre, (0.8 * hole, 0.8 * hole))
+    return polar(clover) + np.asarray(center), ellipse(center, (0.8 * hole, 0.8 * hole))

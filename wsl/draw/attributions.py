@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.data.images import load_image
-from wsl.draw.montage import FAINT, Panel, colour_bar, side_by_side
-from wsl.draw.overlays import Picture, colour_table, map_limits, overlay_saliency
+from wsl.draw.montage import FAINT, Panel, color_bar, side_by_side
+from wsl.draw.overlays import Picture, color_table, map_limits, overlay_saliency
 from wsl.draw.pictures import resize_picture, save_png
 from wsl.draw.strips import file_part
 from wsl.errors import ConfigError
@@ -96,7 +96,7 @@ def write_overlays(
 def draw_overlay(
     image: Picture, explanation: Explanation, *, method: str, height: int = 224
 ) -> Picture:
-    """Draw an image, its map on it, and the colours' scale, with the title above.
+    """Draw an image, its map on it, and the colors' scale, with the title above.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def draw_overlay(
     base = resize_picture(image, size)
     overlay = resize_picture(overlay_saliency(image, explanation.saliency), size)
     low, high = map_limits(explanation.saliency)
-    bar = colour_bar(colour_table(), height=size[0], low=f"{low:.2g}", high=f"{high:.2g}")
+    bar = color_bar(color_table(), height=size[0], low=f"{low:.2g}", high=f"{high:.2g}")
     panels = [
         Panel(base, (("image", FAINT),)),
         Panel(overlay, ((method, FAINT),)),
@@ -157,12 +157,12 @@ def write_class_models(
     names = [f"{label} {classifier.categories.names[label]}" for label in labels]
     if built is not None and target is not None:
         names = [target.name]
-    ascent = Ascent(**options.model_dump(exclude={"maximise"}))
-    found = class_models(classifier, targets, ascent, maximise=options.maximise)
+    ascent = Ascent(**options.model_dump(exclude={"maximize"}))
+    found = class_models(classifier, targets, ascent, maximize=options.maximize)
     what = {"score": "score" if built is None else "activation", "posterior": "log-probability"}
     for index, picture in enumerate(found.pictures(stretch=True)):
         history = found.history[index].numpy()
-        rise = f"{what[options.maximise]} {history[0]:.2f} → {history[-1]:.2f}"
+        rise = f"{what[options.maximize]} {history[0]:.2f} → {history[-1]:.2f}"
         panel = Panel(_fitted(picture, height), ((rise, FAINT),))
         title = names[index].partition(" ")[2] if built is None else names[index]
         drawn = side_by_side([panel], title=title, height=height)

@@ -11,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["FAINT", "Panel", "colour_bar", "side_by_side"]
+__all__ = ["FAINT", "Panel", "color_bar", "side_by_side"]
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-FAINT: Colour = (95, 99, 104)
-"""Grey of captions; its contrast with white is 6 to 1."""
-_INK: Colour = (32, 33, 36)
-_PAPER: Colour = (255, 255, 255)
+FAINT: Color = (95, 99, 104)
+"""Gray of captions; its contrast with white is 6 to 1."""
+_INK: Color = (32, 33, 36)
+_PAPER: Color = (255, 255, 255)
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A picture, (H, W, 3) uint8, and its caption in pieces of one colour each."""
+    """A picture, (H, W, 3) uint8, and its caption in pieces of one color each."""
 
     picture: NDArray[np.uint8]
-    caption: tuple[tuple[str, Colour], ...]
+    caption: tuple[tuple[str, Color], ...]
 
     @property
     def text(self) -> str:
-        """The caption without its colours."""
+        """The caption without its colors."""
         return "".join(text for text, _ in self.caption)
 
 
@@ -42,7 +42,7 @@ def side_by_side(
     Parameters
     ----------
     panels : sequence of Panel
-        Their pictures are at most `height` high; lower ones are centred.
+        Their pictures are at most `height` high; lower ones are centered.
     title : str, optional
         Cut to the width that the panels have.
     height : int
@@ -79,8 +79,8 @@ def side_by_side(
     return np.array(canvas)
 
 
-def colour_bar(table: NDArray[np.uint8], *, height: int, low: str, high: str) -> NDArray[np.uint8]:
-    """Draw the colours of a map from the highest, above, to the lowest, with both ends named.
+def color_bar(table: NDArray[np.uint8], *, height: int, low: str, high: str) -> NDArray[np.uint8]:
+    """Draw the colors of a map from the highest, above, to the lowest, with both ends named.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def _write_caption(
     font: ImageFont.FreeTypeFont,
 ) -> None:
     left, top = at
-    for text, colour in panel.caption:
-        draw.text((left, top), text, colour, font=font)
+    for text, color in panel.caption:
+        draw.text((left, top), text, color, font=font)
         left += font.getlength(text)
 
 

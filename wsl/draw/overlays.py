@@ -1,9 +1,9 @@
 """Overlays of a map, seeds, a mask or boxes on their image.
 
 All functions take and return arrays and never change their arguments: images are RGB, (H, W, 3)
-uint8; maps, seeds and masks have the image's height and width; boxes are in its pixels. Colours are
-chosen from the palette of Okabe and Ito (2008), which people with any common kind of colour vision
-tell apart; maps are drawn with matplotlib's perceptually even colour maps.
+uint8; maps, seeds and masks have the image's height and width; boxes are in its pixels. Colors are
+chosen from the palette of Okabe and Ito (2008), which people with any common kind of color vision
+tell apart; maps are drawn with matplotlib's perceptually even color maps.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wsl.boxes import Box
-from wsl.draw.montage import Colour
+from wsl.draw.montage import Color
 from wsl.masks import Mask
 
 __all__ = [
     "PREDICTED",
-    "SEED_COLOURS",
+    "SEED_COLORS",
     "TRUE",
     "Picture",
     "check_sizes",
-    "colour_table",
-    "colourise_map",
+    "color_table",
+    "colorise_map",
     "draw_boxes",
     "map_limits",
     "overlay_mask",
@@ -39,12 +39,12 @@ __all__ = [
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 
-PREDICTED: Colour = (230, 159, 0)
+PREDICTED: Color = (230, 159, 0)
 """Orange: what was predicted."""
-TRUE: Colour = (86, 180, 233)
+TRUE: Color = (86, 180, 233)
 """Sky blue: what the annotation says."""
 
-SEED_COLOURS: dict[int, Colour] = {
+SEED_COLORS: dict[int, Color] = {
     0: (0, 92, 178),
     1: (213, 94, 0),
     2: (118, 200, 245),
@@ -55,8 +55,8 @@ foreground yellow. Warm is foreground, cold is background; the surer, the darker
 
 
 @cache
-def colour_table(name: str = "inferno") -> Picture:
-    """Return the 256 colours of one of matplotlib's colour maps, shape (256, 3)."""
+def color_table(name: str = "inferno") -> Picture:
+    """Return the 256 colors of one of matplotlib's color maps, shape (256, 3)."""
     import matplotlib  # not needed, and slow, where nothing is drawn
 
     table = matplotlib.colormaps[name](np.arange(256) / 255, bytes=True)[:, :3]
@@ -112,42 +112,42 @@ def map_limits(saliency: NDArray[np.floating], *, clip: float = 0.995) -> tuple[
     return float(low), float(high)
 
 
-def colourise_map(
-    saliency: NDArray[np.floating], *, colours: str = "inferno", clip: float = 0.995
+def colorise_map(
+    saliency: NDArray[np.floating], *, colors: str = "inferno", clip: float = 0.995
 ) -> Picture:
-    """Draw a map in colours, the least salient pixels dark: shape (H, W, 3)."""
+    """Draw a map in colors, the least salient pixels dark: shape (H, W, 3)."""
     levels = np.rint(scale_map(saliency, clip=clip) * 255).astype(np.uint8)
-    return colour_table(colours)[levels]
+    return color_table(colors)[levels]
 
 
 def overlay_saliency(
     image: Picture,
     saliency: NDArray[np.floating],
     *,
-    colours: str = "inferno",
+    colors: str = "inferno",
     opacity: float = 0.75,
 ) -> Picture:
-    """Lay a map in colours over the image in grey.
+    """Lay a map in colors over the image in gray.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     saliency : ndarray, shape (H, W)
-    colours : str
-        One of matplotlib's colour maps.
+    colors : str
+        One of matplotlib's color maps.
     opacity : float
-        Of the colours, in [0, 1].
+        Of the colors, in [0, 1].
 
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
     """
     check_sizes(image, saliency=saliency)
-    return _blend(_grey(image), colourise_map(saliency, colours=colours), opacity)
+    return _blend(_gray(image), colorise_map(saliency, colors=colors), opacity)
 
 
 def overlay_seeds(image: Picture, seeds: NDArray[np.uint8], *, opacity: float = 0.7) -> Picture:
-    """Lay seeds in the four `SEED_COLOURS` over the image in grey.
+    """Lay seeds in the four `SEED_COLORS` over the image in gray.
 
     Raises
     ------
@@ -157,33 +157,33 @@ def overlay_seeds(image: Picture, seeds: NDArray[np.uint8], *, opacity: float = 
     check_sizes(image, seeds=seeds)
     if seeds.size and int(seeds.max()) > 3:
         raise ValueError(f"seeds must be 0, 1, 2 or 3, but got {int(seeds.max())}")
-    table = np.array([SEED_COLOURS[code] for code in range(4)], dtype=np.uint8)
-    return _blend(_grey(image), table[seeds], opacity)
+    table = np.array([SEED_COLORS[code] for code in range(4)], dtype=np.uint8)
+    return _blend(_gray(image), table[seeds], opacity)
 
 
 def overlay_mask(
-    image: Picture, mask: Mask, *, colour: Colour = PREDICTED, thickness: int = 2
+    image: Picture, mask: Mask, *, color: Color = PREDICTED, thickness: int = 2
 ) -> Picture:
-    """Draw a mask: its outline in colour, the rest of the image in faded grey.
+    """Draw a mask: its outline in color, the rest of the image in faded gray.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     mask : ndarray of bool, shape (H, W)
         Of an empty mask nothing is drawn: all of the image is faded.
-    colour : (int, int, int)
+    color : (int, int, int)
         Of the outline.
     thickness : int
         Of the outline in pixels; it lies inside the mask, so that it is seen at the image's border.
     """
     check_sizes(image, mask=mask)
-    faded = _blend(_grey(image), np.full_like(image, 255), 0.55)
+    faded = _blend(_gray(image), np.full_like(image, 255), 0.55)
     drawn = np.where(mask[..., None], image, faded)
     if thickness > 0:
         kernel = np.ones((3, 3), dtype=np.uint8)
         inside = np.pad(mask, 1).astype(np.uint8)
         eroded = cv2.erode(inside, kernel, iterations=thickness)[1:-1, 1:-1]
-        drawn[mask & (eroded == 0)] = colour
+        drawn[mask & (eroded == 0)] = color
     return np.asarray(drawn, dtype=np.uint8)
 
 
@@ -194,7 +194,7 @@ def draw_boxes(
     true: Sequence[Box] = (),
     thickness: int = 2,
 ) -> Picture:
-    """Draw the predicted box as a solid line, the true ones dashed and in another colour.
+    """Draw the predicted box as a solid line, the true ones dashed and in another color.
 
     Every line has a dark rim, so that it is seen on any image. Boxes are half-open: the line of
     ``(0, 0, width, height)`` lies on the image's outermost pixels.
@@ -213,7 +213,7 @@ def _draw_box(
     draw: ImageDraw.ImageDraw,
     box: Box,
     shape: tuple[int, ...],
-    colour: Colour,
+    color: Color,
     thickness: int,
     *,
     dash: int | None,
@@ -226,21 +226,21 @@ def _draw_box(
     rim = (max(x0 - 1, 0), max(y0 - 1, 0), min(x1 + 1, width - 1), min(y1 + 1, height - 1))
     if dash is None:
         draw.rectangle(rim, outline=(0, 0, 0), width=thickness + 2)
-        draw.rectangle((x0, y0, x1, y1), outline=colour, width=thickness)
+        draw.rectangle((x0, y0, x1, y1), outline=color, width=thickness)
         return
     draw.rectangle((x0, y0, x1, y1), outline=(0, 0, 0), width=thickness)
     inner = thickness - 1
     for start in range(x0, x1 + 1, 3 * dash // 2):
         end = min(start + dash - 1, x1)
         for top in (y0, max(y0, y1 - inner)):
-            draw.rectangle((start, top, end, min(top + inner, y1)), fill=colour)
+            draw.rectangle((start, top, end, min(top + inner, y1)), fill=color)
     for start in range(y0, y1 + 1, 3 * dash // 2):
         end = min(start + dash - 1, y1)
         for left in (x0, max(x0, x1 - inner)):
-            draw.rectangle((left, start, min(left + inner, x1), end), fill=colour)
+            draw.rectangle((left, start, min(left + inner, x1), end), fill=color)
 
 
-def _grey(image: Picture) -> Picture:
+def _gray(image: Picture) -> Picture:
     weights = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
     luma = np.rint(image @ weights).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=2)

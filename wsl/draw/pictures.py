@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box
-from wsl.draw.montage import FAINT, Colour, Panel, side_by_side
+from wsl.draw.montage import FAINT, Color, Panel, side_by_side
 from wsl.draw.overlays import (
     PREDICTED,
     TRUE,
@@ -140,7 +140,7 @@ def _scaled(box: Box, ratio: NDArray[np.float64]) -> Box:
     return (x0, y0, x1, y1)
 
 
-def _box_caption(pred_box: Box | None, gt_boxes: Sequence[Box]) -> tuple[tuple[str, Colour], ...]:
+def _box_caption(pred_box: Box | None, gt_boxes: Sequence[Box]) -> tuple[tuple[str, Color], ...]:
     box = (("no box", FAINT),) if pred_box is None else (("■ ", PREDICTED), ("box", FAINT))
     return (*box, ("  ■ ", TRUE), ("true", FAINT)) if len(gt_boxes) else box
 

@@ -6,14 +6,14 @@ the edges between pixels inside and outside of the mask; its vertices are pixel 
 
 What readers make of it:
 
-- whoever takes the pixels whose centres lie inside gets the mask back exactly, and so does
+- whoever takes the pixels whose centers lie inside gets the mask back exactly, and so does
   ``pycocotools.mask.frPyObjects``;
-- ``cv2.fillPoly``, and drawing functions like it, colour the outline too and take the vertices for
-  pixel centres: what they fill is the mask and, at most, the pixels to the right of it, below it
+- ``cv2.fillPoly``, and drawing functions like it, color the outline too and take the vertices for
+  pixel centers: what they fill is the mask and, at most, the pixels to the right of it, below it
   and diagonally to the right and below.
 
 Pixels that touch at a corner only belong to different rings (4-connected). Compare the contours of
-``cv2.findContours``, which run through pixel centres: a single pixel has no area there, and boxes
+``cv2.findContours``, which run through pixel centers: a single pixel has no area there, and boxes
 come out one pixel too small.
 """
 
@@ -93,7 +93,7 @@ def boundary_rings(mask: Mask) -> Rings:
 
 
 def _partners(order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Other end of the edge of each corner, when edges lie between neighbours of an order."""
+    """Other end of the edge of each corner, when edges lie between neighbors of an order."""
     partner = np.empty_like(order)
     partner[order[0::2]] = order[1::2]
     partner[order[1::2]] = order[0::2]
@@ -122,7 +122,7 @@ def one_ring(rings: Rings) -> Ring:
 
     Each further ring is reached from the nearest vertex of what is joined so far, along a line
     there and the same line back, which encloses nothing. Filled by the even-odd rule it is the
-    mask; who colours the outline (``cv2.fillPoly``) also colours these lines.
+    mask; who colors the outline (``cv2.fillPoly``) also colors these lines.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """From a mask at the working size to one at the image's own, by the pixels along its boundary.
 
 Lombaert et al. 2005 solve a graph cut at a low resolution first, and then, at the next one, only in
-a narrow band around the boundary found. Here the band is cut once, with the colour models that
+a narrow band around the boundary found. Here the band is cut once, with the color models that
 GrabCut has fitted at the working size.
 
 Seeds at the image's own size hold in the band as well. They matter more than the cut: definite
@@ -67,7 +67,7 @@ def refine_band(
     seeds : ndarray of uint8, shape (H, W)
         GrabCut's codes. Definite seeds are the answer, in the band and outside of it.
     models : (ndarray, ndarray) of float64, shape (1, 65)
-        Colour models of background and foreground (`Refinement.models`). They stay as they are.
+        Color models of background and foreground (`Refinement.models`). They stay as they are.
     width : int
         Of the band on either side, in pixels.
 
@@ -79,7 +79,7 @@ def refine_band(
     free = band_of(definite, width) & (seeds >= cv2.GC_PR_BGD)
     if not free.any():
         return definite
-    # A free pixel's neighbours are all that its cut depends on: the rest need not be in the graph.
+    # A free pixel's neighbors are all that its cut depends on: the rest need not be in the graph.
     box = mask_to_box(free)
     assert box is not None
     x0, y0, x1, y1 = (int(side) for side in box)

@@ -23,7 +23,7 @@ class Localization:
     rank : int
         The class's place in the classifier's order of scores, from 1.
     score : float
-        The class's probability in [0, 1]: the softmax of the unnormalised scores, averaged over
+        The class's probability in [0, 1]: the softmax of the unnormalized scores, averaged over
         the views of the image.
     box : Box or None
         0-based, half-open, in pixels of the image; None if nothing was found.

@@ -11,8 +11,8 @@ share
 whole
     1 less a quarter for each of the image's four borders that the box touches: masks that flow
     over into the background end at the borders.
-centred
-    1 less `_PER_SIDE` times the distance, in sides of the image, between the box's centre and the
+centered
+    1 less `_PER_SIDE` times the distance, in sides of the image, between the box's center and the
     image's; at least 0. Photographs are taken of something; what was found at the edge often is
     something else, or only a part.
 parted

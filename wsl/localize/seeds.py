@@ -1,6 +1,6 @@
 """From a saliency map to GrabCut's seeds.
 
-Simonyan et al. 2013 sec. 3.2: the foreground's colour model comes from the pixels whose saliency
+Simonyan et al. 2013 sec. 3.2: the foreground's color model comes from the pixels whose saliency
 lies above the image's 95 % quantile, the background's from those below its 30 % quantile. What
 the pixels in between are at the start, the paper leaves open; here it is an option.
 """
@@ -39,7 +39,7 @@ class SeedOptions(Options):
     """Pixels at or below this level of the map are background."""
     between: Literal["probable_background", "probable_foreground", "split"] = "probable_background"
     """What the pixels between the two levels are at the start. GrabCut counts probable pixels
-    in the colour model of their side and may move them to the other; `split`: probable foreground
+    in the color model of their side and may move them to the other; `split`: probable foreground
     at or above the level `split_at`, probable background below."""
     split_at: float = Field(0.60, ge=0, le=1)
     """Level at which `between: split` divides."""

@@ -23,7 +23,7 @@ __all__ = ["Classifier", "pick_device", "ready_for_gradients"]
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network that gives each image one unnormalised score per category.
+    """A network that gives each image one unnormalized score per category.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Classifier:
         ``bfloat16`` runs the module under autocast; on CUDA only.
     name : str
         For reports, such as ``"resnet50 IMAGENET1K_V2"``.
-    optimise : bool
+    optimize : bool
         Whether `prepared` may make a faster copy of the module.
 
     Raises
@@ -53,7 +53,7 @@ class Classifier:
     device: torch.device
     precision: Precision = "float32"
     name: str = "classifier"
-    optimise: bool = False
+    optimize: bool = False
     _outputs_checked: bool = field(default=False, init=False, repr=False)
     _prepared: tuple[Any, Classifier] | None = field(default=None, init=False, repr=False)
 
@@ -65,12 +65,12 @@ class Classifier:
             )
 
     def scores(self, inputs: Tensor) -> Tensor:
-        """Compute the unnormalised class scores of a batch; differentiable.
+        """Compute the unnormalized class scores of a batch; differentiable.
 
         Parameters
         ----------
         inputs : Tensor of float32, shape (N, 3, h, w)
-            Normalised as `preprocessing` says, on any device. Left as it is, also by networks
+            Normalized as `preprocessing` says, on any device. Left as it is, also by networks
             whose first layer works in place.
 
         Returns
@@ -97,7 +97,7 @@ class Classifier:
         self._check_shape(outputs, len(inputs))
         scores: Tensor = outputs.float()
         if not self._outputs_checked:
-            self._check_unnormalised(scores.detach())
+            self._check_unnormalized(scores.detach())
             object.__setattr__(self, "_outputs_checked", True)
         return scores
 
@@ -106,23 +106,23 @@ class Classifier:
 
         Its module is a copy with batch norms folded into convolutions, channels last, made on the
         first call and again when the weights have changed (`wsl.models.prepared`). Changes made
-        through a tensor's ``.data`` are not noticed: `optimise` must be False for those.
+        through a tensor's ``.data`` are not noticed: `optimize` must be False for those.
 
         Returns
         -------
         Classifier
-            This one itself where there is no such copy: where `optimise` is False, on other
+            This one itself where there is no such copy: where `optimize` is False, on other
             devices than the CPU, with hooks, without convolutions, or where the copy's scores are
             not the module's.
         """
-        if not self.optimise or self.device.type != "cpu" or has_hooks(self.module):
+        if not self.optimize or self.device.type != "cpu" or has_hooks(self.module):
             return self
         now = versions(self.module)
         if now is None:
             return self
         if self._prepared is None or self._prepared[0] != now:
             module = prepared_copy(self.module, self.preprocessing.crop_size)
-            copied = replace(self, module=module, optimise=False) if module else self
+            copied = replace(self, module=module, optimize=False) if module else self
             object.__setattr__(self, "_prepared", (now, copied))
         assert self._prepared is not None
         return self._prepared[1]
@@ -166,7 +166,7 @@ class Classifier:
             f"{expected}, but returned {found}"
         )
 
-    def _check_unnormalised(self, scores: Tensor) -> None:
+    def _check_unnormalized(self, scores: Tensor) -> None:
         if scores.shape[0] == 0 or scores.shape[1] < 2:  # a single score can be anything
             return
         sums = scores.sum(dim=1)
@@ -177,7 +177,7 @@ class Classifier:
         if probabilities or logarithms:
             kind = "probabilities" if probabilities else "logarithms of probabilities"
             raise ModelError(
-                f"{self.name} must return unnormalised scores, but returned {kind}: the gradient "
+                f"{self.name} must return unnormalized scores, but returned {kind}: the gradient "
                 "is that of the score before the softmax, so leave the softmax out of the module"
             )
 

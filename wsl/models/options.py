@@ -42,7 +42,7 @@ class ModelOptions(Options):
     precision: Precision = "float32"
     """``bfloat16``: autocast on CUDA."""
 
-    optimise: bool = False
+    optimize: bool = False
     """Compute gradients with a faster copy of the network (batch norms folded, channels last),
     which has the same scores but for their last bits; on the CPU only. Its rounding opens or shuts
     the gate of a ReLU here and there, so that about one map in five differs by up to 0.3 %

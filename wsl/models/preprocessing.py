@@ -1,4 +1,4 @@
-"""How a classifier wants its input: sizes, interpolation and normalisation."""
+"""How a classifier wants its input: sizes, interpolation and normalization."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A network's input size and normalisation, as its weights were evaluated.
+    """A network's input size and normalization, as its weights were evaluated.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Preprocessing:
             interpolation=str(config["interpolation"]),
         )
 
-    def normalise(self, image: NDArray[np.uint8]) -> torch.Tensor:
+    def normalize(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """Turn an image that has the input's size into the network's input.
 
         Parameters

@@ -34,7 +34,7 @@ def load_classifier(
     device: str = "auto",
     precision: Precision = "float32",
     preprocessing: Preprocessing | None = None,
-    optimise: bool = False,
+    optimize: bool = False,
 ) -> Classifier:
     """Make a classifier from a network's name, a configuration or a module.
 
@@ -43,7 +43,7 @@ def load_classifier(
     model : str, ModelOptions or torch.nn.Module
         A name in torchvision (or in `source`), such as ``"resnet50"``; ``"demo"`` is the small
         network that comes with wsl. With `ModelOptions`, all else but `preprocessing` and
-        `categories` is taken from them. A module must map (N, 3, h, w) to (N, C) unnormalised
+        `categories` is taken from them. A module must map (N, 3, h, w) to (N, C) unnormalized
         scores; it is used as it is and moved only where `device` names another device.
     source : {'torchvision', 'timm', 'demo'}, optional
         Library of a named network; torchvision if not given.
@@ -64,7 +64,7 @@ def load_classifier(
     preprocessing : Preprocessing, optional
         Without it: what the weights say; for a module, ImageNet's usual (shorter side 256, crop
         224, its mean and standard deviation).
-    optimise : bool
+    optimize : bool
         Whether gradients may be computed with a faster copy (`Classifier.prepared`).
 
     Returns
@@ -85,7 +85,7 @@ def load_classifier(
                 "source and checkpoint must not be given with a module, which has its weights"
             )
         found = _from_module(model, device, precision, preprocessing, _read_categories(categories))
-        return replace(found, optimise=optimise)
+        return replace(found, optimize=optimize)
     if isinstance(model, str):
         model = _options(
             model,
@@ -94,7 +94,7 @@ def load_classifier(
             checkpoint=checkpoint,
             device=device,
             precision=precision,
-            optimise=optimise,
+            optimize=optimize,
         )
     build = {"torchvision": _torchvision, "timm": _timm, "demo": _demo}[model.source]
     given = _read_categories(categories if categories is not None else model.categories)
@@ -112,7 +112,7 @@ def load_classifier(
         device=target,
         precision=model.precision,
         name=name,
-        optimise=model.optimise,
+        optimize=model.optimize,
     )
 
 

@@ -1,6 +1,6 @@
 """Charts as inline SVG.
 
-Charts are drawn on a small canvas, so that their type stays readable on a telephone; colours come
+Charts are drawn on a small canvas, so that their type stays readable on a telephone; colors come
 from the page's style sheet by class. Only numbers and fixed words go in, and text is escaped.
 """
 

@@ -121,7 +121,7 @@ def against_baseline(table: RunTable) -> tuple[str, Figure] | None:
     """
     if table.judged != "ground-truth class":
         return None
-    columns = {"whole image": "whole_iou", "centred box": "centre_iou"}
+    columns = {"whole image": "whole_iou", "centered box": "center_iou"}
     rights = {
         name: (table.images[column] >= 0.5).to_numpy()
         for name, column in columns.items()

@@ -1,7 +1,7 @@
 """The gallery: which images are shown, and their pictures, small enough to stand in the page.
 
-A picture is stored in layers, each once: the image (JPEG), the map in colours (JPEG), the seeds and
-the mask as images of a few colours (PNG). The page lays them over each other and draws the boxes
+A picture is stored in layers, each once: the image (JPEG), the map in colors (JPEG), the seeds and
+the mask as images of a few colors (PNG). The page lays them over each other and draws the boxes
 itself, so that a strip is crisp at every size and several runs share the image.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box
-from wsl.draw.overlays import PREDICTED, SEED_COLOURS, colourise_map
+from wsl.draw.overlays import PREDICTED, SEED_COLORS, colorise_map
 from wsl.draw.pictures import encode_jpeg, resize_picture
 from wsl.errors import ScoreError, WslError
 from wsl.masks import Mask
@@ -230,7 +230,7 @@ def _run_entry(
         entry["other"] = True
     if steps.saliency is not None:
         saliency = _shrunk(steps.saliency.astype(np.float32), small, cv2.INTER_AREA)
-        entry["saliency"] = _jpeg(colourise_map(saliency), quality)
+        entry["saliency"] = _jpeg(colorise_map(saliency), quality)
     if steps.seeds is not None:
         entry["seeds"] = _seeds_png(_shrunk(steps.seeds, small, cv2.INTER_NEAREST))
     if steps.mask is not None:
@@ -277,7 +277,7 @@ def _shrunk(layer: NDArray[Any], size: tuple[int, int], way: int) -> NDArray[Any
 
 
 def _seeds_png(seeds: NDArray[np.uint8]) -> str:
-    return _palette_png(seeds, [SEED_COLOURS[code] for code in range(4)])
+    return _palette_png(seeds, [SEED_COLORS[code] for code in range(4)])
 
 
 def _mask_png(mask: Mask, size: tuple[int, int]) -> str:
@@ -289,13 +289,13 @@ def _mask_png(mask: Mask, size: tuple[int, int]) -> str:
     return _palette_png(codes, [(0, 0, 0, 0), (245, 245, 245, 190), PREDICTED])
 
 
-def _palette_png(codes: NDArray[np.uint8], colours: Sequence[tuple[int, ...]]) -> str:
-    """Draw codes in the colours at their places: red, green, blue, and opacity if not full."""
+def _palette_png(codes: NDArray[np.uint8], colors: Sequence[tuple[int, ...]]) -> str:
+    """Draw codes in the colors at their places: red, green, blue, and opacity if not full."""
     image = Image.fromarray(codes)
-    image.putpalette([part for colour in colours for part in colour[:3]])
+    image.putpalette([part for color in colors for part in color[:3]])
     options: dict[str, Any] = {}
-    if any(len(colour) > 3 for colour in colours):
-        options["transparency"] = bytes((*colour, 255)[3] for colour in colours)
+    if any(len(color) > 3 for color in colors):
+        options["transparency"] = bytes((*color, 255)[3] for color in colors)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True, bits=2, **options)
     return _data_uri("image/png", buffer.getvalue())

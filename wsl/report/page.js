@@ -74,7 +74,7 @@ function boxLayer(entry, run) {
   const [width, height] = entry.size;
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const draw = (box, colour, dashed) => {
+  const draw = (box, color, dashed) => {
     for (const kind of ["rim", "line"]) {
       const rect = document.createElementNS(SVG, "rect");
       rect.setAttribute("class", kind === "line" && dashed ? "line dashed" : kind);
@@ -82,12 +82,12 @@ function boxLayer(entry, run) {
       rect.setAttribute("y", box[1]);
       rect.setAttribute("width", box[2] - box[0]);
       rect.setAttribute("height", box[3] - box[1]);
-      if (kind === "line") rect.setAttribute("stroke", colour);
+      if (kind === "line") rect.setAttribute("stroke", color);
       svg.append(rect);
     }
   };
-  for (const box of entry.truth) draw(box, data.colours.true, true);
-  if (run.box) draw(run.box, data.colours.predicted, false);
+  for (const box of entry.truth) draw(box, data.colors.true, true);
+  if (run.box) draw(run.box, data.colors.predicted, false);
   return svg;
 }
 
@@ -100,8 +100,8 @@ function panels(entry, run) {
     made.push([caption, panel]);
   };
   add("image", layer(entry.image));
-  if (run.saliency) add("saliency", layer(entry.image, "grey"), layer(run.saliency, "saliency"));
-  if (run.seeds) add("seeds", layer(entry.image, "grey"), layer(run.seeds, "seeds"));
+  if (run.saliency) add("saliency", layer(entry.image, "gray"), layer(run.saliency, "saliency"));
+  if (run.seeds) add("seeds", layer(entry.image, "gray"), layer(run.seeds, "seeds"));
   if (run.mask) add("mask", layer(entry.image), layer(run.mask, "mask"));
   if ("box" in run) {
     const layers = [layer(entry.image), boxLayer(entry, run)];

@@ -21,7 +21,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import wsl
-from wsl.draw.overlays import PREDICTED, SEED_COLOURS, TRUE
+from wsl.draw.overlays import PREDICTED, SEED_COLORS, TRUE
 from wsl.report import charts, content
 from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
@@ -118,19 +118,19 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
                 "judged": tables[0].judged,
                 "kinds": {kind: content.kind_label(kind) for kind in KINDS},
                 "entries": gallery.entries,
-                "colours": {
+                "colors": {
                     "predicted": _hex(PREDICTED),
                     "true": _hex(TRUE),
                 },
             }
         ),
-        seed_colours=[
-            ("background", _hex(SEED_COLOURS[0])),
-            ("probable background", _hex(SEED_COLOURS[2])),
-            ("probable foreground", _hex(SEED_COLOURS[3])),
-            ("foreground", _hex(SEED_COLOURS[1])),
+        seed_colors=[
+            ("background", _hex(SEED_COLORS[0])),
+            ("probable background", _hex(SEED_COLORS[2])),
+            ("probable foreground", _hex(SEED_COLORS[3])),
+            ("foreground", _hex(SEED_COLORS[1])),
         ],
-        box_colours=[("predicted", _hex(PREDICTED)), ("true", _hex(TRUE))],
+        box_colors=[("predicted", _hex(PREDICTED)), ("true", _hex(TRUE))],
         provenance=[_provenance(table) for table in tables],
         settings=_settings(tables),
     )
@@ -255,8 +255,8 @@ def _signed(value: float, places: int = 1) -> str:
     return ("+" if value > 0 else "−") + text
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def _json_block(value: Any) -> Markup:

@@ -95,7 +95,7 @@ def read_status(path: Path | str) -> RunStatus:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Numbers in words, neighbours together.
+    """Numbers in words, neighbors together.
 
     Examples
     --------

@@ -36,8 +36,8 @@ class TunedOn(Options):
     """The figure by which the values were chosen."""
     candidates: int = Field(ge=1)
     """Settings that were tried."""
-    centre_side: float = Field(gt=0, le=1)
-    """Side of the best centred box on these images, for ``wsl score --set score.centre_side=…``."""
+    center_side: float = Field(gt=0, le=1)
+    """Side of the best centered box on these images, for ``wsl score --set score.center_side=…``."""
     images: str
     """The first six bytes of the SHA-256 of each image's id, sorted, in Base64."""
 
@@ -53,7 +53,7 @@ class TunedOn(Options):
         return images
 
     @classmethod
-    def of(cls, dataset: Dataset, *, objective: str, candidates: int, centre_side: float) -> Self:
+    def of(cls, dataset: Dataset, *, objective: str, candidates: int, center_side: float) -> Self:
         """Describe a dataset on which values were chosen."""
         return cls(
             dataset=dataset.name,
@@ -61,7 +61,7 @@ class TunedOn(Options):
             fingerprint=dataset_fingerprint(dataset),
             objective=objective,
             candidates=candidates,
-            centre_side=centre_side,
+            center_side=center_side,
             images=base64.b64encode(b"".join(sorted(map(_digest, dataset.image_ids)))).decode(),
         )
 

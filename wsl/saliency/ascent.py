@@ -16,26 +16,26 @@ from wsl.saliency.objectives import slot_gradients
 
 __all__ = ["Ascent", "StepRule"]
 
-StepRule = Literal["normalised", "plain"]
+StepRule = Literal["normalized", "plain"]
 Value = Callable[[Tensor], Tensor]
 """From inputs (K, C, h, w) to values (K,), each from its own input; differentiable."""
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """Maximise value(I) - decay * ||I||^2, from a zero image, by gradient ascent.
+    """Maximize value(I) - decay * ||I||^2, from a zero image, by gradient ascent.
 
     Attributes
     ----------
     steps : int
         In all; at several scales each has an equal share.
     step_size : float
-        ``plain``: the gradient is multiplied by it. ``normalised``: how much a step changes a pixel
+        ``plain``: the gradient is multiplied by it. ``normalized``: how much a step changes a pixel
         (root mean square over the image), in the input's units.
-    rule : {'normalised', 'plain'}
+    rule : {'normalized', 'plain'}
         ``plain``: I + step_size * g. It finds the maximum for a step size below 1 / (decay + c / 2)
         (c the value's largest curvature), which differs from network to network and layer to layer.
-        ``normalised``: I + (1 - t/steps) * step_size * g / rms(g) at step t. The same step size
+        ``normalized``: I + (1 - t/steps) * step_size * g / rms(g) at step t. The same step size
         suits all; the steps get shorter as the constant ones would go round the maximum forever.
     decay : float
         Lambda, of the sum of squares over the whole input.
@@ -68,7 +68,7 @@ class Ascent:
 
     steps: int = 200
     step_size: float = 0.05
-    rule: StepRule = "normalised"
+    rule: StepRule = "normalized"
     decay: float = 1e-2
     jitter: int = 0
     blur: float = 0.0
@@ -88,7 +88,7 @@ class Ascent:
         if self.step_size <= 0:
             raise ConfigError(f"step_size must be positive, but got {self.step_size}")
         if self.rule not in get_args(StepRule):
-            raise ConfigError(f"rule must be 'normalised' or 'plain', but got {self.rule!r}")
+            raise ConfigError(f"rule must be 'normalized' or 'plain', but got {self.rule!r}")
 
     def __call__(self, value: Value, shape: tuple[int, ...], device: torch.device) -> Found:
         """Ascend.
@@ -128,7 +128,7 @@ class Ascent:
         if not torch.isfinite(image).all():
             raise ConfigError(
                 f"the ascent must stay finite, but did not with step_size {self.step_size}; "
-                "take a smaller one, or the rule 'normalised'"
+                "take a smaller one, or the rule 'normalized'"
             )
         return Found(image, torch.stack(history, dim=1))
 

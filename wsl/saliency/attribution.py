@@ -59,7 +59,7 @@ def attribute(
         Any network that takes a batch of images: classifiers, regressors, others. It runs in
         evaluation mode and is left as it was, also after an exception; one thread at a time.
     inputs : Tensor, shape (N, C, H, W)
-        Normalised as the network wants it; gradients are with respect to these values. Not changed.
+        Normalized as the network wants it; gradients are with respect to these values. Not changed.
     target : Target, int, sequence, mapping, callable or str
         See `as_target`; a string is a category of a `Classifier`.
     method : str or Estimator

@@ -31,7 +31,7 @@ Statistic = Literal["mean", "squared", "variance"]
 class InputXGradient:
     """Input times gradient.
 
-    The input is the normalised one, whose 0 is the mean colour; one forward pass for all slots.
+    The input is the normalized one, whose 0 is the mean color; one forward pass for all slots.
 
     References
     ----------
@@ -122,8 +122,8 @@ class IntegratedGradients:
     steps : int
         Points of the Gauss-Legendre quadrature; one forward pass each for all slots.
     baseline : float or Tensor
-        Where the path starts, in the normalised input; a tensor is broadcast to (N, C, H, W).
-        0 is the mean colour under the usual normalisation.
+        Where the path starts, in the normalized input; a tensor is broadcast to (N, C, H, W).
+        0 is the mean color under the usual normalization.
     tolerance : float or None
         How far the attributions' sum may lie from the difference of the numbers at the input and
         at the baseline (they are equal for the exact integral: completeness), as a share of that
@@ -213,13 +213,13 @@ def integrated_gradients_saliency(
     modifier: ModifierName | Modifier = "absolute",
     reduction: Literal["max", "mean", "l2"] = "max",
 ) -> SaliencyMaps:
-    """Compute integrated gradients of classes, from a black image or one of the mean colour.
+    """Compute integrated gradients of classes, from a black image or one of the mean color.
 
     Parameters
     ----------
     classifier : Classifier
     inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalised as the classifier's preprocessing says.
+        Normalized as the classifier's preprocessing says.
     select : Select
     steps, tolerance
         See `IntegratedGradients`.

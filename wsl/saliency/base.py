@@ -34,7 +34,7 @@ class SaliencyMaps:
     Attributes
     ----------
     scores : Tensor of float32, shape (N, C)
-        Unnormalised, without a gradient.
+        Unnormalized, without a gradient.
     classes : Tensor of int64, shape (N, K)
         The class of each map; -1 where a slot has none.
     maps : Tensor of float32, shape (N, K, h, w)

@@ -1,7 +1,7 @@
 """Class models: images that a class, a channel or a neuron of the network likes best.
 
 Simonyan et al. 2013 sec. 2: from a zero image (the training mean), gradient ascent on the
-unnormalised score with L2 decay; the training mean is added at the end.
+unnormalized score with L2 decay; the training mean is added at the end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from wsl.saliency.ascent import Ascent
 from wsl.saliency.probe import Probe, Reading
 from wsl.saliency.targets import TargetLike
 
-__all__ = ["ClassModels", "Maximise", "class_models"]
+__all__ = ["ClassModels", "Maximize", "class_models"]
 
-Maximise = Literal["score", "posterior"]
+Maximize = Literal["score", "posterior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +36,10 @@ class ClassModels:
     inputs : Tensor of float32, shape (K, 3, h, w)
         As the network takes them: 0 is the training mean. On the CPU.
     history : Tensor of float32, shape (K, steps + 1)
-        What was maximised, without the decay: before each step (with jitter, as it was seen then),
+        What was maximized, without the decay: before each step (with jitter, as it was seen then),
         and at the end.
     mean, std : tuple of 3 float
-        Of the normalisation, for `pictures`.
+        Of the normalization, for `pictures`.
     """
 
     inputs: Tensor
@@ -54,7 +54,7 @@ class ClassModels:
         ----------
         stretch : bool
             Whether each image's difference from the mean is scaled so that 99 % of its values are
-            inside of the colours there are. Otherwise what lies outside is clipped.
+            inside of the colors there are. Otherwise what lies outside is clipped.
 
         Returns
         -------
@@ -77,7 +77,7 @@ def class_models(
     targets: Sequence[TargetLike | str],
     ascent: Ascent | None = None,
     *,
-    maximise: Maximise = "score",
+    maximize: Maximize = "score",
     input_size: tuple[int, int] | None = None,
 ) -> ClassModels:
     """Find the images that targets like best, all in one batch.
@@ -85,14 +85,14 @@ def class_models(
     Parameters
     ----------
     model : Classifier or torch.nn.Module
-        A bare module's input is taken to be normalised by ImageNet's mean and deviation, which
+        A bare module's input is taken to be normalized by ImageNet's mean and deviation, which
         matters for `ClassModels.pictures` alone.
     targets : sequence of K targets
         Classes, channels of a layer (`Filter`), neurons, and sums of them; one image each. The
         image of a target does not depend on the others.
     ascent : Ascent, optional
         How many steps of which size, the decay, and what goes beyond the paper.
-    maximise : {'score', 'posterior'}
+    maximize : {'score', 'posterior'}
         ``score``: the target's value; of classes, before the softmax, as in the paper.
         ``posterior``: the logarithm of a class's probability, which can also be raised by lowering
         the other classes (sec. 2); classes only.
@@ -115,14 +115,14 @@ def class_models(
     K. Simonyan, A. Vedaldi, A. Zisserman. Deep inside convolutional networks: visualising image
     classification models and saliency maps. arXiv:1312.6034, 2013, sec. 2.
     """
-    if maximise not in get_args(Maximise):
-        raise ConfigError(f"maximise must be 'score' or 'posterior', but got {maximise!r}")
+    if maximize not in get_args(Maximize):
+        raise ConfigError(f"maximize must be 'score' or 'posterior', but got {maximize!r}")
     preprocessing = model.preprocessing if isinstance(model, Classifier) else Preprocessing()
     if input_size is None:
         if not isinstance(model, Classifier):
             raise ConfigError("input_size must be given for a bare module")
         input_size = preprocessing.crop_size
-    reading: Reading = "log-probability" if maximise == "posterior" else "unnormalised"
+    reading: Reading = "log-probability" if maximize == "posterior" else "unnormalized"
     probe = Probe(model, targets, reading=reading)
 
     def value(inputs: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def explain_target(
     if saliency.method == "cam":
         raise ConfigError("method cam explains classes only; grad_cam explains any target")
     if saliency.occlusion.score == "probability":
-        raise ConfigError("saliency.occlusion.score must be unnormalised for a channel or neuron")
+        raise ConfigError("saliency.occlusion.score must be unnormalized for a channel or neuron")
     asked, saliency = as_classifier(classifier, built, name=target.name), _inside(saliency)
     return explain(asked, image, saliency, classes=[0], progress=progress)
 
@@ -188,7 +188,7 @@ def _occluded(
     explanations = []
     for slot, label in enumerate(labels):
         lowest = found.lowest(slot)
-        y, x = lowest.centre
+        y, x = lowest.center
         x0, y0, x1, y1 = geometry.box_to_image((x, y, x + 1, y + 1))
         note = f"lowest, {lowest.value:.3g}, under the mask at x {(x0 + x1) / 2:.0f}, "
         note += f"y {(y0 + y1) / 2:.0f}"

@@ -76,20 +76,20 @@ def gradient_saliency(
     ----------
     classifier : Classifier
     inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalised as the classifier's preprocessing says.
+        Normalized as the classifier's preprocessing says.
     select : Select
         Chooses K classes per input from the scores.
     modifier : str or callable
         See `to_map`; the paper takes the absolute value. Values below 0 that it leaves become 0.
     reduction : {'max', 'mean', 'l2'}
-        Over the colour channels; the paper takes the maximum.
+        Over the color channels; the paper takes the maximum.
     rule : {'plain', 'rectified', 'guided'} or Rule
         The way back through activations: the gradient, the deconvnet, or guided backpropagation.
     ungated : {'plain', 'rule'}, optional
         See `Backpropagation`.
     wrt : {'pixel', 'input'}
         ``pixel``: with respect to the image's values in [0, 1], which is the gradient with respect
-        to the normalised input divided by the channel's standard deviation; the channel that is
+        to the normalized input divided by the channel's standard deviation; the channel that is
         the largest can be another one then. ``input``: with respect to `inputs` themselves.
 
     Returns
@@ -138,7 +138,7 @@ def class_maps(
     ----------
     classifier : Classifier
     inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalised as the classifier's preprocessing says.
+        Normalized as the classifier's preprocessing says.
     select : Select
         Chooses K classes per input from the scores.
     estimator : Estimator

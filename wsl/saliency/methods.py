@@ -145,7 +145,7 @@ METHODS: dict[str, Method] = {
         ("modifier", "reduction", "ungated"),
     ),
     "input_x_gradient": Method(
-        "Normalised input times gradient.",
+        "Normalized input times gradient.",
         "Shrikumar et al. 2016, arXiv:1605.01713",
         _input_x_gradient,
         ("modifier", "reduction"),

@@ -77,7 +77,7 @@ class Objective(ABC):
 
 
 class ClassObjective(Objective):
-    """Unnormalised scores of the classes that a selector chooses.
+    """Unnormalized scores of the classes that a selector chooses.
 
     On the CPU the network sees a batch in parts of a few inputs, whose ways back are gone one after
     the other. A part's activations fit into blocks of memory that the process keeps, where those of

@@ -25,9 +25,9 @@ from wsl.saliency.targets import TargetLike
 
 __all__ = ["Fill", "Lowest", "Occlusion", "make_fill", "occlude", "occlusion_saliency"]
 
-NamedFill = Literal["grey", "mean", "blurred", "noise"]
+NamedFill = Literal["gray", "mean", "blurred", "noise"]
 Fill = NamedFill | tuple[int, int, int]
-Score = Literal["unnormalised", "probability"]
+Score = Literal["unnormalized", "probability"]
 Report = Callable[[int, int], None]
 
 # From masked inputs (B, C, h, w) to what is kept of them, each tensor with B rows.
@@ -41,8 +41,8 @@ class Lowest:
     Attributes
     ----------
     value : float
-    centre : (float, float)
-        (y, x) of the mask's centre in pixels of the input, before the mask is clipped.
+    center : (float, float)
+        (y, x) of the mask's center in pixels of the input, before the mask is clipped.
     box : Box
         What the mask covers, in pixels of the input.
     winner : int or None
@@ -50,7 +50,7 @@ class Lowest:
     """
 
     value: float
-    centre: tuple[float, float]
+    center: tuple[float, float]
     box: Box
     winner: int | None
 
@@ -88,7 +88,7 @@ class Occlusion:
         rows, columns = list(self.grid)[index]
         return Lowest(
             value=float(self.values[target, row, column]),
-            centre=self.grid.centre(row, column),
+            center=self.grid.center(row, column),
             box=(columns.start, rows.start, columns.stop, rows.stop),
             winner=None if self.winners is None else int(self.winners[row, column]),
         )
@@ -101,9 +101,9 @@ def occlude(
     *,
     size: int,
     stride: int = 1,
-    fill: Fill | Tensor = "grey",
-    score: Score = "unnormalised",
-    anchor: Anchor = "centre",
+    fill: Fill | Tensor = "gray",
+    score: Score = "unnormalized",
+    anchor: Anchor = "center",
     batch_size: int = 64,
     seed: int = 0,
     progress: Report | None = None,
@@ -121,11 +121,11 @@ def occlude(
         `wsl.saliency.targets`. One experiment serves all.
     size, stride, anchor
         As of `MaskGrid`; 71 and 1 on an input of 227 x 227 give a map of that size.
-    fill : str, colour or Tensor
+    fill : str, color or Tensor
         As of `make_fill`; or the picture itself, (C, h, w) or what expands to it, in the input's
-        units. A bare module, whose normalisation is not known, takes a tensor, ``blurred`` or
+        units. A bare module, whose normalization is not known, takes a tensor, ``blurred`` or
         ``noise``.
-    score : {'unnormalised', 'probability'}
+    score : {'unnormalized', 'probability'}
         Classes before or after the softmax.
     batch_size : int
         Masked images per forward pass.
@@ -179,9 +179,9 @@ def occlusion_saliency(
     *,
     size: int = 45,
     stride: int = 8,
-    fill: Fill = "grey",
-    score: Score = "unnormalised",
-    anchor: Anchor = "centre",
+    fill: Fill = "gray",
+    score: Score = "unnormalized",
+    anchor: Anchor = "center",
     batch_size: int = 64,
     seed: int = 0,
     progress: Report | None = None,
@@ -192,14 +192,14 @@ def occlusion_saliency(
     ----------
     classifier : Classifier
     inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalised as the classifier's preprocessing says.
+        Normalized as the classifier's preprocessing says.
     select : Select
         Chooses K classes per input from the unmasked scores.
     size, stride, anchor
         As of `MaskGrid`.
     fill, seed
         As of `make_fill`.
-    score : {'unnormalised', 'probability'}
+    score : {'unnormalized', 'probability'}
         What drops: the score before the softmax, or after it as in the paper.
     batch_size : int
         Masked images per forward pass.
@@ -209,7 +209,7 @@ def occlusion_saliency(
     Returns
     -------
     SaliencyMaps
-        max(drop, 0) at the masks' centres, linearly between them. On the classifier's device.
+        max(drop, 0) at the masks' centers, linearly between them. On the classifier's device.
 
     Notes
     -----
@@ -256,15 +256,15 @@ def make_fill(
 
     Parameters
     ----------
-    fill : {'grey', 'mean', 'blurred', 'noise'} or (int, int, int)
-        ``grey``: 128 in each channel. ``mean``: the mean of the training images. ``blurred``: the
+    fill : {'gray', 'mean', 'blurred', 'noise'} or (int, int, int)
+        ``gray``: 128 in each channel. ``mean``: the mean of the training images. ``blurred``: the
         image, blurred. ``noise``: normal noise with mean and standard deviation of the training
-        images; the same picture for all images of a size. Three numbers from 0 to 255: a colour,
+        images; the same picture for all images of a size. Three numbers from 0 to 255: a color,
         RGB.
     image : Tensor of float32, shape (3, h, w)
-        Normalised.
+        Normalized.
     preprocessing : Preprocessing
-        How the image was normalised.
+        How the image was normalized.
     blur : float
         Standard deviation of ``blurred`` in pixels.
     seed : int
@@ -277,7 +277,7 @@ def make_fill(
     Raises
     ------
     ConfigError
-        If there is no such fill, or a colour is not three numbers from 0 to 255.
+        If there is no such fill, or a color is not three numbers from 0 to 255.
     """
     if fill == "blurred":
         return gaussian_blur(image[None], blur)[0]
@@ -286,15 +286,15 @@ def make_fill(
         return torch.randn(image.shape, generator=generator).to(image)
     if fill == "mean":
         return torch.zeros_like(image)
-    if isinstance(fill, str) and fill != "grey":
+    if isinstance(fill, str) and fill != "gray":
         names = get_args(NamedFill)
         raise ConfigError(f"there is no fill {fill!r}. {choices_hint(fill, names)}")
-    colour = (128, 128, 128) if fill == "grey" else tuple(fill)
-    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
-        raise ConfigError(f"a colour must be three numbers from 0 to 255, but got {fill}")
+    color = (128, 128, 128) if fill == "gray" else tuple(fill)
+    if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+        raise ConfigError(f"a color must be three numbers from 0 to 255, but got {fill}")
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    normalised = (torch.tensor(colour) / 255 - mean) / std
-    return normalised.to(image)[:, None, None].expand_as(image)
+    normalized = (torch.tensor(color) / 255 - mean) / std
+    return normalized.to(image)[:, None, None].expand_as(image)
 
 
 def _fill_of(
@@ -307,7 +307,7 @@ def _fill_of(
     if fill not in ("blurred", "noise"):
         raise ConfigError(
             f"the fill of a bare module must be a tensor, 'blurred' or 'noise', but got {fill!r}: "
-            "how colours are normalised is known of classifiers only"
+            "how colors are normalized is known of classifiers only"
         )
     return make_fill(fill, image, Preprocessing(), seed=seed)
 
@@ -365,6 +365,6 @@ def _scored(scores: Tensor, score: Score) -> Tensor:
 
 def _check(score: str, batch_size: int) -> None:
     if score not in get_args(Score):
-        raise ConfigError(f"score must be 'unnormalised' or 'probability', but got {score!r}")
+        raise ConfigError(f"score must be 'unnormalized' or 'probability', but got {score!r}")
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, but got {batch_size}")

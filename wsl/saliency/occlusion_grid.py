@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["Anchor", "MaskGrid"]
 
-Anchor = Literal["centre", "corner"]
+Anchor = Literal["center", "corner"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class MaskGrid:
         Side of a mask in pixels.
     stride : int
         From one mask to the next, in pixels.
-    anchor : {'centre', 'corner'}
-        ``centre``: the masks' centres lie on the pixels 0, stride, 2 stride, ... (moved by the same
+    anchor : {'center', 'corner'}
+        ``center``: the masks' centers lie on the pixels 0, stride, 2 stride, ... (moved by the same
         amount from both borders where they do not end on the last pixel), and a mask that
         reaches over a border is clipped there. With stride 1 every pixel has a mask of its own. A
         mask of even side reaches one pixel further up and left than down and right. ``corner``:
@@ -44,7 +44,7 @@ class MaskGrid:
     input_size: tuple[int, int]
     size: int
     stride: int = 1
-    anchor: Anchor = "centre"
+    anchor: Anchor = "center"
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.stride < 1 or min(self.input_size) < 1:
@@ -52,8 +52,8 @@ class MaskGrid:
                 f"mask size, stride and input size must be at least 1, but got {self.size}, "
                 f"{self.stride} and {self.input_size}"
             )
-        if self.anchor not in ("centre", "corner"):
-            raise ValueError(f"anchor must be 'centre' or 'corner', but got {self.anchor!r}")
+        if self.anchor not in ("center", "corner"):
+            raise ValueError(f"anchor must be 'center' or 'corner', but got {self.anchor!r}")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,12 +71,12 @@ class MaskGrid:
             for span in columns:
                 yield rows, span
 
-    def centre(self, row: int, column: int) -> tuple[float, float]:
-        """(y, x) of a mask's centre in pixels of the input, before it is clipped."""
-        return (self._centres(0)[row], self._centres(1)[column])
+    def center(self, row: int, column: int) -> tuple[float, float]:
+        """(y, x) of a mask's center in pixels of the input, before it is clipped."""
+        return (self._centers(0)[row], self._centers(1)[column])
 
     def interpolate(self, values: Tensor) -> Tensor:
-        """Lay the masks' values onto the input: linearly between centres, constant beyond them.
+        """Lay the masks' values onto the input: linearly between centers, constant beyond them.
 
         Parameters
         ----------
@@ -119,16 +119,16 @@ class MaskGrid:
         for begin in self._begins(axis):
             yield slice(max(begin, 0), min(begin + self.size, length))
 
-    def _centres(self, axis: int) -> list[float]:
-        middle = self.size // 2 if self.anchor == "centre" else (self.size - 1) / 2
+    def _centers(self, axis: int) -> list[float]:
+        middle = self.size // 2 if self.anchor == "center" else (self.size - 1) / 2
         return [begin + middle for begin in self._begins(axis)]
 
     def _weights(self, axis: int) -> Tensor:
-        """Weights (length, masks) of linear interpolation between the masks' centres."""
-        centres = torch.tensor(self._centres(axis), dtype=torch.float64)
+        """Weights (length, masks) of linear interpolation between the masks' centers."""
+        centers = torch.tensor(self._centers(axis), dtype=torch.float64)
         pixels = torch.arange(self.input_size[axis], dtype=torch.float64)
-        place = ((pixels - centres[0]) / self.stride).clamp(0, len(centres) - 1)
-        distance = (place[:, None] - torch.arange(len(centres))).abs()
+        place = ((pixels - centers[0]) / self.stride).clamp(0, len(centers) - 1)
+        distance = (place[:, None] - torch.arange(len(centers))).abs()
         return (1 - distance).clamp(min=0)
 
     def _covers(self, axis: int) -> Tensor:

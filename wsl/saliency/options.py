@@ -69,7 +69,7 @@ class IntegratedGradientsOptions(Options):
     """Points on the path from the baseline to the image; one forward pass each."""
 
     baseline: Literal["black", "mean"] = "black"
-    """Where the path starts: a black image, or one of the mean colour."""
+    """Where the path starts: a black image, or one of the mean color."""
 
     tolerance: PositiveFloat | None = None
     """Stop where the attributions' sum misses the score's rise along the path by more than this
@@ -95,12 +95,12 @@ class OcclusionOptions(Options):
     stride: PositiveInt = 8
     """From one mask to the next, in pixels; one forward pass each. 1 gives every pixel its own."""
 
-    fill: Literal["grey", "mean", "blurred", "noise"] | tuple[Level, Level, Level] = "grey"
-    """What shows through the mask: ``grey`` is 128 in each channel; ``mean`` the colour mean of the
+    fill: Literal["gray", "mean", "blurred", "noise"] | tuple[Level, Level, Level] = "gray"
+    """What shows through the mask: ``gray`` is 128 in each channel; ``mean`` the color mean of the
     training images; ``blurred`` the image itself, blurred; ``noise`` normal noise with the mean
-    and deviation of the training images; three numbers from 0 to 255 a colour, RGB."""
+    and deviation of the training images; three numbers from 0 to 255 a color, RGB."""
 
-    score: Literal["unnormalised", "probability"] = "unnormalised"
+    score: Literal["unnormalized", "probability"] = "unnormalized"
     """What drops: the class score before the softmax, or after it."""
 
     batch_size: PositiveInt = 64
@@ -117,11 +117,11 @@ class ClassModelOptions(Options):
     """Of gradient ascent."""
 
     step_size: PositiveFloat = 0.05
-    """``normalised``: how much the first step changes a pixel, on average, in the units of the
-    normalised input. ``plain``: what the gradient is multiplied by."""
+    """``normalized``: how much the first step changes a pixel, on average, in the units of the
+    normalized input. ``plain``: what the gradient is multiplied by."""
 
-    rule: Literal["normalised", "plain"] = "normalised"
-    """``normalised``: steps of a length that falls evenly to zero, along the gradient. ``plain``:
+    rule: Literal["normalized", "plain"] = "normalized"
+    """``normalized``: steps of a length that falls evenly to zero, along the gradient. ``plain``:
     steps as long as the gradient."""
 
     decay: NonNegativeFloat = 1e-2
@@ -145,7 +145,7 @@ class ClassModelOptions(Options):
     seed: int = Field(default=0, ge=0)
     """Of what is random: the jitter, and the way out where the score has no gradient."""
 
-    maximise: Literal["score", "posterior"] = "score"
+    maximize: Literal["score", "posterior"] = "score"
     """``score``: before the softmax, as in the paper. ``posterior``: the logarithm of the class's
     probability, which lowering the other classes raises too."""
 
@@ -170,7 +170,7 @@ class SaliencyOptions(Options):
     """Which saliency map, from which views."""
 
     method: MethodName = "gradient"
-    """``gradient``: absolute gradient of the unnormalised class score (Simonyan et al. 2013).
+    """``gradient``: absolute gradient of the unnormalized class score (Simonyan et al. 2013).
     ``rectified``: deconvnet. ``guided``: guided backpropagation. ``input_x_gradient``.
     ``smoothgrad``. ``integrated_gradients``. ``cam``, ``grad_cam``, ``layer_cam``: class activation
     maps. ``occlusion``: what masks at each place take from the score. ``fused``: class activation
@@ -181,7 +181,7 @@ class SaliencyOptions(Options):
     what is left after the reduction, values below 0 become 0."""
 
     reduction: Reduction = "max"
-    """How the colour channels become one: ``max`` as in the paper, ``mean``, or ``l2``, the root of
+    """How the color channels become one: ``max`` as in the paper, ``mean``, or ``l2``, the root of
     the sum of squares."""
 
     ungated: Literal["plain", "rule"] | None = None

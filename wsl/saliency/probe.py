@@ -17,10 +17,10 @@ from wsl.saliency.targets import ClassScore, Target, TargetLike, as_target
 
 __all__ = ["Probe", "Reading"]
 
-Reading = Literal["unnormalised", "probability", "log-probability"]
+Reading = Literal["unnormalized", "probability", "log-probability"]
 
 _READINGS: dict[Reading, Callable[[Tensor], Tensor]] = {
-    "unnormalised": lambda scores: scores,
+    "unnormalized": lambda scores: scores,
     "probability": lambda scores: scores.softmax(dim=1),
     "log-probability": lambda scores: scores.log_softmax(dim=1),
 }
@@ -36,7 +36,7 @@ class Probe:
     targets : sequence of target
         Each for all inputs; see `wsl.saliency.targets.as_target`. A string is a category of a
         `Classifier`.
-    reading : {'unnormalised', 'probability', 'log-probability'}
+    reading : {'unnormalized', 'probability', 'log-probability'}
         Class scores before the softmax, after it, or its logarithm.
 
     Raises
@@ -52,12 +52,12 @@ class Probe:
         model: Classifier | nn.Module,
         targets: Sequence[TargetLike | str],
         *,
-        reading: Reading = "unnormalised",
+        reading: Reading = "unnormalized",
     ) -> None:
         self.targets = [_target(model, target) for target in targets]
         if not self.targets:
             raise ConfigError("there must be at least one target, but got none")
-        if reading != "unnormalised" and not all(map(_is_class, self.targets)):
+        if reading != "unnormalized" and not all(map(_is_class, self.targets)):
             raise ConfigError("probabilities must be of classes, but a target is no class")
         self._model = model
         self._module = model.module if isinstance(model, Classifier) else model

@@ -91,7 +91,7 @@ class Backpropagation:
 
     Notes
     -----
-    A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognised: it has the plain rule.
+    A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognized: it has the plain rule.
     """
 
     rule: RuleName | Rule = "plain"

@@ -84,7 +84,7 @@ TargetLike = Target | int | Sequence[Any] | Mapping[int, float] | Tensor | Calla
 
 @dataclass(frozen=True)
 class ClassScore(Target):
-    """Unnormalised score of a class.
+    """Unnormalized score of a class.
 
     Attributes
     ----------

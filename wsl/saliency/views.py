@@ -1,4 +1,4 @@
-"""The views of an image that a classifier looks at: the whole, the centre, or ten crops."""
+"""The views of an image that a classifier looks at: the whole, the center, or ten crops."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ViewKind", "ViewOptions", "Views", "class_scores", "make_views", "view_geometries"]
 
-ViewKind = Literal["full", "centre", "ten_crop"]
+ViewKind = Literal["full", "center", "ten_crop"]
 
 
 class ViewOptions(Options):
     """Which views of each image the classifier sees."""
 
     kind: ViewKind = "full"
-    """``full``: the whole image squeezed to the input's size. ``centre``: the weights' own resize
-    and centre crop. ``ten_crop``: the shorter side resized, then the four corners and the centre,
+    """``full``: the whole image squeezed to the input's size. ``center``: the weights' own resize
+    and center crop. ``ten_crop``: the shorter side resized, then the four corners and the center,
     each also reflected; their maps are averaged (Simonyan et al. 2013)."""
 
     input_size: PositiveInt | None = None
@@ -95,7 +95,7 @@ class Views:
     Attributes
     ----------
     groups : tuple of Tensor of float32, shape (V, 3, h, w)
-        The views of one input size each; normalised, on the CPU. One group, unless several scales
+        The views of one input size each; normalized, on the CPU. One group, unless several scales
         were asked for.
     geometries : tuple of Geometry
         One per view, in the order of the groups.
@@ -133,7 +133,7 @@ def make_views(
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     preprocessing : Preprocessing
-    kind : {'full', 'centre', 'ten_crop'} or ViewOptions
+    kind : {'full', 'center', 'ten_crop'} or ViewOptions
 
     Returns
     -------
@@ -191,7 +191,7 @@ def _group(
     if options.flip:
         views += tuple(dataclasses.replace(view, flipped=True) for view in views)
     crops = _cut(image, views, preprocessing)
-    return torch.stack([preprocessing.normalise(crop) for crop in crops]), views
+    return torch.stack([preprocessing.normalize(crop) for crop in crops]), views
 
 
 def view_geometries(
@@ -201,9 +201,9 @@ def view_geometries(
     resize, crop = preprocessing.resize_size, preprocessing.crop_size
     if kind == "full":
         return (Geometry.full(image_size, crop),)
-    if kind == "centre":
+    if kind == "center":
         if isinstance(resize, int):
-            return (Geometry.centre(image_size, resize, crop),)
+            return (Geometry.center(image_size, resize, crop),)
         top, left = round((resize[0] - crop[0]) / 2), round((resize[1] - crop[1]) / 2)
         return (Geometry(image_size, resize, (top, left, *crop)),)
     if kind == "ten_crop":

@@ -42,10 +42,10 @@ def filled(image: NDArray[np.float32], fill: Fill) -> NDArray[np.float32]:
     Parameters
     ----------
     image : ndarray of float32, shape (C, H, W)
-        As the classifier takes it, normalised.
+        As the classifier takes it, normalized.
     fill : {'blur', 'zero', 'mean'}
-        Gaussian blur; 0, which is the mean colour of the training set after normalisation; the
-        image's own mean colour.
+        Gaussian blur; 0, which is the mean color of the training set after normalization; the
+        image's own mean color.
     """
     if fill == "blur":
         kernel = (_BLUR_SIDE, _BLUR_SIDE)
@@ -118,7 +118,7 @@ class CausalScorer:
     Parameters
     ----------
     predict : callable
-        From a tensor of images (N, C, H, W) to unnormalised class scores (N, classes): a module
+        From a tensor of images (N, C, H, W) to unnormalized class scores (N, classes): a module
         in evaluation mode.
     steps : int
         Points of a curve, without the first.
@@ -163,7 +163,7 @@ class CausalScorer:
         Parameters
         ----------
         image : ndarray or Tensor of float32, shape (C, H, W)
-            As the classifier takes it, normalised.
+            As the classifier takes it, normalized.
         map_ : array_like, shape (h, w)
             Map of the class; any finite values; scaled to the image's size (bilinear).
         label : int
@@ -189,8 +189,8 @@ class CausalScorer:
             )
         size = (array.shape[1], array.shape[2])
         found = self._curves(array, resize_map(check_map(map_, name=name), size), label, name)
-        centre = self._curves(array, _towards_centre(size), label, name)
-        self._areas.append(tuple(trapezoid_area(curve) for curve in (*found, *centre)))
+        center = self._curves(array, _towards_center(size), label, name)
+        self._areas.append(tuple(trapezoid_area(curve) for curve in (*found, *center)))
         return found
 
     def _curves(
@@ -245,8 +245,8 @@ class CausalScorer:
             figures=self._figures(areas[:, :2]),
             baselines=(
                 Baseline(
-                    "centre first",
-                    "pixels in the order of their distance from the image's centre",
+                    "center first",
+                    "pixels in the order of their distance from the image's center",
                     self._figures(areas[:, 2:]),
                 ),
             ),
@@ -261,8 +261,8 @@ class CausalScorer:
         )
 
 
-def _towards_centre(size: tuple[int, int]) -> NDArray[np.float64]:
-    """Map whose value falls with the distance from the centre."""
+def _towards_center(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Map whose value falls with the distance from the center."""
     y, x = np.indices(size)
     distance: NDArray[np.float64] = np.hypot(y - (size[0] - 1) / 2, x - (size[1] - 1) / 2)
     return -distance

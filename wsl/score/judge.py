@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsl.boxes import centred_box
+from wsl.boxes import centered_box
 from wsl.errors import ScoreError
 from wsl.score.inputs import AnnotatedImages, PredictionRows, best_instances
 
@@ -47,9 +47,9 @@ class JudgedImages:
     gt_instance : ndarray of int64
         The instance that the ground-truth class's box meets best, as a row of ``truth.boxes``; -1
         if it meets none.
-    gt_iou, first_iou, whole_iou, centre_iou : ndarray of float64
+    gt_iou, first_iou, whole_iou, center_iou : ndarray of float64
         IoU with the best instance of the ground-truth class: of that class's box, of the first
-        guess's box, of the whole image, of the centred box. 0 for no box.
+        guess's box, of the whole image, of the centered box. 0 for no box.
     """
 
     rows: PredictionRows
@@ -66,7 +66,7 @@ class JudgedImages:
     gt_iou: _Floats
     first_iou: _Floats
     whole_iou: _Floats
-    centre_iou: _Floats
+    center_iou: _Floats
 
     @property
     def gt_known(self) -> bool:
@@ -111,12 +111,12 @@ class JudgedImages:
         for axis, name in enumerate(("x0", "y0", "x1", "y1")):
             columns[f"gt_{name}"] = _at(rows.boxes[:, axis], self.gt_row, np.nan)
             columns[f"best_{name}"] = best[:, axis]
-        columns["whole_iou"], columns["centre_iou"] = self.whole_iou, self.centre_iou
+        columns["whole_iou"], columns["center_iou"] = self.whole_iou, self.center_iou
         return pd.DataFrame(columns)
 
 
 def judge_images(
-    rows: PredictionRows, truth: AnnotatedImages, *, centre_side: float = 0.75
+    rows: PredictionRows, truth: AnnotatedImages, *, center_side: float = 0.75
 ) -> JudgedImages:
     """Judge each annotated image of a run.
 
@@ -125,8 +125,8 @@ def judge_images(
     rows : PredictionRows
     truth : AnnotatedImages
         At least one image.
-    centre_side : float
-        In (0, 1]; see `wsl.boxes.centred_box`.
+    center_side : float
+        In (0, 1]; see `wsl.boxes.centered_box`.
 
     Returns
     -------
@@ -137,8 +137,8 @@ def judge_images(
     ScoreError
         If ranks contradict themselves, or the run's ground truth is not the dataset's.
     """
-    if not 0 < centre_side <= 1:
-        raise ScoreError(f"the centred box's side must be in (0, 1], but is {centre_side}")
+    if not 0 < center_side <= 1:
+        raise ScoreError(f"the centered box's side must be in (0, 1], but is {center_side}")
     n = len(truth.image_ids)
     owners = pd.Index(truth.image_ids, dtype=object).get_indexer(
         pd.Index(rows.image_ids, dtype=object)
@@ -171,7 +171,7 @@ def judge_images(
         gt_iou=_at(iou, gt_row, 0.0),
         first_iou=_at(iou, first_row, 0.0),
         whole_iou=_fixed_box_iou(truth, sizes, 1.0),
-        centre_iou=_fixed_box_iou(truth, sizes, centre_side),
+        center_iou=_fixed_box_iou(truth, sizes, center_side),
     )
 
 
@@ -179,7 +179,7 @@ def _fixed_box_iou(truth: AnnotatedImages, sizes: _Floats, side: float) -> _Floa
     boxes = np.full((len(sizes), 4), np.nan)
     for position, (height, width) in enumerate(sizes.tolist()):
         if height > 0 and width > 0:
-            boxes[position] = centred_box((height, width), side)
+            boxes[position] = centered_box((height, width), side)
     return best_instances(boxes, np.arange(len(boxes)), truth)[0]
 
 

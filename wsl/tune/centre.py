@@ -1,4 +1,4 @@
-"""The centred box, the trivial localization to beat, and its best side on annotated images."""
+"""The centered box, the trivial localization to beat, and its best side on annotated images."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.boxes import centred_box
+from wsl.boxes import centered_box
 from wsl.data.images import image_size
 from wsl.data.sample import Dataset
 from wsl.errors import ImageError
 from wsl.score.inputs import AnnotatedImages, best_instances
 
-__all__ = ["CENTRE_SIDES", "centre_ious"]
+__all__ = ["CENTER_SIDES", "center_ious"]
 
-CENTRE_SIDES = tuple(percent / 100 for percent in range(40, 101))
-"""Sides of the centred box that are tried, as shares of the image's; 1 is the whole image."""
+CENTER_SIDES = tuple(percent / 100 for percent in range(40, 101))
+"""Sides of the centered box that are tried, as shares of the image's; 1 is the whole image."""
 
 
-def centre_ious(
+def center_ious(
     dataset: Dataset, truth: AnnotatedImages, *, max_pixels: int
 ) -> dict[float, NDArray[np.float64]]:
-    """IoU of the centred box with the best instance of each image, by the box's side.
+    """IoU of the centered box with the best instance of each image, by the box's side.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def centre_ious(
     Returns
     -------
     dict
-        For each of `CENTRE_SIDES` the IoU (N,); 0 for an image of unknown size.
+        For each of `CENTER_SIDES` the IoU (N,); 0 for an image of unknown size.
     """
     sizes = _sizes(dataset, truth, max_pixels).tolist()
     owners = np.arange(len(sizes))
     ious: dict[float, NDArray[np.float64]] = {}
-    for side in CENTRE_SIDES:
-        boxes = np.array([centred_box((height, width), side) for height, width in sizes])
+    for side in CENTER_SIDES:
+        boxes = np.array([centered_box((height, width), side) for height, width in sizes])
         ious[side] = best_instances(boxes, owners, truth)[0]
     return ious
 

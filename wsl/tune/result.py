@@ -1,4 +1,4 @@
-"""What tuning found: every candidate with its figures, the best, and the best centred box."""
+"""What tuning found: every candidate with its figures, the best, and the best centered box."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class TuningResult:
     tried : tuple of Tried
         In the order in which they were tried; the configuration as given is the first.
     best : Tried
-    centre : tuple of (float, Figure)
-        Side of the centred box and its figure by the objective.
-    centre_side : float
+    center : tuple of (float, Figure)
+        Side of the centered box and its figure by the objective.
+    center_side : float
         The best of them; of equals the smallest.
     failures : tuple of (str, str)
         Images that could not be processed, and why: wrong by every candidate.
@@ -81,8 +81,8 @@ class TuningResult:
     space: SearchSpace
     tried: tuple[Tried, ...]
     best: Tried
-    centre: tuple[tuple[float, Figure], ...]
-    centre_side: float
+    center: tuple[tuple[float, Figure], ...]
+    center_side: float
     failures: tuple[tuple[str, str], ...]
     left_out: int
     tuned_on: TunedOn
@@ -98,12 +98,12 @@ class TuningResult:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures must know."""
         where, n = self.tuned_on.dataset, self.best.figures[0].n
-        chosen = shlex.quote(f"score.centre_chosen=chosen on {where}")
+        chosen = shlex.quote(f"score.center_chosen=chosen on {where}")
         notes = [
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
             f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
             "beside a run's figures: wsl score RUN "
-            f"--set score.centre_side={self.centre_side:g} --set {chosen}",
+            f"--set score.center_side={self.center_side:g} --set {chosen}",
         ]
         if self.left_out:
             notes.append(f"{self.left_out:,} images without an annotation of their class left out")
@@ -139,8 +139,8 @@ class TuningResult:
                 }
                 for one in self.tried
             ],
-            "centre_side": self.centre_side,
-            "centre": [{"side": side, **figure.to_json()} for side, figure in self.centre],
+            "center_side": self.center_side,
+            "center": [{"side": side, **figure.to_json()} for side, figure in self.center],
             "notes": list(self.notes),
             "failures": [{"image_id": name, "reason": why} for name, why in self.failures],
         }
@@ -179,8 +179,8 @@ def tuning_table(result: TuningResult) -> Group:
     for one in shown if given in shown else [*shown, given]:
         figure = one.figure(result.options.objective)
         table.add_row(*_interval_cells(figure), Text(one.candidate.text))
-    side = result.centre_side
-    table.add_row(*_interval_cells(dict(result.centre)[side]), f"centred box, side {side:g}")
+    side = result.center_side
+    table.add_row(*_interval_cells(dict(result.center)[side]), f"centered box, side {side:g}")
     more = len(ordered) - len(shown)
     lines = [f"… and {more} more"] if more > 0 else []
     return Group(table, *(Text(line) for line in (*lines, *result.notes)))
@@ -213,8 +213,8 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
 def _markdown(result: TuningResult) -> str:
     heads = ["settings", result.options.objective, "95 % interval", "n", "0.3", "0.5", "0.7", "IoU"]
     rows = [[one.candidate.text, *_cells(result, one)] for one in result.ordered]
-    figure = dict(result.centre)[result.centre_side]
-    rows.append([f"centred box, side {result.centre_side:g}", *_interval_cells(figure), *[""] * 4])
+    figure = dict(result.center)[result.center_side]
+    rows.append([f"centered box, side {result.center_side:g}", *_interval_cells(figure), *[""] * 4])
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "\n".join(f"- {note}" for note in result.notes)

@@ -17,7 +17,7 @@ from wsl.run.tuned_on import TunedOn
 from wsl.score.inputs import best_instances
 from wsl.score.intervals import Figure
 from wsl.tune.boxes import BoxTable
-from wsl.tune.centre import CENTRE_SIDES, centre_ious
+from wsl.tune.center import CENTER_SIDES, center_ious
 from wsl.tune.maps import MapStore
 from wsl.tune.options import TuneOptions
 from wsl.tune.result import (
@@ -114,7 +114,7 @@ def tune(
         chosen = coordinate_descent(space, judge, passes=options.passes)
     tried = judge.tried()
     best = tried[list(judge.ious).index(make_candidate(store.config, chosen).digest)]
-    centre, side = _centre(store, options)
+    center, side = _center(store, options)
     image_ids = store.dataset.image_ids
     failures = [(image_ids[at], store.failure(at)) for at in store.positions.tolist()]
     return TuningResult(
@@ -122,15 +122,15 @@ def tune(
         space=space,
         tried=tried,
         best=best,
-        centre=centre,
-        centre_side=side,
+        center=center,
+        center_side=side,
         failures=tuple((image_id, why) for image_id, why in failures if why is not None),
         left_out=len(store.truth.left_out),
         tuned_on=TunedOn.of(
             store.dataset,
             objective=options.objective,
             candidates=len(tried),
-            centre_side=side,
+            center_side=side,
         ),
     )
 
@@ -178,13 +178,13 @@ def _first_candidates(
     return [make_candidate(config, one) for one in choices]
 
 
-def _centre(
+def _center(
     store: MapStore, options: TuneOptions
 ) -> tuple[tuple[tuple[float, Figure], ...], float]:
-    """Figures of centred boxes by side, and the best side."""
-    ious = centre_ious(store.dataset, store.truth, max_pixels=store.config.data.max_pixels)
+    """Figures of centered boxes by side, and the best side."""
+    ious = center_ious(store.dataset, store.truth, max_pixels=store.config.data.max_pixels)
     objective = options.objective
-    best = max(CENTRE_SIDES, key=lambda side: (objective_value(ious[side], objective), -side))
+    best = max(CENTER_SIDES, key=lambda side: (objective_value(ious[side], objective), -side))
     curve = tuple((side, _objective_figure(iou, options)) for side, iou in ious.items())
     return curve, best
 

@@ -16,7 +16,7 @@ and this reader takes the width at its word: ``(x, y, x + width, y + height)`` h
 users of the files do. No box reaches the last column that way, so the widths may have been meant
 as "last minus first": wsolevaluation reads them so, see `wsl.data.readers.wsol`.
 
-Segmentations are grey images; the grey is the share of the (five) annotators who counted the pixel
+Segmentations are gray images; the gray is the share of the (five) annotators who counted the pixel
 to the bird. The mask is where more than half did: above 127.
 
 Images keep their path in ``images/`` as their id, as wsolevaluation's lists have it. Classes are
@@ -33,7 +33,7 @@ import numpy as np
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
-from wsl.data.parsing import checked_box, grey_image, inside, match_classes, read_rows, unique_ids
+from wsl.data.parsing import checked_box, gray_image, inside, match_classes, read_rows, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import encode_rle
@@ -111,9 +111,9 @@ class CubDataset(Dataset):
         if self._masks is not None:
             path = (self._masks / image_id).with_suffix(".png")
             if path.is_file():
-                grey = grey_image(path)
-                size = (grey.shape[0], grey.shape[1])
-                mask = encode_rle(np.asarray(grey > _CONSENSUS, dtype=bool))
+                gray = gray_image(path)
+                size = (gray.shape[0], gray.shape[1])
+                mask = encode_rle(np.asarray(gray > _CONSENSUS, dtype=bool))
         where = f"bounding_boxes.txt: image {number} ({image_id})"
         box = checked_box(self._box(number, where), size, where, overhang=_OVERHANG)
         return Annotation((Instance(label, box, mask),), size)

@@ -16,7 +16,7 @@ one pixel larger than what `wsl.data.readers.cub` reads. Kept: published figures
 Masks are one line per instance; the line of an image's first mask names the image's ignore mask,
 the others leave that field empty. A mask is where a pixel is above 0; pixels of an instance are
 never ignored. A mask of another size than the image is brought to the image's size by nearest
-neighbour. Splits for training have no ``localization.txt``: their images have no annotation.
+neighbor. Splits for training have no ``localization.txt``: their images have no annotation.
 
 Images keep the path of the lists as their id. Class numbers are indices into the classifier's
 categories, in the order of the sorted class names (for ILSVRC: of the WNIDs); the lists hold no
@@ -34,7 +34,7 @@ import numpy as np
 from wsl.boxes import from_inclusive
 from wsl.data.categories import Categories
 from wsl.data.options import DataOptions
-from wsl.data.parsing import checked_box, grey_image, inside, read_rows, stated_size, unique_ids
+from wsl.data.parsing import checked_box, gray_image, inside, read_rows, stated_size, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import Mask, encode_rle, mask_to_box
@@ -224,7 +224,7 @@ def _check_known(image_id: str, known: frozenset[str], path: Path, number: int) 
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> Mask:
-    mask = grey_image(path)
+    mask = gray_image(path)
     if mask.shape != size:
         mask = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST))
     return np.asarray(mask > 0, dtype=bool)

@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/masks/NAME.LABEL.png     8-bit greyscale, 255 inside of the mask and 0 outside
+    OUT/masks/NAME.LABEL.png     8-bit grayscale, 255 inside of the mask and 0 outside
     OUT/masks.csv                file, image_id, label, category, rank, score, quality and the box
                                  x0, y0, x1, y1: 0-based and half-open (x1 - x0 is the width)
 

@@ -11,7 +11,7 @@ The rules, in their order:
    the run stored no maps, all the contested pixels of two classes go to the more probable one.
 3. A pixel is uncertain, and gets the ignore value, if a pixel that belongs to another mask or to
    the background lies within the band's width: `ignore_band` of the diagonal, or
-   `ignore_band_pixels`, measured between pixel centres. The image's border is no boundary. Objects
+   `ignore_band_pixels`, measured between pixel centers. The image's border is no boundary. Objects
    thinner than that become uncertain as a whole.
 
 In an image without any mask everything is uncertain: it shows something that was not found. (Such
@@ -25,7 +25,7 @@ The format ``segmentation``::
     OUT/classes.csv            value, category, id
 
 The ignore value is 255. A classifier with more than 254 classes does not fit into 8 bits: then the
-files are 16-bit greyscale and the ignore value is 65535, as the summary says.
+files are 16-bit grayscale and the ignore value is 65535, as the summary says.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def uncertain_band(labels: NDArray[np.int32], width: float) -> Mask:
     Returns
     -------
     ndarray of bool, shape (H, W)
-        True where the nearest pixel with another label is at most `width` away, centre to centre.
+        True where the nearest pixel with another label is at most `width` away, center to center.
         With 1, that is the last row of pixels on each side of a straight boundary.
 
     Examples
@@ -223,7 +223,7 @@ def _surroundings(labels: NDArray[np.int32], margin: int) -> tuple[slice, slice]
 
 
 def voc_palette() -> list[int]:
-    """VOC's 256 colours, red, green, blue in turn: the bits of the index dealt out to the three.
+    """VOC's 256 colors, red, green, blue in turn: the bits of the index dealt out to the three.
 
     Examples
     --------
@@ -231,19 +231,19 @@ def voc_palette() -> list[int]:
     >>> palette[3:6], palette[45:48], palette[765:]
     ([128, 0, 0], [192, 128, 128], [224, 224, 192])
     """
-    colours = []
+    colors = []
     for index in range(256):
         for channel in range(3):
             bits = (index >> channel & 1, index >> channel + 3 & 1, index >> channel + 6 & 1)
-            colours.append(bits[0] << 7 | bits[1] << 6 | bits[2] << 5)
-    return colours
+            colors.append(bits[0] << 7 | bits[1] << 6 | bits[2] << 5)
+    return colors
 
 
 _PALETTE = voc_palette()
 
 
 def indexed_png(values: NDArray[np.uint16], *, wide: bool = False) -> bytes:
-    """Label image as PNG: 8 bits with VOC's palette, or 16-bit greyscale if `wide`."""
+    """Label image as PNG: 8 bits with VOC's palette, or 16-bit grayscale if `wide`."""
     if wide:
         picture = Image.fromarray(values)
     else:

@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/maps/NAME.LABEL.png    16-bit greyscale: the map divided by `top`, times 65535, rounded
+    OUT/maps/NAME.LABEL.png    16-bit grayscale: the map divided by `top`, times 65535, rounded
     OUT/maps/NAME.LABEL.npy    or float32 as it is
     OUT/maps.csv               file, image_id, label, category, top
 

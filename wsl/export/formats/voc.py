@@ -96,17 +96,17 @@ class VocExporter(LabelImages):
         return [*written, f"{ROOT}/classes.csv", f"{ROOT}/labelmap.txt"]
 
     def _label_map(self, staging: Staging) -> None:
-        """Write a line ``name:red,green,blue::`` per class; without the colour if it has none."""
+        """Write a line ``name:red,green,blue::`` per class; without the color if it has none."""
         one = self.context.options.foreground_only
         names = ["background", *["foreground"] * one, *self.context.class_names]
-        coloured = 2 if one else 0 if self.wide else len(names)
+        colored = 2 if one else 0 if self.wide else len(names)
         palette = voc_palette()
         with staging.whole_file(f"{ROOT}/labelmap.txt") as file:
             file.write(b"# label:color_rgb:parts:actions\n")
             for value, name in enumerate(names):
-                colour = palette[3 * value : 3 * value + 3] if value < coloured else []
+                color = palette[3 * value : 3 * value + 3] if value < colored else []
                 # A colon ends the name, and there is no way to write one.
-                line = f"{name.replace(':', ' ')}:{','.join(map(str, colour))}::\n"
+                line = f"{name.replace(':', ' ')}:{','.join(map(str, color))}::\n"
                 file.write(line.encode())
 
     def notes(self, counts: Counter[str]) -> list[str]:

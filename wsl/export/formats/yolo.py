@@ -6,14 +6,14 @@
     OUT/images/<split>/NAME.jpg        links, copies, or none
     OUT/labels/<split>/NAME.txt
 
-A line of a label file is an object: ``class x_centre y_centre width height`` for boxes, or
+A line of a label file is an object: ``class x_center y_center width height`` for boxes, or
 ``class x1 y1 x2 y2 …`` for polygons, divided by the image's width and height, so in [0, 1]; class
 is the classifier's index, from 0. There is no score.
 
 A polygon runs along pixel borders (see `wsl.export.contours`). YOLO has one polygon per object, so
 the parts and holes of a mask are joined by lines there and back, which enclose nothing: whoever
-fills by the even-odd rule at pixel centres gets the mask back exactly. Ultralytics fills with
-``cv2.fillPoly``, which takes vertices for pixel centres and colours the outline: it gets the mask,
+fills by the even-odd rule at pixel centers gets the mask back exactly. Ultralytics fills with
+``cv2.fillPoly``, which takes vertices for pixel centers and colors the outline: it gets the mask,
 up to one pixel more to the right and below, and the joining lines. Its boxes, the extremes of the
 polygon, are exact.
 

@@ -17,7 +17,7 @@ from wsl.masks import Mask
 __all__ = ["GrabCutOptions", "Models", "Refinement", "grabcut", "rng_seed", "working_size"]
 
 Models = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""OpenCV's colour models of background and foreground: each (1, 65), five Gaussians' weights, means
+"""OpenCV's color models of background and foreground: each (1, 65), five Gaussians' weights, means
 and covariances."""
 
 
@@ -25,7 +25,7 @@ class GrabCutOptions(Options):
     """How GrabCut runs."""
 
     iterations: int = Field(5, ge=0, le=100)
-    """Rounds of colour models and cut; 0 takes the foreground seeds as the mask."""
+    """Rounds of color models and cut; 0 takes the foreground seeds as the mask."""
     working_size: int | None = Field(224, ge=8)
     """Longer side in pixels at which seeds and GrabCut work (smaller images are not enlarged);
     null works at the image's own size, which is slow."""
@@ -58,7 +58,7 @@ class Refinement:
         Whether GrabCut ran. It does not where one side has no seeds: then `mask` is the
         foreground seeds, definite and probable, as they are.
     models : (ndarray, ndarray) or None
-        The colour models, where GrabCut ran.
+        The color models, where GrabCut ran.
     """
 
     mask: Mask
@@ -100,7 +100,7 @@ def grabcut(
     random_seed: int = 0,
     settled: float | None = None,
 ) -> Refinement:
-    """Grow seeds into a mask by colour.
+    """Grow seeds into a mask by color.
 
     Parameters
     ----------
@@ -111,11 +111,11 @@ def grabcut(
     iterations : int
         0 does not run GrabCut.
     random_seed : int
-        For the k-means that starts the colour models. OpenCV's generator belongs to the thread;
+        For the k-means that starts the color models. OpenCV's generator belongs to the thread;
         it is seeded here, right before the call.
     settled : float, optional
         Stop after a round, the second or a later one, that changed at most this share of the
-        pixels. Also a round that changed none may be followed by one that does, as the colour
+        pixels. Also a round that changed none may be followed by one that does, as the color
         models go on moving; so 0 is not the same as all rounds, which None does.
 
     Returns
@@ -161,7 +161,7 @@ def _rounds(
     count: int,
     mode: int,
 ) -> None:
-    """Go `count` rounds on with labels and colour models (background, foreground), in place.
+    """Go `count` rounds on with labels and color models (background, foreground), in place.
 
     A round at a time gives what as many in one call give: OpenCV keeps nothing else between them.
     """

@@ -57,9 +57,9 @@ SCORED_COLUMNS = [
 class ScoreOptions(Options):
     """How a run is scored."""
 
-    centre_side: float = Field(0.75, gt=0, le=1)
-    """Side of the centred box that stands beside the run, as a share of the image's side."""
-    centre_chosen: str = "fixed in advance"
+    center_side: float = Field(0.75, gt=0, le=1)
+    """Side of the centered box that stands beside the run, as a share of the image's side."""
+    center_chosen: str = "fixed in advance"
     """How that side was chosen, for the reader of the figures."""
     partial: bool = False
     """Score a run that is not complete (`ilsvrc`)."""
@@ -135,8 +135,8 @@ def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
     return score_ilsvrc(
         folder.read(columns=SCORED_COLUMNS).to_pandas(),
         dataset,
-        centre_side=options.centre_side,
-        centre_chosen=options.centre_chosen,
+        center_side=options.center_side,
+        center_chosen=options.center_chosen,
         partial=options.partial,
         blacklist=read_blacklist(options.blacklist) if options.blacklist else (),
         seed=options.seed,
@@ -152,8 +152,8 @@ def _maxbox(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
         step=options.step,
         threshold=options.threshold,
         chosen_on=options.chosen_on,
-        centre_side=options.centre_side,
-        centre_chosen=options.centre_chosen,
+        center_side=options.center_side,
+        center_chosen=options.center_chosen,
         seed=options.seed,
     )
     for judged in _judged_maps(folder, dataset, options):
@@ -166,8 +166,8 @@ def _maxbox(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
 def _pxap(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
     scorer = PxAP(
         step=options.step,
-        centre_side=options.centre_side,
-        centre_chosen=options.centre_chosen,
+        center_side=options.center_side,
+        center_chosen=options.center_chosen,
         seed=options.seed,
     )
     for judged in _judged_maps(folder, dataset, options):
@@ -184,8 +184,8 @@ def _heatmap(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scor
         options.rule,
         alpha=options.threshold,
         chosen_on=options.chosen_on,
-        centre_side=options.centre_side,
-        centre_chosen=options.centre_chosen,
+        center_side=options.center_side,
+        center_chosen=options.center_chosen,
         seed=options.seed,
     )
     for judged in _judged_maps(folder, dataset, options):
@@ -211,8 +211,8 @@ def _pointing(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Sco
 def _masks(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
     return score_masks(
         _mask_pairs(folder, dataset),
-        centre_side=options.centre_side,
-        centre_chosen=options.centre_chosen,
+        center_side=options.center_side,
+        center_chosen=options.center_chosen,
         seed=options.seed,
     )
 

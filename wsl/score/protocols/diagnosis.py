@@ -44,7 +44,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsl.boxes import box_area, centred_box
+from wsl.boxes import box_area, centered_box
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
 from wsl.score.inputs import AnnotatedImages, PredictionRows, read_annotations
@@ -74,8 +74,8 @@ _SMALL, _LARGE = 0.1, 0.4
 _FIXED_BOXES = (
     ("whole image", "the box is the whole image", 1.0),
     (
-        "centred box 0.75",
-        "the box is centred, each side 0.75 of the image's, fixed in advance",
+        "centered box 0.75",
+        "the box is centered, each side 0.75 of the image's, fixed in advance",
         0.75,
     ),
 )
@@ -290,7 +290,7 @@ def _fixed_boxes(sizes: _Floats, side: float) -> _Floats:
     boxes = np.full((len(sizes), 4), np.nan)
     for position, (height, width) in enumerate(sizes.tolist()):
         if height > 0 and width > 0:
-            boxes[position] = centred_box((height, width), side)
+            boxes[position] = centered_box((height, width), side)
     return boxes
 
 

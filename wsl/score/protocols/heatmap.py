@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.boxes import Box, as_boxes, box_iou, centred_box
+from wsl.boxes import Box, as_boxes, box_iou, centered_box
 from wsl.errors import ScoreError, choices_hint
 from wsl.score.intervals import Figure, mean_figure, share_figure
 from wsl.score.maps import Map, check_map, resize_map
@@ -131,8 +131,8 @@ class HeatmapScorer:
         Tried if `alpha` is None; None is `ALPHAS` of the rule.
     chosen_on : str
         Where a given alpha comes from, for the reader.
-    centre_side, centre_chosen
-        Side of the centred box of the baseline, and how it was chosen.
+    center_side, center_chosen
+        Side of the centered box of the baseline, and how it was chosen.
     seed : int
         Of the bootstrap.
     """
@@ -144,8 +144,8 @@ class HeatmapScorer:
         alpha: float | None = None,
         alphas: Sequence[float] | None = None,
         chosen_on: str = "other images",
-        centre_side: float = 0.75,
-        centre_chosen: str = "fixed in advance",
+        center_side: float = 0.75,
+        center_chosen: str = "fixed in advance",
         seed: int = 0,
     ) -> None:
         if rule not in get_args(Rule):
@@ -157,7 +157,7 @@ class HeatmapScorer:
             span = "0 or more" if rule == "mean" else "in [0, 1]"
             raise ScoreError(f"alpha of the rule {rule!r} must be {span}, but is {wrong or 'none'}")
         self.rule, self._frozen, self._chosen_on = rule, alpha is not None, chosen_on
-        self._centre, self._seed = (centre_side, centre_chosen), seed
+        self._center, self._seed = (center_side, center_chosen), seed
         self._ious: list[NDArray[np.float64]] = []
         self._fixed: list[tuple[float, float]] = []
 
@@ -185,8 +185,8 @@ class HeatmapScorer:
             raise ScoreError(f"image {name}: must have at least one ground-truth box, but has none")
         found = heatmap_boxes(unit_map(map_, size, name=name), self.rule, self.alphas)
         self._ious.append(np.array([_best_iou(box, truth) for box in found]))
-        whole, centre = centred_box(size, 1.0), centred_box(size, self._centre[0])
-        self._fixed.append((_best_iou(whole, truth), _best_iou(centre, truth)))
+        whole, center = centered_box(size, 1.0), centered_box(size, self._center[0])
+        self._fixed.append((_best_iou(whole, truth), _best_iou(center, truth)))
 
     def scores(self, *, dataset: str = "") -> HeatmapScores:
         """Score what was added.
@@ -208,7 +208,7 @@ class HeatmapScorer:
         ious, fixed = np.stack(self._ious), np.array(self._fixed)
         errors = (ious < _RIGHT_IOU).mean(axis=0)
         best = int(errors.argmin())
-        side, chosen = self._centre
+        side, chosen = self._center
         note = (
             f"alpha = {self.alphas[0]:g} was chosen on {self._chosen_on}"
             if self._frozen
@@ -222,8 +222,8 @@ class HeatmapScorer:
             baselines=(
                 Baseline("whole image", "the box is the whole image", self._figures(fixed[:, 0])),
                 Baseline(
-                    f"centred box {side:g}",
-                    f"the box is centred, each side {side:g} of the image's, {chosen}",
+                    f"centered box {side:g}",
+                    f"the box is centered, each side {side:g} of the image's, {chosen}",
                     self._figures(fixed[:, 1]),
                 ),
             ),

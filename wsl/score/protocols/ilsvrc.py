@@ -52,7 +52,7 @@ class IlsvrcScores(Scores):
         also where the guess is of another class); ``class_right_top1, box_right_top1,
         class_right_top5, box_right_top5`` (the image is right by the rule); ``gt_rank, gt_iou,
         gt_x0, gt_y0, gt_x1, gt_y1`` (the ground-truth class) and ``best_x0, best_y0, best_x1,
-        best_y1`` (the instance that its box meets best); ``whole_iou, centre_iou`` (the
+        best_y1`` (the instance that its box meets best); ``whole_iou, center_iou`` (the
         baselines). What the run does not hold is missing; the IoU of no box is 0.
     """
 
@@ -86,8 +86,8 @@ def score_ilsvrc(
     predictions: pd.DataFrame,
     samples: Dataset | Iterable[Sample],
     *,
-    centre_side: float = 0.75,
-    centre_chosen: str = "fixed in advance",
+    center_side: float = 0.75,
+    center_chosen: str = "fixed in advance",
     partial: bool = False,
     blacklist: Collection[int] = (),
     seed: int = 0,
@@ -102,9 +102,9 @@ def score_ilsvrc(
         there is none; an image that failed is one row with the status ``failed``.
     samples : Dataset or iterable of Sample
         The images' labels and annotations.
-    centre_side : float
-        Side of the centred box that stands beside the run, as a share of the image's side.
-    centre_chosen : str
+    center_side : float
+        Side of the centered box that stands beside the run, as a share of the image's side.
+    center_chosen : str
         How that side was chosen, for the reader of the figures.
     partial : bool
         The run did not do all images: images without a prediction are counted, not refused.
@@ -143,11 +143,11 @@ def score_ilsvrc(
     if not truth.image_ids:
         why = f": {truth.left_out[0][0]!r}: {truth.left_out[0][1]}" if truth.left_out else ""
         raise ScoreError(f"no image can be scored{why}")
-    images = judge_images(rows, truth, centre_side=centre_side)
+    images = judge_images(rows, truth, center_side=center_side)
     _check_sizes(images)
     omitted = _omitted(images)
     whole = _figures(images, images.whole_iou, omitted, fixed_box=True, seed=seed)
-    centre = _figures(images, images.centre_iou, omitted, fixed_box=True, seed=seed)
+    center = _figures(images, images.center_iou, omitted, fixed_box=True, seed=seed)
     counts = {
         "read": len(predicted),
         "scored": len(truth.image_ids),
@@ -164,9 +164,9 @@ def score_ilsvrc(
         baselines=(
             Baseline("whole image", "the box is the whole image", whole),
             Baseline(
-                f"centred box {centre_side:g}",
-                f"the box is centred, each side {centre_side:g} of the image's, {centre_chosen}",
-                centre,
+                f"centered box {center_side:g}",
+                f"the box is centered, each side {center_side:g} of the image's, {center_chosen}",
+                center,
             ),
         ),
         counts=counts,

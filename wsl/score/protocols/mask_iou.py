@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.boxes import box_to_mask, centred_box
+from wsl.boxes import box_to_mask, centered_box
 from wsl.errors import ScoreError
 from wsl.masks import Mask, mask_iou
 from wsl.score.intervals import (
@@ -36,8 +36,8 @@ def score_masks(
     pairs: Iterable[tuple[str, Mask | None, Mask]],
     *,
     dataset: str = "",
-    centre_side: float = 0.75,
-    centre_chosen: str = "fixed in advance",
+    center_side: float = 0.75,
+    center_chosen: str = "fixed in advance",
     seed: int = 0,
 ) -> Scores:
     """Mean over images of the IoU of the predicted mask with the true one.
@@ -49,8 +49,8 @@ def score_masks(
         masks have IoU 0. They are taken one at a time.
     dataset : str
         For reports.
-    centre_side, centre_chosen
-        Side of the centred box of the baseline, and how it was chosen.
+    center_side, center_chosen
+        Side of the centered box of the baseline, and how it was chosen.
     seed : int
         Of the bootstrap.
 
@@ -66,15 +66,15 @@ def score_masks(
     """
     ious: list[float] = []
     whole: list[float] = []
-    centre: list[float] = []
+    center: list[float] = []
     for image_id, predicted, true in pairs:
         try:
             ious.append(0.0 if predicted is None else mask_iou(predicted, true))
             whole.append(mask_iou(np.ones(true.shape, dtype=bool), true))
         except ValueError as error:
             raise ScoreError(f"image {image_id}: {error}") from error
-        box = box_to_mask(centred_box((true.shape[0], true.shape[1]), centre_side), true.shape)
-        centre.append(mask_iou(box, true))
+        box = box_to_mask(centered_box((true.shape[0], true.shape[1]), center_side), true.shape)
+        center.append(mask_iou(box, true))
     if not ious:
         raise ScoreError("mask scores need at least one image, but there is none")
     return Scores(
@@ -88,10 +88,10 @@ def score_masks(
                 (mean_figure("mask_iou", whole, seed=seed),),
             ),
             Baseline(
-                f"centred box {centre_side:g}",
-                f"the mask is a centred box, each side {centre_side:g} of the image's, "
-                f"{centre_chosen}",
-                (mean_figure("mask_iou", centre, seed=seed),),
+                f"centered box {center_side:g}",
+                f"the mask is a centered box, each side {center_side:g} of the image's, "
+                f"{center_chosen}",
+                (mean_figure("mask_iou", center, seed=seed),),
             ),
         ),
         counts={"scored": len(ious)},
@@ -190,7 +190,7 @@ class MeanIoU:
             figures=(Figure("miou", mean, self.n, low, high, "mean", interval="bootstrap"),),
             baselines=(self._all_background(),),
             counts={"scored": self.n, "classes": int(occurring.size)},
-            notes=(f"pixels labelled {self.ignored} do not count",),
+            notes=(f"pixels labeled {self.ignored} do not count",),
         )
 
     def _all_background(self) -> Baseline:

@@ -3,7 +3,7 @@
 They judge maps, not boxes: every map is cut at every threshold, and the threshold that serves the
 scored images best is taken. That is an oracle, unless the threshold was chosen on other images and
 is given. The rules, oddities included, are those of the authors' program: 224 × 224 pixels, ground
-truth truncated to integers, 255 grey levels, a predicted box that ends one pixel past its contour.
+truth truncated to integers, 255 gray levels, a predicted box that ends one pixel past its contour.
 
 References
 ----------
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.boxes import as_boxes, centred_box
+from wsl.boxes import as_boxes, centered_box
 from wsl.errors import ScoreError
 from wsl.score.intervals import (
     Figure,
@@ -170,12 +170,12 @@ def inclusive_iou(first: _Ints, second: _Ints) -> _Floats:
     return iou
 
 
-def boxes_at_level(grey: NDArray[np.uint8], level: int) -> tuple[_Ints, int]:
-    """Boxes of the contours of all pixels above a grey level.
+def boxes_at_level(gray: NDArray[np.uint8], level: int) -> tuple[_Ints, int]:
+    """Boxes of the contours of all pixels above a gray level.
 
     Parameters
     ----------
-    grey : ndarray of uint8, shape (h, w)
+    gray : ndarray of uint8, shape (h, w)
     level : int
 
     Returns
@@ -186,13 +186,13 @@ def boxes_at_level(grey: NDArray[np.uint8], level: int) -> tuple[_Ints, int]:
     largest : int
         Which of them belongs to the contour of the largest area, the first of equals.
     """
-    binary = (grey > level).astype(np.uint8)
+    binary = (gray > level).astype(np.uint8)
     contours = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
     if not contours:
         return np.zeros((1, 4), dtype=np.int64), 0
     rectangles = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.int64)
     areas = [cv2.contourArea(contour) for contour in contours]
-    height, width = grey.shape
+    height, width = gray.shape
     ends = np.minimum(rectangles[:, :2] + rectangles[:, 2:], (width - 1, height - 1))
     return np.concatenate([rectangles[:, :2], ends], axis=1), int(np.argmax(areas))
 
@@ -213,17 +213,17 @@ def best_ious(map_: Map, truth: _Ints, thresholds: _Floats) -> _Floats:
     ndarray of float64, shape (T, 2)
         Of the largest contour's box, and over all contours' boxes.
     """
-    grey = (map_ * 255).astype(np.uint8)
-    levels = (thresholds * int(grey.max())).astype(np.int64)
-    # The map has at most 256 grey levels, and a level that no pixel has changes nothing: all
+    gray = (map_ * 255).astype(np.uint8)
+    levels = (thresholds * int(gray.max())).astype(np.int64)
+    # The map has at most 256 gray levels, and a level that no pixel has changes nothing: all
     # thresholds between two of them cut alike.
-    held = np.unique(grey)
+    held = np.unique(gray)
     cut = np.searchsorted(held, levels, side="right") - 1
     needed, position = np.unique(cut, return_inverse=True)
     found = np.empty((len(needed), 2))
     for at, index in enumerate(needed.tolist()):
-        # Below the least grey level every pixel is above.
-        boxes, largest = boxes_at_level(grey, int(held[index]) if index >= 0 else -1)
+        # Below the least gray level every pixel is above.
+        boxes, largest = boxes_at_level(gray, int(held[index]) if index >= 0 else -1)
         iou = inclusive_iou(boxes, truth).max(axis=1)
         found[at] = iou[largest], iou.max()
     return np.asarray(found[position])
@@ -242,8 +242,8 @@ class MaxBoxAcc:
         added images.
     chosen_on : str
         Where a given threshold comes from, for the reader.
-    centre_side, centre_chosen
-        Side of the centred box of the baseline, and how it was chosen.
+    center_side, center_chosen
+        Side of the centered box of the baseline, and how it was chosen.
     seed : int
         Of the bootstrap.
     """
@@ -254,21 +254,21 @@ class MaxBoxAcc:
         step: float = 0.001,
         threshold: float | Mapping[str, float] | None = None,
         chosen_on: str = "other images",
-        centre_side: float = 0.75,
-        centre_chosen: str = "fixed in advance",
+        center_side: float = 0.75,
+        center_chosen: str = "fixed in advance",
         seed: int = 0,
     ) -> None:
         self._given = _given_thresholds(threshold)
         given = sorted(set(self._given.values())) if self._given else []
         self.thresholds = np.array(given) if given else threshold_grid(step)
         self._chosen_on = chosen_on
-        self._centre = (centre_side, centre_chosen)
+        self._center = (center_side, center_chosen)
         self._hits = np.zeros((len(self.thresholds), len(_NAMES)))
         self._bootstrap = PoissonBootstrap(self._hits.size, seed=seed)
         self._fixed_hits = np.zeros((2, len(_NAMES)))
         self._fixed_bootstrap = PoissonBootstrap(self._fixed_hits.size, seed=seed)
         side = (MAP_SIDE, MAP_SIDE)
-        fixed = np.array([(0, 0, *side), centred_box(side, centre_side)]) - (0, 0, 1, 1)
+        fixed = np.array([(0, 0, *side), centered_box(side, center_side)]) - (0, 0, 1, 1)
         self._fixed = np.trunc(fixed).astype(np.int64)
         self.n = 0
 
@@ -331,12 +331,12 @@ class MaxBoxAcc:
         sums, weights = self._bootstrap.sums()
         replicates = sums.reshape(len(sums), *self._hits.shape)[:, at, columns]
         fixed_sums = self._fixed_bootstrap.sums()[0].reshape(len(sums), *self._fixed_hits.shape)
-        side, chosen = self._centre
+        side, chosen = self._center
         described = (
             ("whole image", "the box is the whole image"),
             (
-                f"centred box {side:g}",
-                f"the box is centred, each side {side:g} of the image's, {chosen}",
+                f"centered box {side:g}",
+                f"the box is centered, each side {side:g} of the image's, {chosen}",
             ),
         )
         return MaxBoxScores(

@@ -56,9 +56,9 @@ def highest_point(map_: ArrayLike, size: tuple[int, int], *, name: str) -> Point
 
 
 def box_distance(point: Point, box: Box) -> float:
-    """Distance in pixels from a pixel to the nearest pixel whose centre lies in a box.
+    """Distance in pixels from a pixel to the nearest pixel whose center lies in a box.
 
-    Infinite if the box holds no pixel's centre.
+    Infinite if the box holds no pixel's center.
 
     Examples
     --------
@@ -130,8 +130,8 @@ class PointingGame:
         """
         point = highest_point(map_, size, name=name)
         height, width = size
-        centre = ((width - 1) // 2, (height - 1) // 2)
-        hits = [self._is_hit(at, instances, size, name=name) for at in (point, centre)]
+        center = ((width - 1) // 2, (height - 1) // 2)
+        hits = [self._is_hit(at, instances, size, name=name) for at in (point, center)]
         self._hits.append((hits[0], hits[1]))
         self._labels.append(label)
 
@@ -179,7 +179,7 @@ class PointingGame:
             dataset=dataset,
             figures=self._figures(hits[:, 0]),
             baselines=(
-                Baseline("centre", "points at the centre of the image", self._figures(hits[:, 1])),
+                Baseline("center", "points at the center of the image", self._figures(hits[:, 1])),
             ),
             counts={"scored": len(hits), "classes": len(set(self._labels))},
             notes=(f"a hit is at most {self.tolerance:g} pixels away from an instance",),

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.boxes import box_to_mask, centred_box
+from wsl.boxes import box_to_mask, centered_box
 from wsl.errors import ScoreError
 from wsl.masks import Mask
 from wsl.score.intervals import Figure, PoissonBootstrap, percentile_interval
@@ -29,7 +29,7 @@ _Floats = NDArray[np.float64]
 
 
 def scaled_mask(mask: Mask) -> Mask:
-    """Bring a mask to 224 × 224 pixels by nearest neighbour.
+    """Bring a mask to 224 × 224 pixels by nearest neighbor.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def scaled_mask(mask: Mask) -> Mask:
         raise ScoreError(
             f"a mask must be a (H, W) array of bool, but is {mask.dtype} of shape {mask.shape}"
         )
-    # As float32, like the authors' program: OpenCV picks the same neighbours in both.
+    # As float32, like the authors' program: OpenCV picks the same neighbors in both.
     numbers = mask.astype(np.float32)
     scaled = cv2.resize(numbers, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_NEAREST)
     return np.asarray(scaled > 0.5)
@@ -74,8 +74,8 @@ class PxAP:
     ----------
     step : float
         Width of the histogram's bins; the score 1.0 has a bin of its own.
-    centre_side, centre_chosen
-        Side of the centred box of the baseline, and how it was chosen.
+    center_side, center_chosen
+        Side of the centered box of the baseline, and how it was chosen.
     seed : int
         Of the bootstrap over images.
     """
@@ -84,15 +84,15 @@ class PxAP:
         self,
         *,
         step: float = 0.001,
-        centre_side: float = 0.75,
-        centre_chosen: str = "fixed in advance",
+        center_side: float = 0.75,
+        center_chosen: str = "fixed in advance",
         seed: int = 0,
     ) -> None:
         self._edges = np.append(threshold_grid(step), 1.0)
         side = (MAP_SIDE, MAP_SIDE)
-        self._centre = (centre_side, centre_chosen)
-        self._in_centre = box_to_mask(centred_box(side, centre_side), side).ravel()
-        # Two histograms of the map (background, foreground), then two of the centred box.
+        self._center = (center_side, center_chosen)
+        self._in_center = box_to_mask(centered_box(side, center_side), side).ravel()
+        # Two histograms of the map (background, foreground), then two of the centered box.
         self._split = 2 * len(self._edges)
         self._sums = np.zeros(self._split + 4)
         self._bootstrap = PoissonBootstrap(len(self._sums), seed=seed)
@@ -135,7 +135,7 @@ class PxAP:
         bins = np.searchsorted(self._edges, values, side="right") - 1
         width = len(self._edges)
         histogram = np.bincount(bins + width * positive, minlength=2 * width)
-        inside = self._in_centre[counted.ravel()]
+        inside = self._in_center[counted.ravel()]
         fixed = np.bincount(inside + 2 * positive, minlength=4)
         vector = np.concatenate([histogram, fixed])
         self._sums += vector
@@ -158,22 +158,22 @@ class PxAP:
         if not self.n:
             raise ScoreError("PxAP needs at least one image, but there is none")
         replicates, _ = self._bootstrap.sums()
-        side, chosen = self._centre
+        side, chosen = self._center
         whole = Baseline(
             "whole image",
             "a constant map: the share of foreground",
             (self._figure(_constant(self._sums), _constant(replicates)),),
         )
-        centre = Baseline(
-            f"centred box {side:g}",
-            f"1 in a centred box, each side {side:g} of the image's, {chosen}, and 0 outside",
+        center = Baseline(
+            f"centered box {side:g}",
+            f"1 in a centered box, each side {side:g} of the image's, {chosen}, and 0 outside",
             (self._figure(self._sums[self._split :], replicates[:, self._split :]),),
         )
         return Scores(
             protocol="pxap",
             dataset=dataset,
             figures=(self._figure(self._sums[: self._split], replicates[:, : self._split]),),
-            baselines=(whole, centre),
+            baselines=(whole, center),
             counts={"scored": self.n},
             notes=("no threshold is chosen: all of them are pooled",),
         )

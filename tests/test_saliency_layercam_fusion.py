@@ -12,7 +12,7 @@ from wsl.saliency.base import these, top_k
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.methods import build_method
 from wsl.saliency.options import FusedOptions, SaliencyOptions
-from wsl.saliency.registration import CellCentres, registered
+from wsl.saliency.registration import CellCenters, registered
 
 
 class Net(nn.Module):
@@ -54,7 +54,7 @@ def expected(net, inputs, label, *, gradient, smoothing=0.05, power=0.5):
         total = unit(gaussian_blur(unit(magnitude), smoothing * 32)) ** power
     for output, slope, stride in ((early, slopes[1], 2), (late, slopes[2], 4)):
         cam = (slope.clamp_min(0) * output).sum(dim=1, keepdim=True)
-        total = total + unit(registered(cam, CellCentres(0, stride), (32, 32))) ** power
+        total = total + unit(registered(cam, CellCenters(0, stride), (32, 32))) ** power
     return unit(total - total.amin(dim=(2, 3), keepdim=True)).detach()[:, 0]
 
 

@@ -1,7 +1,7 @@
 """Class activation at several layers, fused with the gradient: coarse and sure with fine and noisy.
 
 Late layers know which object it is and see it on a coarse grid; earlier ones and the gradient see
-its parts and outline, and much else. Each map is brought to the input's pixels by the centres of
+its parts and outline, and much else. Each map is brought to the input's pixels by the centers of
 its cells (`registration`) and to a maximum of 1; a root evens out their peaks; their sum is high
 where several agree.
 """
@@ -17,7 +17,7 @@ from wsl.errors import ModelError
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.layers import as_grid, grid_layers, recording_layers
 from wsl.saliency.objectives import Objective
-from wsl.saliency.registration import CellCentres, cell_centres, registered
+from wsl.saliency.registration import CellCenters, cell_centers, registered
 
 __all__ = ["Fused"]
 
@@ -58,7 +58,7 @@ class Fused:
         self.gradient = gradient
         self.smoothing = smoothing
         self.power = power
-        self._centres: dict[str, CellCentres | None] = {}
+        self._centers: dict[str, CellCenters | None] = {}
 
     def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield each slot's map (N, 1, H, W), in [0, 1]."""
@@ -84,15 +84,15 @@ class Fused:
                 slopes = _slopes(given, f"layer {name}")
                 cams.setdefault(name, []).append(_layer_cam(part.detach(), slopes, own, name))
             for name, each in cams.items():
-                whole = registered(torch.cat(each), self._centres[name], _size(own))
+                whole = registered(torch.cat(each), self._centers[name], _size(own))
                 fused = fused + _unit(whole) ** self.power
             yield slot, _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
 
     def _measure(self, module: nn.Module, layers: Sequence[str]) -> None:
         """Measure the layers' cells, once."""
-        unknown = [name for name in layers if name not in self._centres]
+        unknown = [name for name in layers if name not in self._centers]
         if unknown:
-            self._centres |= cell_centres(module, unknown)
+            self._centers |= cell_centers(module, unknown)
 
     def _gradient_map(self, gradients: Tensor) -> Tensor:
         magnitude = gradients.abs().amax(dim=1, keepdim=True)

@@ -1,7 +1,7 @@
-"""Where the cells of a layer's grid look: the centres of their receptive fields.
+"""Where the cells of a layer's grid look: the centers of their receptive fields.
 
 Strides and padding shift a layer's grid against the input. In networks of the usual kind the first
-cell of a grid of stride 16 is centred at pixel 0, not at 7.5 as plain interpolation has it, which
+cell of a grid of stride 16 is centered at pixel 0, not at 7.5 as plain interpolation has it, which
 moves every map by half a cell. Here the shift is measured, whatever the network is made of.
 """
 
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from wsl.saliency.layers import find_layer
 
-__all__ = ["CellCentres", "cell_centres", "registered"]
+__all__ = ["CellCenters", "cell_centers", "registered"]
 
 # The probe's input: a strip long enough that receptive fields of 500 pixels do not reach its ends.
 _HEIGHT, _LENGTH = 64, 768
 
 
 @dataclass(frozen=True)
-class CellCentres:
-    """Centres of a grid's cells along an axis: cell j is centred at ``first + stride * j``.
+class CellCenters:
+    """Centers of a grid's cells along an axis: cell j is centered at ``first + stride * j``.
 
     Attributes
     ----------
     first : float
-        In pixels of the input; the first pixel's centre is 0.
+        In pixels of the input; the first pixel's center is 0.
     stride : float
     """
 
@@ -39,14 +39,14 @@ class CellCentres:
     stride: float
 
     @classmethod
-    def dividing(cls, cells: int, pixels: int) -> CellCentres:
+    def dividing(cls, cells: int, pixels: int) -> CellCenters:
         """Cells that divide the input among themselves, as plain interpolation has them."""
         stride = pixels / cells
         return cls((stride - 1) / 2, stride)
 
 
-def cell_centres(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCentres | None]:
-    """Measure the centres of the receptive fields of some layers' cells.
+def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCenters | None]:
+    """Measure the centers of the receptive fields of some layers' cells.
 
     A column of a long input is made NaN, and the cells that become NaN are those that see it. Over
     all columns of one stride, the middle of these cells is the column's place on the grid.
@@ -61,7 +61,7 @@ def cell_centres(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCent
 
     Returns
     -------
-    dict of str to CellCentres or None
+    dict of str to CellCenters or None
         The same along both axes. None where that cannot be told: a cell sees everything
         (squeeze-and-excitation, attention), or the network takes no input of this shape.
     """
@@ -118,7 +118,7 @@ class _AllSeen(Exception):  # noqa: N818 no error: it ends a forward pass early
     """Every layer has run."""
 
 
-def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCentres | None:
+def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCenters | None:
     middles = []
     for blind in seen[:stride]:
         cells = blind.nonzero().flatten().tolist()
@@ -126,16 +126,16 @@ def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCentres 
             return None
         middles.append((cells[0] + cells[-1]) / 2)
     place = sum(middles) / len(middles)
-    return CellCentres(sum(columns[:stride]) / stride - stride * place, float(stride))
+    return CellCenters(sum(columns[:stride]) / stride - stride * place, float(stride))
 
 
-def registered(maps: Tensor, centres: CellCentres | None, size: tuple[int, int]) -> Tensor:
-    """Interpolate a grid's maps to the input's pixels, each cell at its centre.
+def registered(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) -> Tensor:
+    """Interpolate a grid's maps to the input's pixels, each cell at its center.
 
     Parameters
     ----------
     maps : Tensor, shape (N, C, h, w)
-    centres : CellCentres or None
+    centers : CellCenters or None
         None: the cells divide the input.
     size : (int, int)
         The input's (height, width).
@@ -143,13 +143,13 @@ def registered(maps: Tensor, centres: CellCentres | None, size: tuple[int, int])
     Returns
     -------
     Tensor, shape (N, C, height, width)
-        Bilinear between centres; beyond the outermost the border's values go on.
+        Bilinear between centers; beyond the outermost the border's values go on.
     """
     axes = []
     for pixels, cells in zip(size, maps.shape[-2:], strict=True):
-        along = centres or CellCentres.dividing(cells, pixels)
+        along = centers or CellCenters.dividing(cells, pixels)
         places = (torch.arange(pixels, device=maps.device) - along.first) / along.stride
-        # grid_sample's -1 and 1 are the centres of the first and the last cell.
+        # grid_sample's -1 and 1 are the centers of the first and the last cell.
         axes.append((2 * places / max(cells - 1, 1) - 1).to(maps.dtype))
     rows, columns = torch.meshgrid(*axes, indexing="ij")
     grid = torch.stack([columns, rows], dim=-1).expand(len(maps), -1, -1, -1)

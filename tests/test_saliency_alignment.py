@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from wsl.saliency.registration import CellCentres, cell_centres, registered
+from wsl.saliency.registration import CellCenters, cell_centers, registered
 
 
 def conv(kernel, stride, padding, channels=(3, 4)):
@@ -24,16 +24,16 @@ def conv(kernel, stride, padding, channels=(3, 4)):
     ],
     ids=["plain", "strided", "unpadded", "patches", "pooled", "squeezenet's head", "averaged"],
 )
-def test_centres_are_those_of_the_receptive_fields(layers, first, stride):
+def test_centers_are_those_of_the_receptive_fields(layers, first, stride):
     module = nn.Sequential(*layers)
     name = str(len(layers) - 1)
-    assert cell_centres(module, [name]) == {name: CellCentres(first, stride)}
+    assert cell_centers(module, [name]) == {name: CellCenters(first, stride)}
 
 
 def test_the_module_is_left_as_it_was():
     module = nn.Sequential(conv(3, 2, 1), nn.BatchNorm2d(4)).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    cell_centres(module, ["1"])
+    cell_centers(module, ["1"])
     assert module.training
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert not module[1]._forward_hooks
@@ -51,26 +51,26 @@ class Squeezed(nn.Module):
         return found * found.mean(dim=(2, 3), keepdim=True)
 
 
-def test_a_cell_that_sees_everything_has_no_centre():
-    assert cell_centres(nn.Sequential(Squeezed()), ["0"]) == {"0": None}
+def test_a_cell_that_sees_everything_has_no_center():
+    assert cell_centers(nn.Sequential(Squeezed()), ["0"]) == {"0": None}
 
 
 def test_a_network_for_one_size_has_its_first_layers_measured():
     module = nn.Sequential(conv(3, 2, 1), nn.Flatten(), nn.Linear(4 * 16 * 16, 2))
-    assert cell_centres(module, ["0"]) == {"0": CellCentres(0, 2)}
+    assert cell_centers(module, ["0"]) == {"0": CellCenters(0, 2)}
 
 
-def test_a_cell_is_brought_to_its_centre():
+def test_a_cell_is_brought_to_its_center():
     maps = torch.zeros(1, 1, 4, 4)
     maps[0, 0, 1, 2] = 1
-    found = registered(maps, CellCentres(3, 4), (20, 24))
+    found = registered(maps, CellCenters(3, 4), (20, 24))
     assert found.shape == (1, 1, 20, 24)
     assert (found == 1).nonzero().tolist() == [[0, 0, 7, 11]]
     assert found[0, 0, 7, 13] == pytest.approx(0.5)
     assert found.sum() == pytest.approx(16)
 
 
-def test_without_centres_it_is_plain_interpolation():
+def test_without_centers_it_is_plain_interpolation():
     maps = torch.rand(2, 1, 5, 7)
     expected = torch.nn.functional.interpolate(
         maps, size=(20, 28), mode="bilinear", align_corners=False
