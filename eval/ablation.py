@@ -1,6 +1,6 @@
 r"""What each part of the recipe gives: one row a step, on the images on which it was chosen.
 
-    python eval/ablation.py --work WORK --set data.root=ILSVRC --set data.part=1/2 \
+    python eval/ablation.py --work WORK --set data.root=ILSVRC --set data.subset=1/2 \
         --set model.architecture=squeezenet1_0 --set model.checkpoint=squeezenet1_0.safetensors
 
 The class is known: the box judged is that of the image's label. Every row has its figures with

@@ -19,14 +19,14 @@ SMALL = "without the larger input: 224 pixels"
 FAST = "224 pixels, without the gradient, one round: the fast recipe"
 
 _RECIPE_SEEDS = (
-    "localize.seeds.levels=otsu",
+    "localize.seeds.threshold=otsu",
     "localize.seeds.background=0.325",
-    "localize.seeds.between=split",
-    "localize.seeds.split_at=0.52",
+    "localize.seeds.undecided=split",
+    "localize.seeds.probable_threshold=0.52",
     "localize.seeds.foreground=0.625",
 )
-_BOTH = "saliency.views.scales=[224, 320]"
-_NO_GRADIENT = "saliency.fused.gradient=false"
+_BOTH = "saliency.views.input_sizes=[224, 320]"
+_NO_GRADIENT = "saliency.layercam_fusion.gradient=false"
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def _path(last: str) -> list[Step]:
     plain = ("saliency.method=gradient",)
     smooth = (*plain, "localize.seeds.smoothing=0.03")
     small = (*smooth, "localize.grabcut.working_size=112")
-    split = (*small, "localize.seeds.between=split", "localize.seeds.split_at=0.6")
+    split = (*small, "localize.seeds.undecided=split", "localize.seeds.probable_threshold=0.6")
     otsu = (*small, *_RECIPE_SEEDS)
-    fused = ("saliency.method=fused", "localize.grabcut.working_size=112", *_RECIPE_SEEDS)
+    fused = ("saliency.method=layercam_fusion", "localize.grabcut.working_size=112", *_RECIPE_SEEDS)
     both = (*fused, _BOTH)
     names = {
         "plain gradient, 95/30, GrabCut at 224": plain,
@@ -78,7 +78,7 @@ def _path(last: str) -> list[Step]:
         "GrabCut at 112 pixels": small,
         "the upper 40 % as probable foreground": split,
         "seeds around Otsu's threshold": otsu,
-        "with the last layer: LayerCAM": (*fused, f"saliency.fused.layers=[{last}]"),
+        "with the last layer: LayerCAM": (*fused, f"saliency.layercam_fusion.layers=[{last}]"),
         "with three layers: fused maps": fused,
         "inputs of 224 and 320 pixels": both,
         RECIPE: (*both, "localize.grabcut.iterations=2"),
@@ -113,14 +113,14 @@ def _beside(section: str, against: str, rows: dict[str, tuple[str, ...]]) -> lis
 def _without(recipe: tuple[str, ...]) -> list[Step]:
     cut = (
         "localize.seeds.background=0",
-        "localize.seeds.split_at=0.5",
+        "localize.seeds.probable_threshold=0.5",
         "localize.seeds.foreground=0.5",
         "localize.grabcut.iterations=0",
     )
     quantiles = (
-        "localize.seeds.levels=quantile",
+        "localize.seeds.threshold=quantile",
         "localize.seeds.background=0.3",
-        "localize.seeds.split_at=0.6",
+        "localize.seeds.probable_threshold=0.6",
         "localize.seeds.foreground=0.95",
     )
     rows = {
@@ -131,7 +131,7 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
         ),
         "without GrabCut: the map cut at Otsu's threshold": (*recipe, *cut),
         "without Otsu's threshold: quantiles 95/60/30": (*recipe, *quantiles),
-        "without probable foreground": (*recipe, "localize.seeds.between=probable_background"),
+        "without probable foreground": (*recipe, "localize.seeds.undecided=probable_background"),
     }
     return _beside("without", RECIPE, rows)
 
@@ -139,15 +139,23 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
 def _map(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
     """Rows of the map's parts, at one input size, where maps cost a third."""
     small = _at_224(recipe)
-    bare = (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[-1]}]")
-    linear = "saliency.fused.power=1"
+    bare = (*small, _NO_GRADIENT, f"saliency.layercam_fusion.layers=[{layers[-1]}]")
+    linear = "saliency.layercam_fusion.power=1"
     rows = {
         "without the gradient": (*small, _NO_GRADIENT),
         "the last layer alone": bare,
-        "the middle layer alone": (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[1]}]"),
-        "the finest layer alone": (*small, _NO_GRADIENT, f"saliency.fused.layers=[{layers[0]}]"),
+        "the middle layer alone": (
+            *small,
+            _NO_GRADIENT,
+            f"saliency.layercam_fusion.layers=[{layers[1]}]",
+        ),
+        "the finest layer alone": (
+            *small,
+            _NO_GRADIENT,
+            f"saliency.layercam_fusion.layers=[{layers[0]}]",
+        ),
         "without the roots (power 1)": (*small, linear),
-        "without smoothing of the gradient": (*small, "saliency.fused.smoothing=0"),
+        "without smoothing of the gradient": (*small, "saliency.layercam_fusion.smoothing=0"),
     }
     # Registration cannot be switched off in fused maps. With the last layer alone and no root, a
     # fused map is LayerCAM's but for registration, so that the two differ in nothing else.

@@ -64,7 +64,7 @@ SETTINGS = ("saliency", "localize", "seed", "tuned_on")  # of the configuration,
 # Zhou et al. 2016, sec. 3.1: the box of the largest component of what is above 20 % of the maximum.
 USUAL = 0.2
 CUT = {
-    "seeds": {"levels": "maximum", "foreground": USUAL, "background": 0.0},
+    "seeds": {"threshold": "maximum", "foreground": USUAL, "background": 0.0},
     "grabcut": {"iterations": 0},
 }
 THRESHOLDS = SearchSpace(
@@ -217,7 +217,7 @@ def open_study(arguments: argparse.Namespace) -> Study:
     limit = [f"data.limit={arguments.limit}"] if arguments.limit else []
     base = {"classes": {"select": "ground_truth"}}
     tuning, test = (
-        build_config(base, [*arguments.set, f"data.part={part}", *limit])
+        build_config(base, [*arguments.set, f"data.subset={part}", *limit])
         for part in (arguments.tune_part, arguments.test_part)
     )
     classifier = load_classifier(test.model)

@@ -199,8 +199,8 @@ def markdown(found: list[dict[str, Any]]) -> str:
         "",
         "![GT-known localization against processor seconds](cost_curve.png)",
         "",
-        "The class known, images on which nothing was chosen; bars are 95 % intervals; dotted: the "
-        "best centered box, which costs nothing. Processor seconds of one thread: the median of the "
+        "Class known, images on which nothing was chosen; bars are 95 % intervals; dotted: the "
+        "best centered box, which costs nothing. Processor seconds of one thread: median of the "
         "whole way of one class of an image, with the quartiles.",
     ]
     for content in found:

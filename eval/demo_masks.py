@@ -81,7 +81,7 @@ def methods(also: list[str]) -> dict[str, LocalizerOptions]:
     return {
         RECIPE: build_config(DEMO_CONFIG),
         "the paper: ten crops + GrabCut": load_config(paper),
-        "plain gradient + GrabCut": load_config(paper, ["saliency.views.kind=full"]),
+        "plain gradient + GrabCut": load_config(paper, ["saliency.views.kind=squash"]),
         **{f"{RECIPE}, {given}": build_config(DEMO_CONFIG, given.split()) for given in also},
     }
 

@@ -107,7 +107,7 @@ class NoWorkOnRay(NoWork):
 
     def decode(self, dataset: Dataset, index: int) -> Decoded:
         """Give black pixels."""
-        views = Views((), (Geometry.full(self.size.image, self.size.map),))
+        views = Views((), (Geometry.squash(self.size.image, self.size.map),))
         pixels = np.broadcast_to(np.uint8(0), (*self.size.image, 3))
         return Decoded(dataset.sample(index), pixels, views)
 

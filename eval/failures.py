@@ -3,8 +3,8 @@ r"""What the recipe still gets wrong: kinds of errors by the object's size and n
     python eval/failures.py RUN [RUN ...] --set data.root=ILSVRC
 
 judges the box of each image's label (the class is known) in finished runs, such as those that
-``eval/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.protocols.diagnosis`. Counts go to
-``eval/results/failures.json``; the tables are printed. Beside them stands what would mend the
+``eval/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.protocols.diagnosis`. Counts go
+to ``eval/results/failures.json``; the tables are printed. Beside them stands what would mend the
 errors: how many wrong boxes would be right if one thing about them were known.
 
 ``--demo`` draws the recipe's errors on the demo's own images, which are nobody's photographs, into

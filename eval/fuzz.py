@@ -38,7 +38,7 @@ XML = b"""<?xml version="1.0" encoding="utf-8"?>
 
 YAML = b"""data: {format: folder, root: images, limit: 10}
 model: {source: torchvision, architecture: resnet50, weights: DEFAULT}
-saliency: {method: gradient, views: {kind: full}}
+saliency: {method: gradient, views: {kind: squash}}
 classes: {select: both, top_k: 5}
 localize: {seeds: {foreground: 0.95}, grabcut: {iterations: 5, working_size: 224}}
 run: {chunk_size: 256, batch_size: 32, maps: false}

@@ -86,7 +86,7 @@ def channels(classifier: Classifier, image: NDArray[np.uint8]) -> Iterator[Entry
     handle = classifier.module.get_submodule(layer).register_forward_hook(
         lambda _, __, output: probe.update(output=output)
     )
-    options = SaliencyOptions(method="guided")
+    options = SaliencyOptions(method="guided_backprop")
     try:
         explain(classifier, image, options)
     finally:
@@ -94,7 +94,7 @@ def channels(classifier: Classifier, image: NDArray[np.uint8]) -> Iterator[Entry
     channel = int(probe["output"].detach().mean(dim=(0, 2, 3)).argmax())
     target = TargetOptions(layer=layer, channel=channel)
     (found,) = explain_target(classifier, image, options, target)
-    picture = draw_overlay(image, found, method="guided", height=HEIGHT)
+    picture = draw_overlay(image, found, method="guided_backprop", height=HEIGHT)
     yield Entry("channel", picture, f"Guided backpropagation of a channel ({target.name}).")
 
 
@@ -102,7 +102,8 @@ def models(classifier: Classifier) -> Iterator[Entry]:
     """Class models: as in the paper, and with what goes beyond it; and those of channels."""
     classes = ["fish", "car", "butterfly", "starfish"]
     ways = {
-        "class_model": (Ascent(steps=200), "Class models as in the paper: gradient ascent with L2 "
+        "activation_maximization": (Ascent(steps=200),
+                        "Class models as in the paper: gradient ascent with L2 "
                         "decay from the training mean. Simonyan et al. 2013, sec. 2."),
         "class_model_smooth": (Ascent(steps=200, decay=1e-3, jitter=6, blur=0.5, scales=2),
                                "With jitter, blur and two scales, which the paper does not have, "

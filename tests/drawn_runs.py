@@ -139,7 +139,7 @@ class _Drawer:
         image[inside] = rng.integers(0, 256, 3)
         noise = rng.random(drawn.size) ** 3
         saliency = (noise * (0.2 + inside)).astype(np.float32)
-        seeds = quantile_seeds(saliency, SeedOptions(between="split"))
+        seeds = quantile_seeds(saliency, SeedOptions(undecided="split"))
         mask = _ellipse(box, drawn.size) if box else np.zeros(drawn.size, bool)
         return Steps(image, saliency, seeds, mask, box, (drawn.box,))
 

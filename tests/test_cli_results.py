@@ -82,7 +82,7 @@ def test_maps_of_other_tools(runs, refused, tmp_path, map_, message):
         for number in range(1, 5):
             np.save(tmp_path / f"DEMO_val_{number:08d}.npy", map_)
     line = refused(
-        *("score", runs / "four", "--protocol", "maxbox", "--set", f"score.maps={tmp_path}")
+        *("score", runs / "four", "--protocol", "max_box_acc", "--set", f"score.maps={tmp_path}")
     )
     assert message in line
     assert "DEMO_val_0000000" in line

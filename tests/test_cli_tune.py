@@ -20,15 +20,15 @@ def drawn(tmp_path_factory):
 
 @pytest.mark.slow
 def test_tuning_writes_a_configuration_that_runs(drawn):
-    result = wsl("tune", "c.yaml", "--split", "val", "--part", "1/2", "--out", "tuned", "--try",
-                 "localize.seeds.smoothing=[0, 0.02]", "--try", "localize.seeds.foreground=[0.8]",
+    result = wsl("tune", "c.yaml", "--split", "val", "--subset", "1/2", "--out", "tuned", "--grid",
+                 "localize.seeds.smoothing=[0, 0.02]", "--grid", "localize.seeds.foreground=[0.8]",
                  cwd=drawn)  # fmt: skip
     assert result.returncode == 0, result.stderr
     printed = " ".join(result.stdout.split())
     assert "tuned on ilsvrc val, part 1/2: gt_known_mean" in printed
     assert "as configured" in printed
     assert "no other image was looked at" in printed
-    run = wsl_here("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.part=2/2", cwd=drawn)
+    run = wsl_here("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.subset=2/2", cwd=drawn)
     assert run.returncode == 0, run.stderr
     scores = wsl_here("score", "run", cwd=drawn)
     assert "chosen elsewhere: on ilsvrc val, part 1/2" in " ".join(scores.stdout.split())
@@ -37,10 +37,13 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--try", "a=[1]"], "a cannot be tuned: keys must be below localize"),
+        (["--grid", "a=[1]"], "a cannot be tuned: keys must be below localize"),
         (["--space", "gone.yaml"], "cannot read the search space gone.yaml"),
-        (["--try", "localize.components=[all]", "--part", "3/2"], "data: part must be one of 1/2"),
-        (["--try", "localize.components=[all]", "--search", "random"], "search: Input should be"),
+        (
+            ["--grid", "localize.components=[all]", "--subset", "3/2"],
+            "data: part must be one of 1/2",
+        ),
+        (["--grid", "localize.components=[all]", "--search", "random"], "search: Input should be"),
     ],
     ids=["key", "file", "part", "search"],
 )

@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 def test_the_list_names_every_method_without_torch():
     lines = without_heavy_imports("visualize", "--list").splitlines()
-    assert [line.split()[0] for line in lines] == [*METHODS, "class_model"]
+    assert [line.split()[0] for line in lines] == [*METHODS, "activation_maximization"]
     assert "arXiv:1311.2901" in next(line for line in lines if line.startswith("occlusion"))
 
 
@@ -37,11 +37,12 @@ def test_occlusion_of_a_drawn_fish(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_class_model_and_a_channel(folder, tmp_path):
-    result = wsl_here("visualize", "class_model", *DEMO, "--class", "car", "--out", tmp_path,
+    result = wsl_here("visualize", "activation_maximization", *DEMO, "--class", "car", "--out",
+    tmp_path,
                  "--set", "class_model.steps=3", cwd=folder)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "car: score" in result.stdout
-    result = wsl_here("visualize", "guided", "fish.png", *DEMO, "--out", tmp_path,
+    result = wsl_here("visualize", "guided_backprop", "fish.png", *DEMO, "--out", tmp_path,
                  "--set", "target.layer=features.8", "--set", "target.channel=3",
                  cwd=folder)  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -54,17 +55,17 @@ def test_a_class_model_and_a_channel(folder, tmp_path):
         ([], "METHOD must be given; wsl visualize --list names them"),
         (["gradeint", "a.png"], "there is no method 'gradeint'. Did you mean gradient"),
         (["gradient"], "gradient must have images, but got none"),
-        (["class_model", "a.png"], "a class_model has no image, but got a.png"),
+        (["activation_maximization", "a.png"], "a class_model has no image, but got a.png"),
         (["gradient", "a.png", "--set", "class_model.steps=3"],
          "class_model.steps=3 must not be set for method gradient"),
-        (["class_model", "--set", "class_model.step=3"],
+        (["activation_maximization", "--set", "class_model.step=3"],
          "there is no key step. Did you mean steps"),
         (["gradient", "a.png", "--set", "saliency.occlusion.size=3"],
          "occlusion must not be set for method gradient"),
         (["gradient", "fish.png", *DEMO, "--set", "target.layer=feature.8"],
          "no layer 'feature.8'. Did you mean features.8"),
         (["gradient", "none.png", *DEMO], "none.png"),
-        (["class_model", *DEMO], "must be of classes"),
+        (["activation_maximization", *DEMO], "must be of classes"),
     ],
     ids=["none", "name", "no image", "image", "model option", "key", "option", "layer", "file",
          "no class"],

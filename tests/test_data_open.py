@@ -61,10 +61,10 @@ def test_limit_keeps_the_first(photos, limit, ids):
 
 
 @pytest.mark.parametrize(
-    ("part", "ids"), [("1/1", "abc"), ("1/2", "a"), ("2/2", "bc"), ("2/3", "b"), ("3/3", "c")]
+    ("subset", "ids"), [("1/1", "abc"), ("1/2", "a"), ("2/2", "bc"), ("2/3", "b"), ("3/3", "c")]
 )
 def test_a_part_is_consecutive_and_knows_its_samples(photos, part, ids):
-    dataset = opened(root=photos, part=part)
+    dataset = opened(root=photos, subset=part)
     assert dataset.image_ids == tuple(ids)
     assert [sample.path.stem for sample in dataset] == list(ids)
     assert dataset.name == f"files {photos.name}, part {part}"
@@ -73,19 +73,19 @@ def test_a_part_is_consecutive_and_knows_its_samples(photos, part, ids):
 
 @pytest.mark.parametrize("count", range(1, 4))
 def test_parts_share_the_list_out_without_overlap(photos, count):
-    parts = [opened(root=photos, part=f"{which}/{count}") for which in range(1, count + 1)]
+    parts = [opened(root=photos, subset=f"{which}/{count}") for which in range(1, count + 1)]
     assert [one for part in parts for one in part.image_ids] == ["a", "b", "c"]
 
 
 def test_limit_is_of_the_part(photos):
-    dataset = opened(root=photos, part="2/2", limit=1)
+    dataset = opened(root=photos, subset="2/2", limit=1)
     assert [sample.path.stem for sample in dataset] == ["b"]
     assert dataset_fingerprint(dataset) != dataset_fingerprint(opened(root=photos, limit=1))
 
 
 def test_a_part_without_images_is_refused(photos):
     with pytest.raises(DataError, match=r"data\.part 1/4 holds none of the 3 images"):
-        opened(root=photos, part="1/4")
+        opened(root=photos, subset="1/4")
 
 
 def test_a_missing_root_is_refused(photos):
@@ -120,9 +120,9 @@ def test_fingerprint_is_of_name_and_ids_in_order(photos):
     [
         ({"limit": 0}, "greater than or equal to 1"),
         ({"max_pixels": 0}, "greater than or equal to 1"),
-        ({"part": "0/2"}, "should match pattern"),
-        ({"part": "first"}, "should match pattern"),
-        ({"part": "3/2"}, "part must be one of 1/2 to 2/2, not 3/2"),
+        ({"subset": "0/2"}, "should match pattern"),
+        ({"subset": "first"}, "should match pattern"),
+        ({"subset": "3/2"}, "subset must be one of 1/2 to 2/2, not 3/2"),
         ({"format": "pascal"}, "'ilsvrc', 'folder'"),
         ({"splitt": "val"}, "Extra inputs"),
         ({"images": ["a.jpg"]}, "images must not be given where format is ilsvrc"),

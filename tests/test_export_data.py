@@ -78,7 +78,7 @@ def test_coco(annotated, tmp_path):
 
 def test_voc(annotated, tmp_path):
     dataset, run, expected = annotated
-    options = ExportOptions(ignore_band=0)
+    options = ExportOptions(boundary_ignore=0)
     export_run(run, "voc", tmp_path / "out", options, dataset=dataset)
     detection = VOCDetection(str(tmp_path / "out"), year="2012", image_set="train")
     segmentation = VOCSegmentation(str(tmp_path / "out"), year="2012", image_set="train")

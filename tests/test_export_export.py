@@ -273,7 +273,7 @@ def test_an_unfinished_run_is_refused_unless_allowed(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))], expected=3)
     with pytest.raises(RunError, match="has 1 of 3 images: finish the run, or set"):
         export_run(run, "csv", tmp_path / "out")
-    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(allow_incomplete=True))
+    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(allow_partial=True))
     assert summary.notes == ("the run is not complete: 1 of 3",)
 
 
@@ -297,7 +297,7 @@ def test_one_id_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "key"),
     [
-        ("coco", {"ignore_band": 0.1}, "ignore_band"),
+        ("coco", {"boundary_ignore": 0.1}, "boundary_ignore"),
         ("csv", {"images": "copy"}, "images"),
         ("masks", {"split": "val"}, "split"),
         ("ilsvrc", {"empty_images": True}, "empty_images"),
@@ -312,13 +312,13 @@ def test_options_that_would_do_nothing_are_refused(tmp_path, hard, name, options
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep_best_within": "all"}, "must come with keep_best_share"),
+        ({"keep_best_within": "all"}, "must come with top_fraction"),
         ({"shapes": ()}, "shapes must name each shape once"),
         ({"shapes": ("box", "box")}, "shapes must name each shape once"),
         ({"image_url": "/data"}, "must contain {path}"),
         ({"split": "../up"}, "should match pattern"),
         ({"min_score": 1.5}, "less than or equal to 1"),
-        ({"keep_best_share": 0}, "greater than 0"),
+        ({"top_fraction": 0}, "greater than 0"),
     ],
 )
 def test_options_are_checked(options, message):

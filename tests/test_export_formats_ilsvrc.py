@@ -107,10 +107,10 @@ def test_no_ids_file_and_no_wnids(tmp_path, ids_file):
 def test_what_is_no_submission_is_refused(tmp_path, ids_file):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))], expected=2)
     with pytest.raises(ConfigError, match="ilsvrc_map must name a file"):
-        export_run(run, "ilsvrc", tmp_path / "out", ExportOptions(allow_incomplete=True))
-    options = ExportOptions(ilsvrc_map=ids_file, allow_incomplete=True)
+        export_run(run, "ilsvrc", tmp_path / "out", ExportOptions(allow_partial=True))
+    options = ExportOptions(ilsvrc_map=ids_file, allow_partial=True)
     with pytest.raises(ConfigError, match="must have all 2 images, but the run has 1"):
         export_run(run, "ilsvrc", tmp_path / "out", options)
-    options = ExportOptions(ilsvrc_map=ids_file, classes="ground_truth", allow_incomplete=True)
+    options = ExportOptions(ilsvrc_map=ids_file, classes="ground_truth", allow_partial=True)
     with pytest.raises(ConfigError, match="classes must be top1 or all"):
         export_run(run, "ilsvrc", tmp_path / "out", options)

@@ -75,7 +75,7 @@ def test_the_stronger_map_takes_a_contested_pixel_whatever_the_scale(tmp_path):
     first, second = np.ones((4, 6)), np.full((4, 6), 0.002)
     first[:, 3], second[:, 3] = 0.5, 0.01
     maps = {("two", 0): first, ("two", 2): second}
-    labels, summary = label_image(tmp_path, TWO, maps=maps, ignore_band=0, contest_blur=0)
+    labels, summary = label_image(tmp_path, TWO, maps=maps, boundary_ignore=0, overlap_smoothing=0)
     assert labels.tolist() == [[1, 1, 1, 3, 3, 3]] * 4
     assert "settled by saliency in 1 and, without maps, by probability in 0" in summary.notes[0]
 
@@ -89,26 +89,26 @@ def test_one_stray_pixel_does_not_win_when_maps_are_smoothed(tmp_path):
     right[17, 25] = 1
     maps = {("two", 0): left, ("two", 2): right}
     predictions = [image("two", found(left_mask), found(right_mask, 2, rank=2))]
-    labels, _ = label_image(tmp_path, predictions, maps=maps, ignore_band=0)
+    labels, _ = label_image(tmp_path, predictions, maps=maps, boundary_ignore=0)
     assert labels[17, 25] == 1
     assert np.unique(labels[:, 45:]).tolist() == [3]
 
 
 def test_a_missing_map_leaves_it_to_the_probability(tmp_path):
     maps = {("two", 0): np.ones((4, 6))}
-    labels, summary = label_image(tmp_path, TWO, maps=maps, ignore_band=0)
+    labels, summary = label_image(tmp_path, TWO, maps=maps, boundary_ignore=0)
     assert labels.tolist() == [[1, 1, 1, 1, 3, 3]] * 4
     assert "by probability in 1" in summary.notes[0]
 
 
 def test_maps_of_the_working_size_are_enlarged(tmp_path):
     maps = {("two", 0): np.array([[1.0, 0.0]]), ("two", 2): np.array([[0.0, 1.0]])}
-    labels, _ = label_image(tmp_path, TWO, maps=maps, ignore_band=0, contest_blur=0)
+    labels, _ = label_image(tmp_path, TWO, maps=maps, boundary_ignore=0, overlap_smoothing=0)
     assert labels.tolist() == [[1, 1, 1, 3, 3, 3]] * 4
 
 
 def test_the_band_runs_between_objects_too(tmp_path):
-    labels, _ = label_image(tmp_path, TWO, ignore_band_pixels=1)
+    labels, _ = label_image(tmp_path, TWO, boundary_ignore_pixels=1)
     assert labels.tolist() == [[1, 1, 1, 255, 255, 3]] * 4
 
 
@@ -116,7 +116,7 @@ def test_a_share_of_the_diagonal(tmp_path):
     mask = np.zeros((30, 40), dtype=bool)
     mask[:, :20] = True
     labels, _ = label_image(
-        tmp_path, [image("half", found(mask, 1))], name="half", ignore_band=0.04
+        tmp_path, [image("half", found(mask, 1))], name="half", boundary_ignore=0.04
     )
     # The diagonal is 50: 2 pixels on each side.
     assert labels[0].tolist() == [2] * 18 + [255] * 4 + [0] * 18
@@ -126,14 +126,14 @@ def test_objects_that_the_band_takes_whole_are_counted(tmp_path):
     pixel = np.zeros((5, 5), dtype=bool)
     pixel[2, 2] = True
     labels, summary = label_image(
-        tmp_path, [image("pixel", found(pixel))], name="pixel", ignore_band_pixels=1
+        tmp_path, [image("pixel", found(pixel))], name="pixel", boundary_ignore_pixels=1
     )
     assert np.argwhere(labels == 255).tolist() == [[1, 2], [2, 1], [2, 2], [2, 3], [3, 2]]
     assert summary.notes == ("1 masks have no certain pixel left",)
 
 
 def test_foreground_only(tmp_path):
-    labels, _ = label_image(tmp_path, TWO, ignore_band=0, foreground_only=True)
+    labels, _ = label_image(tmp_path, TWO, boundary_ignore=0, foreground_only=True)
     assert labels.tolist() == [[1] * 6] * 4
     assert (tmp_path / "out/classes.csv").read_text().splitlines() == [
         "value,category,id",
@@ -167,7 +167,7 @@ def test_one_class_per_image(tmp_path, classes):
         )
     ]
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(classes=classes, ignore_band=0)
+    options = ExportOptions(classes=classes, boundary_ignore=0)
     export_run(run, "segmentation", tmp_path / "out", options)
     labels = np.array(Image.open(tmp_path / "out/labels/two.png"))
     expected = [0, 0, 3, 3, 3, 3] if classes == "ground_truth" else [1, 1, 1, 1, 0, 0]

@@ -60,7 +60,7 @@ def exported(tmp_path):
     predictions = hard_predictions()
     dataset = write_images(tmp_path / "photos", predictions)
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(classes="all", ignore_band=0)
+    options = ExportOptions(classes="all", boundary_ignore=0)
     summary = export_run(run, "voc", tmp_path / "out", options, dataset=dataset)
     return predictions, tmp_path / "out", summary
 
@@ -162,7 +162,7 @@ def test_own_reader_finds_the_same_annotations(exported):
 
 def test_the_band_is_255_in_both_label_images(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))])
-    options = ExportOptions(images="none", ignore_band_pixels=1)
+    options = ExportOptions(images="none", boundary_ignore_pixels=1)
     export_run(run, "voc", tmp_path / "out", options)
     for kind in ("Class", "Object"):
         path = tmp_path / f"out/VOCdevkit/VOC2012/Segmentation{kind}/a.png"
@@ -172,7 +172,7 @@ def test_the_band_is_255_in_both_label_images(tmp_path):
 def test_more_than_254_classes_need_16_bits(tmp_path):
     names = tuple(f"class {index}" for index in range(300))
     run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
-    options = ExportOptions(images="none", ignore_band_pixels=1)
+    options = ExportOptions(images="none", boundary_ignore_pixels=1)
     summary = export_run(run, "voc", tmp_path / "out", options)
     folder = tmp_path / "out/VOCdevkit/VOC2012"
     classes = np.array(Image.open(folder / "SegmentationClass/a.png"))

@@ -44,17 +44,17 @@ def exported(tmp_path, predictions=PREDICTIONS, **options):
         ),
         (
             # Class 0: 0.9, 0.1; class 1: 0.5, 0.4, none.
-            {"keep_best_share": 0.5},
+            {"top_fraction": 0.5},
             ["a0", "a1", "c1"],
             {"nothing found": 1, "not among the best": 2},
         ),
         (
-            {"keep_best_share": 0.4, "keep_best_within": "all"},
+            {"top_fraction": 0.4, "keep_best_within": "all"},
             ["a0", "a1"],
             {"nothing found": 1, "not among the best": 3},
         ),
         (
-            {"keep_best_share": 0.5, "min_score": 0.4},
+            {"top_fraction": 0.5, "min_score": 0.4},
             ["a0", "c1"],
             {"nothing found": 1, "not among the best": 1, "score too low": 2},
         ),
@@ -82,7 +82,7 @@ def test_images_without_a_mask_are_listed_with_the_reason(tmp_path):
 
 def test_ties_at_the_limit_are_all_kept(tmp_path):
     predictions = [image(f"i{n}", found(LEFT, quality=0.5)) for n in range(5)]
-    kept, _ = exported(tmp_path, predictions, keep_best_share=0.2)
+    kept, _ = exported(tmp_path, predictions, top_fraction=0.2)
     assert len(kept) == 5
 
 
@@ -98,7 +98,7 @@ def test_what_the_run_does_not_have_is_refused(tmp_path):
     run = write_run(tmp_path / "run", predictions)
     with pytest.raises(ConfigError, match="classes must be top1 or all"):
         export_run(run, "csv", tmp_path / "out", ExportOptions(classes="ground_truth"))
-    for options in (ExportOptions(min_quality=0.1), ExportOptions(keep_best_share=0.5)):
+    for options in (ExportOptions(min_quality=0.1), ExportOptions(top_fraction=0.5)):
         with pytest.raises(ConfigError, match="need qualities"):
             export_run(run, "csv", tmp_path / "out", options)
 

@@ -90,7 +90,7 @@ def test_maps_are_those_of_the_cpu(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "least"), [("fused", 0.99), ("layer_cam", 0.99), ("gradient", 0.95)]
+    ("method", "least"), [("layercam_fusion", 0.99), ("layer_cam", 0.99), ("gradient", 0.95)]
 )
 def test_maps_of_bfloat16_are_near(method, least):
     there, here = maps(method, demo("cuda", "bfloat16")), maps(method, demo("cpu"))
@@ -186,9 +186,9 @@ def test_a_ray_actor_on_the_gpu_gives_the_local_engines_rows(tmp_path):
     on_gpu = small_classifier(network().to("cuda"))
     run_dataset(settings, tmp_path / "local", classifier=on_gpu)
     with started(gpus=1) as cluster:
-        driver = cluster.python(DRIVER, cluster.address, photos, tmp_path / "ray", "plain")
+        driver = cluster.python(DRIVER, cluster.address, photos, tmp_path / "ray", "gradient")
         (result,) = [said for said in told(driver) if "scenario" in said]
         assert driver.wait(60) == 0
     assert result["chunks"] == 12
-    assert RunFolder(tmp_path / "ray" / "plain").read_info().counts["images"] == 24
-    assert_near(*common(rows(tmp_path / "ray" / "plain"), rows(tmp_path / "local")))
+    assert RunFolder(tmp_path / "ray" / "gradient").read_info().counts["images"] == 24
+    assert_near(*common(rows(tmp_path / "ray" / "gradient"), rows(tmp_path / "local")))

@@ -28,27 +28,29 @@ def test_a_ramp_is_cut_at_its_quantiles():
 
 
 @pytest.mark.parametrize(
-    ("between", "probable_foreground"),
+    ("undecided", "probable_foreground"),
     [("probable_background", 0), ("probable_foreground", 65), ("split", 35)],
 )
 def test_between_says_what_the_others_are(between, probable_foreground):
     ramp = np.arange(100, dtype=np.float32).reshape(10, 10)
-    seeds = quantile_seeds(ramp, SeedOptions(between=between, split_at=0.6))
+    seeds = quantile_seeds(ramp, SeedOptions(undecided=between, probable_threshold=0.6))
     assert (seeds == cv2.GC_PR_FGD).sum() == probable_foreground
     assert (seeds == cv2.GC_PR_BGD).sum() == 65 - probable_foreground
 
 
 def test_levels_of_the_maximum_cut_by_value():
     saliency = np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 1.0]], np.float32) * 8
-    options = SeedOptions(levels="maximum", foreground=0.4, background=0.1)
+    options = SeedOptions(threshold="maximum", foreground=0.4, background=0.1)
     assert quantile_seeds(saliency, options).tolist() == [[0, 0, 2], [2, 1, 1]]
-    split = SeedOptions(levels="maximum", foreground=1, background=0, between="split", split_at=0.3)
+    split = SeedOptions(
+        threshold="maximum", foreground=1, background=0, undecided="split", probable_threshold=0.3
+    )
     assert quantile_seeds(saliency, split).tolist() == [[0, 2, 2], [3, 3, 1]]
 
 
 @given(maps, st.integers(1, 100))
 def test_levels_of_the_maximum_are_a_threshold(saliency, percent):
-    options = SeedOptions(levels="maximum", foreground=percent / 100, background=0)
+    options = SeedOptions(threshold="maximum", foreground=percent / 100, background=0)
     at_least = saliency >= np.float32(percent / 100) * saliency.max()
     expected = at_least & (saliency > 0)
     assert ((quantile_seeds(saliency, options) == cv2.GC_FGD) == expected).all()
@@ -88,7 +90,7 @@ def test_levels_around_otsus_threshold():
     saliency = np.full((10, 10), 0.1, np.float32)
     saliency[:, :4] = 0.9
     saliency[0, 0], saliency[9, 9] = 1, 0
-    options = SeedOptions(levels="otsu", background=0.25, foreground=0.75)
+    options = SeedOptions(threshold="otsu", background=0.25, foreground=0.75)
     seeds = quantile_seeds(saliency, options)
     # The levels lie half way between the threshold, which parts the values, and the extremes.
     threshold = threshold_otsu(saliency)
@@ -98,7 +100,7 @@ def test_levels_around_otsus_threshold():
 
 
 def test_a_flat_map_has_no_foreground_around_otsus_threshold():
-    seeds = quantile_seeds(np.full((4, 5), 0.5, np.float32), SeedOptions(levels="otsu"))
+    seeds = quantile_seeds(np.full((4, 5), 0.5, np.float32), SeedOptions(threshold="otsu"))
     assert (seeds == cv2.GC_BGD).all()
 
 
@@ -121,7 +123,7 @@ def test_a_map_that_is_not_finite_is_refused():
     ("options", "message"),
     [
         ({"foreground": 0.3, "background": 0.3}, "background must be below foreground"),
-        ({"between": "split", "split_at": 0.2}, "split_at must lie between"),
+        ({"undecided": "split", "probable_threshold": 0.2}, "probable_threshold must lie between"),
     ],
 )
 def test_quantiles_out_of_order_are_refused(options, message):

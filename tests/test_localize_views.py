@@ -37,13 +37,13 @@ def localizer_of(classifier, **views) -> Localizer:
 
 
 VIEWS = [
-    {"kind": "full"},
-    {"kind": "full", "flip": True},
+    {"kind": "squash"},
+    {"kind": "squash", "flip": True},
     {"kind": "ten_crop"},
-    {"kind": "center", "flip": True, "scales": (12, 16, 24)},
-    {"kind": "ten_crop", "scales": (16, 24)},
-    {"kind": "full", "input_size": 24, "classes_at": "own_size"},
-    {"kind": "full", "flip": True, "scales": (12, 24), "classes_at": "own_size"},
+    {"kind": "center_crop", "flip": True, "input_sizes": (12, 16, 24)},
+    {"kind": "ten_crop", "input_sizes": (16, 24)},
+    {"kind": "squash", "input_size": 24, "classify_at": "default_size"},
+    {"kind": "squash", "flip": True, "input_sizes": (12, 24), "classify_at": "default_size"},
 ]
 
 
@@ -56,9 +56,9 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
     for image, each, found in zip(images, cut, explained, strict=True):
         with torch.no_grad():
             groups = each.groups
-            if views.get("classes_at") == "own_size":
+            if views.get("classify_at") == "default_size":
                 groups = (
-                    localizer_of(classifier, kind="full", flip=views.get("flip", False))
+                    localizer_of(classifier, kind="squash", flip=views.get("flip", False))
                     .views(image)
                     .groups
                 )
@@ -79,7 +79,7 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
 
 
 def test_the_trace_holds_the_mean_over_the_scales(classifier, images):
-    localizer = localizer_of(classifier, kind="full", scales=(12, 24))
+    localizer = localizer_of(classifier, kind="squash", input_sizes=(12, 24))
     (trace,) = localizer.trace(images[0], classes=[3])
     views = localizer.views(images[0])
     (explained,) = localizer.explain([views], [[3]], first=0)

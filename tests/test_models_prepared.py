@@ -214,7 +214,7 @@ def test_hooks_are_called() -> None:
     assert seen == [1]
 
 
-@pytest.mark.parametrize("rule", ["plain", "rectified", "guided"])
+@pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided_backprop"])
 def test_maps_are_those_without_the_copy(rule: str) -> None:
     torch.manual_seed(0)
     module = torchvision.models.mobilenet_v2(num_classes=4)

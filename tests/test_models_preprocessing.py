@@ -38,7 +38,7 @@ def test_the_center_view_is_torchvisions_own_input(entry, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     expected = entry.transforms()(Image.fromarray(image))
     preprocessing = Preprocessing.from_torchvision(entry.transforms())
-    found = make_views(image, preprocessing, "center").inputs[0]
+    found = make_views(image, preprocessing, "center_crop").inputs[0]
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 

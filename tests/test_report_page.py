@@ -104,7 +104,9 @@ def test_a_page_without_pictures_diagnosis_or_quality(tmp_path: Path) -> None:
 
 def test_further_protocols_are_shown_beside(tmp_path: Path) -> None:
     scores = make_run().scores
-    further = replace(scores, protocol="maxbox", notes=("threshold chosen on the scored split",))
+    further = replace(
+        scores, protocol="max_box_acc", notes=("threshold chosen on the scored split",)
+    )
     run = replace(make_run(), further=(further,))
     text = build_report([run], tmp_path, pictures=PictureOptions(count=0)).read_text()
     assert "<h3>maxbox</h3>" in text

@@ -33,7 +33,7 @@ def tuned_on(dataset):
 
 
 def test_it_records_the_list_of_images(photos):
-    half = opened(photos, part="1/2")
+    half = opened(photos, subset="1/2")
     found = tuned_on(half)
     assert found.dataset == f"files {photos.name}, part 1/2"
     assert (found.count, found.fingerprint) == (3, dataset_fingerprint(half))
@@ -54,15 +54,15 @@ def test_shared_images_are_counted(first, second):
 
 
 def test_a_score_of_the_same_images_is_called_an_oracle(photos):
-    found = tuned_on(opened(photos, part="1/2"))
-    assert found.note(opened(photos, part="1/2")).startswith("oracle: ")
+    found = tuned_on(opened(photos, subset="1/2"))
+    assert found.note(opened(photos, subset="1/2")).startswith("oracle: ")
     whole = found.note(opened(photos))
     assert whole.startswith("oracle: the settings were chosen on scored images: 3 of the 6 ")
     assert f"files {photos.name}, part 1/2 (3 images)" in whole
 
 
 def test_a_score_of_other_images_says_where_the_settings_come_from(photos):
-    note = tuned_on(opened(photos, part="1/2")).note(opened(photos, part="2/2"))
+    note = tuned_on(opened(photos, subset="1/2")).note(opened(photos, subset="2/2"))
     assert note == (
         f"the settings were chosen elsewhere: on files {photos.name}, part 1/2 (3 images), none of "
         "which is scored here"
@@ -70,7 +70,7 @@ def test_a_score_of_other_images_says_where_the_settings_come_from(photos):
 
 
 def test_a_configuration_keeps_it(photos, tmp_path):
-    block = tuned_on(opened(photos, part="1/2")).model_dump()
+    block = tuned_on(opened(photos, subset="1/2")).model_dump()
     config = build_config({"tuned_on": block})
     assert "center_side: 0.8" in to_yaml(config)
     assert config.tuned_on == TunedOn(**block)

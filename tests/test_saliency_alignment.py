@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from wsl.saliency.registration import CellCenters, cell_centers, registered
+from wsl.saliency.alignment import CellCenters, aligned, cell_centers
 
 
 def conv(kernel, stride, padding, channels=(3, 4)):
@@ -22,7 +22,7 @@ def conv(kernel, stride, padding, channels=(3, 4)):
         ([conv(7, 2, 0), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)], 5, 4),
         ([conv(3, 2, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.AvgPool2d(2)], 1, 4),
     ],
-    ids=["plain", "strided", "unpadded", "patches", "pooled", "squeezenet's head", "averaged"],
+    ids=["gradient", "strided", "unpadded", "patches", "pooled", "squeezenet's head", "averaged"],
 )
 def test_centers_are_those_of_the_receptive_fields(layers, first, stride):
     module = nn.Sequential(*layers)
@@ -63,7 +63,7 @@ def test_a_network_for_one_size_has_its_first_layers_measured():
 def test_a_cell_is_brought_to_its_center():
     maps = torch.zeros(1, 1, 4, 4)
     maps[0, 0, 1, 2] = 1
-    found = registered(maps, CellCenters(3, 4), (20, 24))
+    found = aligned(maps, CellCenters(3, 4), (20, 24))
     assert found.shape == (1, 1, 20, 24)
     assert (found == 1).nonzero().tolist() == [[0, 0, 7, 11]]
     assert found[0, 0, 7, 13] == pytest.approx(0.5)
@@ -75,4 +75,4 @@ def test_without_centers_it_is_plain_interpolation():
     expected = torch.nn.functional.interpolate(
         maps, size=(20, 28), mode="bilinear", align_corners=False
     )
-    torch.testing.assert_close(registered(maps, None, (20, 28)), expected)
+    torch.testing.assert_close(aligned(maps, None, (20, 28)), expected)

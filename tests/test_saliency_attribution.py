@@ -24,8 +24,8 @@ GRADIENT_METHODS = {name for name in METHODS if name != "occlusion"}
 
 ASKED = {
     **{name: {"method": name} for name in ESTIMATORS},
-    "guided": {"rule": "guided"},
-    "rectified": {"rule": "rectified"},
+    "guided_backprop": {"rule": "guided_backprop"},
+    "deconvnet": {"rule": "deconvnet"},
 }
 
 
@@ -224,8 +224,8 @@ def test_a_vision_transformers_layer_must_be_named(transformer):
 def test_methods_that_make_no_sense_for_a_vision_transformer_say_why(transformer):
     x = torch.randn(1, 3, 32, 32)
     with pytest.raises(ModelError, match=r"guided rule is defined for .* the network has GELU"):
-        attribute(transformer, x, 3, rule="guided")
-    assert attribute(transformer, x, 3, rule="guided", ungated="rule").max() > 0
+        attribute(transformer, x, 3, rule="guided_backprop")
+    assert attribute(transformer, x, 3, rule="guided_backprop", non_relu="rule").max() > 0
     with pytest.raises(ModelError, match=r"linear in the mean over positions .* NativeLayerNorm"):
         attribute(transformer, x, 3, method=Cam(LAYER))
     # Behind the last attention block the class token alone is read.

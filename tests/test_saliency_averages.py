@@ -134,7 +134,7 @@ def test_completeness_is_checked(network):
 
 def test_integrated_gradients_need_gradients(network):
     with pytest.raises(ValueError, match="integrated gradients need the plain rule"):
-        raw(network, torch.randn(1, 3, *SIZE), 1, "integrated_gradients", rule="guided")
+        raw(network, torch.randn(1, 3, *SIZE), 1, "integrated_gradients", rule="guided_backprop")
 
 
 @pytest.mark.parametrize(

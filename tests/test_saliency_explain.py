@@ -88,9 +88,9 @@ def test_classes_may_be_chosen_at_the_weights_own_size(image, method, scales):
     names = Categories.numbered(4)
     preprocessing = Preprocessing(resize_size=12, crop_size=(12, 12))
     classifier = Classifier(module, preprocessing, names, torch.device("cpu"))
-    sizes = {"scales": scales} if scales else {"input_size": 40}
+    sizes = {"input_sizes": scales} if scales else {"input_size": 40}
     found = explain(
-        classifier, image, options(method, views={**sizes, "classes_at": "own_size"}), first=4
+        classifier, image, options(method, views={**sizes, "classify_at": "default_size"}), first=4
     )
     with torch.no_grad():
         own = module(make_views(image, preprocessing).inputs)[0]
@@ -144,7 +144,7 @@ def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, imag
     layers = {
         "grad_cam": {"cam": {"layer": "0"}},
         "layer_cam": {"cam": {"layer": "0"}},
-        "fused": {"fused": {"layers": ["0"]}},
+        "layercam_fusion": {"layercam_fusion": {"layers": ["0"]}},
     }
     more = layers.get(method, {})
     for target in (
@@ -154,10 +154,10 @@ def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, imag
         (found,) = explain_target(classifier, image, options(method, **more), target)
         assert found.title.startswith(f"{target.name}: ")
         assert found.saliency.max() > 0
-        if method not in ("gradient", "guided"):
+        if method not in ("gradient", "guided_backprop"):
             continue
         built = Filter("2", 3) if target.position is None else Neuron("2", 3, (4, 5))
-        rule = "plain" if method == "gradient" else method
+        rule = "gradient" if method == "gradient" else method
         inputs = make_views(image, PREPROCESSING).inputs
         # attribute's gradients are of the normalized input, explain's of pixels.
         wanted = attribute(classifier, inputs, built, rule=rule, modifier=lambda g: (

@@ -119,7 +119,7 @@ def test_empty_slots_cost_nothing_and_stay_empty(network):
     assert not found.maps.any()
 
 
-@pytest.mark.parametrize("requires_grad", [False, True], ids=["plain", "requires grad"])
+@pytest.mark.parametrize("requires_grad", [False, True], ids=["gradient", "requires grad"])
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "exception"])
 def test_nothing_is_left_behind(network, fails, requires_grad):
     if fails:

@@ -1,4 +1,4 @@
-"""Fused maps, against the formula worked out step by step."""
+"""LayerCamFusion maps, against the formula worked out step by step."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ from wsl.data.categories import Categories
 from wsl.errors import ModelError
 from wsl.models.preprocessing import Preprocessing
 from wsl.models.sources import load_classifier
+from wsl.saliency.alignment import CellCenters, aligned
 from wsl.saliency.base import these, top_k
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.methods import build_method
-from wsl.saliency.options import FusedOptions, SaliencyOptions
-from wsl.saliency.registration import CellCenters, registered
+from wsl.saliency.options import LayerCamFusionOptions, SaliencyOptions
 
 
 class Net(nn.Module):
@@ -54,12 +54,14 @@ def expected(net, inputs, label, *, gradient, smoothing=0.05, power=0.5):
         total = unit(gaussian_blur(unit(magnitude), smoothing * 32)) ** power
     for output, slope, stride in ((early, slopes[1], 2), (late, slopes[2], 4)):
         cam = (slope.clamp_min(0) * output).sum(dim=1, keepdim=True)
-        total = total + unit(registered(cam, CellCenters(0, stride), (32, 32))) ** power
+        total = total + unit(aligned(cam, CellCenters(0, stride), (32, 32))) ** power
     return unit(total - total.amin(dim=(2, 3), keepdim=True)).detach()[:, 0]
 
 
 def fused(**options):
-    return build_method(SaliencyOptions(method="fused", fused=FusedOptions(**options)))
+    return build_method(
+        SaliencyOptions(method="layercam_fusion", layercam_fusion=LayerCamFusionOptions(**options))
+    )
 
 
 @pytest.mark.parametrize("gradient", [True, False])

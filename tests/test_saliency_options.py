@@ -25,9 +25,9 @@ def test_the_table_of_methods_is_that_of_the_options():
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-@pytest.mark.parametrize("option", ["reduction", "modifier", "ungated", *GROUPS])
+@pytest.mark.parametrize("option", ["reduction", "modifier", "non_relu", *GROUPS])
 def test_options_of_other_methods_are_refused(name, option):
-    value = {"reduction": "l2", "modifier": "positive", "ungated": "plain", **GROUPS}[option]
+    value = {"reduction": "l2", "modifier": "positive", "non_relu": "gradient", **GROUPS}[option]
     if option in METHODS[name].options:
         options = SaliencyOptions.model_validate({"method": name, option: value})
         assert getattr(options, option) != getattr(SaliencyOptions(), option)
@@ -40,10 +40,10 @@ def test_options_of_other_methods_are_refused(name, option):
 def test_a_configuration_of_a_method_comes_back_equal_from_yaml(tmp_path):
     config = build_config(
         {"saliency": {"method": "smoothgrad", "smoothgrad": {"samples": 9}}},
-        ["saliency.smoothgrad.noise=0.1", "saliency.views.scales=[64, 96]"],
+        ["saliency.smoothgrad.noise=0.1", "saliency.views.input_sizes=[64, 96]"],
     )
     assert config.saliency.smoothgrad.samples == 9
-    assert config.saliency.views.scales == (64, 96)
+    assert config.saliency.views.input_sizes == (64, 96)
     (tmp_path / "run.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "run.yaml") == config
 

@@ -111,8 +111,8 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
     ("oracle", "asked"),
     [
         (InputXGradient, {"method": "input_x_gradient"}),
-        (GuidedBackprop, {"rule": "guided"}),
-        (Deconvolution, {"rule": "rectified"}),
+        (GuidedBackprop, {"rule": "guided_backprop"}),
+        (Deconvolution, {"rule": "deconvnet"}),
     ],
     ids=["input x gradient", "guided backpropagation", "deconvolution"],
 )
@@ -122,7 +122,7 @@ def test_gradients_by_all_rules(classifier, for_captum, inputs, classes, oracle,
     assert_equal(found, expected)
 
 
-@pytest.mark.parametrize("rule", ["guided", "rectified"])
+@pytest.mark.parametrize("rule", ["guided_backprop", "deconvnet"])
 def test_captum_takes_relu6_for_no_relu(shared_data, rule):
     """Left to itself it returns the plain gradient of a network of ReLU6, without a word."""
     classifier = load("mobilenet_v2", shared_data)
@@ -132,7 +132,7 @@ def test_captum_takes_relu6_for_no_relu(shared_data, rule):
     for part in module.modules():
         if hasattr(part, "inplace"):
             part.inplace = False
-    oracle = GuidedBackprop if rule == "guided" else Deconvolution
+    oracle = GuidedBackprop if rule == "guided_backprop" else Deconvolution
     expected = captums(oracle, module, inputs, classes)
     plain = attribute(classifier, inputs, classes, modifier=signed, reduction="none")
     ours = attribute(classifier, inputs, classes, rule=rule, modifier=signed, reduction="none")

@@ -13,10 +13,10 @@ from wsl.saliency.attribution import attribute
 from wsl.saliency.rules import Backpropagation
 
 
-def back(module: nn.Module, x: torch.Tensor, rule, *, target=0, ungated=None) -> torch.Tensor:
+def back(module: nn.Module, x: torch.Tensor, rule, *, target=0, non_relu=None) -> torch.Tensor:
     """Return what arrives at the pixels, with its sign: (N, C, H, W)."""
     return attribute(
-        module, x, target, rule=rule, ungated=ungated, modifier=lambda g: g, reduction="none"
+        module, x, target, rule=rule, non_relu=non_relu, modifier=lambda g: g, reduction="none"
     )
 
 
@@ -45,7 +45,7 @@ W2 = torch.tensor([[2.0, -1.0, 4.0]])  # (1, 3)
 #   plain:     gated signals (0, -1, 4): pixels -1 * (3, 1) + 4 * (-1, 2) = (-7, 7)
 #   rectified: (2, 0, 4): 2 * (1, -2) + 4 * (-1, 2) = (-2, 4)
 #   guided:    (0, 0, 4): 4 * (-1, 2) = (-4, 8)
-ON_PAPER = {"plain": [-7.0, 7.0], "rectified": [-2.0, 4.0], "guided": [-4.0, 8.0]}
+ON_PAPER = {"gradient": [-7.0, 7.0], "deconvnet": [-2.0, 4.0], "guided_backprop": [-4.0, 8.0]}
 
 
 def relu_on_a_view(net, x):
@@ -113,7 +113,7 @@ def test_what_is_in_place_is_seen_by_all_who_hold_the_tensor():
         held.extend([hidden, net.inplace(hidden)])
         return hidden @ W2.T
 
-    back(Fixed(forward), image(1, 2), "guided")
+    back(Fixed(forward), image(1, 2), "guided_backprop")
     assert held[0].tolist() == held[1].tolist() == [[0.0, 5.0, 3.0]]
 
 
@@ -129,7 +129,7 @@ def reused_and_functional(inner: float, outer: float, sign: float) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("inner", "outer", "sign", "x", "plain", "rectified", "guided"),
+    ("inner", "outer", "sign", "x", "gradient", "deconvnet", "guided_backprop"),
     [
         (2, 3, 1, 1, 6, 6, 6),
         (2, 3, -1, 1, -6, 0, 0),
@@ -144,7 +144,7 @@ def reused_and_functional(inner: float, outer: float, sign: float) -> nn.Module:
 def test_a_reused_and_a_functional_relu_by_hand(inner, outer, sign, x, plain, rectified, guided):
     net = reused_and_functional(inner, outer, sign)
     found = {rule: back(net, image(x), rule).item() for rule in ON_PAPER}
-    assert found == {"plain": plain, "rectified": rectified, "guided": guided}
+    assert found == {"gradient": plain, "deconvnet": rectified, "guided_backprop": guided}
 
 
 def captums(oracle, net, x):
@@ -156,23 +156,27 @@ def captums(oracle, net, x):
 def test_captum_does_not_see_functional_relus():
     """The case that hooks miss: captum answers with the plain gradient there."""
     net = Fixed(RELUS["F.relu"])
-    assert captums(GuidedBackprop, net, image(1, 2)) == ON_PAPER["plain"]
-    assert captums(Deconvolution, net, image(1, 2)) == ON_PAPER["plain"]
+    assert captums(GuidedBackprop, net, image(1, 2)) == ON_PAPER["gradient"]
+    assert captums(Deconvolution, net, image(1, 2)) == ON_PAPER["gradient"]
     # Where all ReLUs are modules, it is the map on paper.
     net = Fixed(RELUS["module"])
-    assert captums(GuidedBackprop, net, image(1, 2)) == ON_PAPER["guided"]
-    assert captums(Deconvolution, net, image(1, 2)) == ON_PAPER["rectified"]
+    assert captums(GuidedBackprop, net, image(1, 2)) == ON_PAPER["guided_backprop"]
+    assert captums(Deconvolution, net, image(1, 2)) == ON_PAPER["deconvnet"]
 
 
 def test_captum_is_wrong_on_a_reused_and_a_functional_relu():
     # By hand (see above) the functional ReLU rectifies the signal away.
     net = reused_and_functional(2, -3, -1)
-    assert back(net, image(1), "guided").item() == back(net, image(1), "rectified").item() == 0
+    assert (
+        back(net, image(1), "guided_backprop").item()
+        == back(net, image(1), "deconvnet").item()
+        == 0
+    )
     assert captums(GuidedBackprop, net, image(1)) == [6.0]
     assert captums(Deconvolution, net, image(1)) == [6.0]
 
 
-@pytest.mark.parametrize("rule", ["plain", "guided", "rectified"])
+@pytest.mark.parametrize("rule", ["gradient", "guided_backprop", "deconvnet"])
 def test_a_deep_network_of_modules_equals_captum(rule):
     torch.manual_seed(0)
     net = nn.Sequential(
@@ -181,11 +185,11 @@ def test_a_deep_network_of_modules_equals_captum(rule):
     ).eval()  # fmt: skip
     x = torch.randn(3, 3, 10, 10)
     found = back(net, x, rule, target=[0, 3, 1])
-    if rule == "plain":
+    if rule == "gradient":
         leaf = x.clone().requires_grad_()
         (expected,) = torch.autograd.grad(net(leaf)[[0, 1, 2], [0, 3, 1]].sum(), leaf)
     else:
-        oracle = {"guided": GuidedBackprop, "rectified": Deconvolution}[rule]
+        oracle = {"guided_backprop": GuidedBackprop, "deconvnet": Deconvolution}[rule]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             expected = oracle(net).attribute(x.clone().requires_grad_(), target=[0, 3, 1])
@@ -198,18 +202,18 @@ def test_a_gate_with_two_ends_is_shut_above_too():
     up = Fixed(lambda net, x: F.relu6(x).sum(dim=1, keepdim=True))
     down = Fixed(lambda net, x: -F.relu6(x).sum(dim=1, keepdim=True))
     x = image(7, 3, -1)
-    assert back(up, x, "plain").flatten().tolist() == [0, 1, 0]
-    assert back(up, x, "guided").flatten().tolist() == [0, 1, 0]
-    assert back(up, x, "rectified").flatten().tolist() == [1, 1, 1]
-    assert back(down, x, "rectified").flatten().tolist() == [0, 0, 0]
+    assert back(up, x, "gradient").flatten().tolist() == [0, 1, 0]
+    assert back(up, x, "guided_backprop").flatten().tolist() == [0, 1, 0]
+    assert back(up, x, "deconvnet").flatten().tolist() == [1, 1, 1]
+    assert back(down, x, "deconvnet").flatten().tolist() == [0, 0, 0]
 
 
 def test_clamps_that_guard_a_division_are_no_gates():
     # d (x / max(|x|, 1)) at (3, -4): as the gradient says, by each rule.
     net = Fixed(lambda net, x: (x / x.norm(dim=1, keepdim=True).clamp(min=1e-6))[:, :1])
-    plain = back(net, image(3, -4), "plain")
+    plain = back(net, image(3, -4), "gradient")
     assert plain.abs().min() > 0
-    for rule in ("guided", "rectified"):
+    for rule in ("guided_backprop", "deconvnet"):
         assert torch.equal(back(net, image(3, -4), rule), plain)
 
 
@@ -241,23 +245,23 @@ def test_activations_without_a_gate_are_refused_unless_told(name):
     net = Fixed(lambda net, x: UNGATED[name](x @ W1.T) @ W2.T)
     x = image(0.1, 0.2)
     with pytest.raises(ModelError, match=f"with a gate, such as ReLU, but the network has {name}"):
-        back(net, x, "guided")
-    plain = back(net, x, "plain")
-    torch.testing.assert_close(back(net, x, "guided", ungated="plain"), plain)
+        back(net, x, "guided_backprop")
+    plain = back(net, x, "gradient")
+    torch.testing.assert_close(back(net, x, "guided_backprop", non_relu="gradient"), plain)
     # The derivative stands in the gate's place: signals (2, -1, 4) times it.
     hidden = (x.flatten() @ W1.T).requires_grad_()
     (slope,) = torch.autograd.grad(UNGATED[name](hidden).sum(), hidden)
     signal = W2[0] * slope
-    expected = {"rectified": W2[0].clamp(min=0) @ W1, "guided": signal.clamp(min=0) @ W1}
+    expected = {"deconvnet": W2[0].clamp(min=0) @ W1, "guided_backprop": signal.clamp(min=0) @ W1}
     for rule, pixels in expected.items():
-        found = back(net, x, rule, ungated="rule").flatten()
+        found = back(net, x, rule, non_relu="rule").flatten()
         torch.testing.assert_close(found, pixels)
 
 
 def test_ungated_activations_in_place_on_a_view_are_refused_too():
     net = Fixed(lambda net, x: F.silu((x @ W1.T).view(1, 3), inplace=True) @ W2.T)
     with pytest.raises(ModelError, match="the network has SiLU"):
-        back(net, image(1, 2), "rectified")
+        back(net, image(1, 2), "deconvnet")
 
 
 class Own(torch.autograd.Function):
@@ -273,17 +277,17 @@ class Own(torch.autograd.Function):
 def test_functions_that_hide_their_way_back_are_refused_unless_told():
     net = Fixed(lambda net, x: Own.apply(net.relu(x @ W1.T)) @ W2.T)
     with pytest.raises(ModelError, match="cannot see into OwnBackward, which have a way back"):
-        back(net, image(1, 2), "guided")
-    found = back(net, image(1, 2), "guided", ungated="plain")
-    assert found.flatten().tolist() == ON_PAPER["guided"]
+        back(net, image(1, 2), "guided_backprop")
+    found = back(net, image(1, 2), "guided_backprop", non_relu="gradient")
+    assert found.flatten().tolist() == ON_PAPER["guided_backprop"]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_scripted_parts_are_refused():
     net = nn.Sequential(nn.Conv2d(1, 1, 1), torch.jit.script(nn.ReLU()), nn.Flatten())
     with pytest.raises(ModelError, match="cannot see into scripted modules, but 1 is one"):
-        back(net, image(1, 2), "guided")
-    assert back(net, image(1, 2), "plain").shape == (1, 1, 1, 2)
+        back(net, image(1, 2), "guided_backprop")
+    assert back(net, image(1, 2), "gradient").shape == (1, 1, 1, 2)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -296,7 +300,7 @@ def test_scripted_functions_are_refused():
     messages = []
     for _ in range(4):  # torch compiles at the second call or so: until then it sees two ReLUs
         try:
-            found = back(net, image(1, 2), "guided").flatten().tolist()
+            found = back(net, image(1, 2), "guided_backprop").flatten().tolist()
             assert found == [2.0, 0.0]
         except ModelError as error:
             messages.append(str(error))
@@ -309,7 +313,7 @@ def test_a_transformer_with_relus_follows_the_rule():
     block = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, activation="relu").eval()
     net = Fixed(lambda net, x: block(x.reshape(-1, 3, 4)).mean(dim=1))
     x = torch.randn(2, 1, 1, 12)
-    plain, guided = back(net, x, "plain"), back(net, x, "guided")
+    plain, guided = back(net, x, "gradient"), back(net, x, "guided_backprop")
     assert (plain - guided).abs().max() > 1e-4
 
     def relu(x):
@@ -336,10 +340,10 @@ class Guided(torch.autograd.Function):
 def test_nothing_stays_behind():
     net = Fixed(RELUS["module in place on a view"])
     before = {name: dict(vars(part)) for name, part in net.named_modules()}
-    for rule in ("guided", "rectified"):
+    for rule in ("guided_backprop", "deconvnet"):
         back(net, image(1, 2), rule)
     assert {name: dict(vars(part)) for name, part in net.named_modules()} == before
-    assert back(net, image(1, 2), "plain").flatten().tolist() == ON_PAPER["plain"]
+    assert back(net, image(1, 2), "gradient").flatten().tolist() == ON_PAPER["gradient"]
     assert not torch.overrides._get_current_function_mode_stack()
 
 
@@ -348,15 +352,17 @@ def test_no_mode_stays_behind_after_an_exception():
         raise ArithmeticError("in the middle")
 
     with pytest.raises(ArithmeticError, match="in the middle"):
-        back(Fixed(fails), image(1, 2), "guided")
+        back(Fixed(fails), image(1, 2), "guided_backprop")
     assert not torch.overrides._get_current_function_mode_stack()
 
 
 def test_unknown_rules_are_refused():
     with pytest.raises(ValueError, match=r"no rule 'guide'\. Did you mean guided\?"):
         Backpropagation("guide")
-    with pytest.raises(ValueError, match="ungated must be 'plain', 'rule' or None, but got 'x'"):
-        Backpropagation("guided", "x")
+    with pytest.raises(
+        ValueError, match="non_relu must be 'gradient', 'rule' or None, but got 'x'"
+    ):
+        Backpropagation("guided_backprop", "x")
 
 
 # The relation of Simonyan et al. 2013, sec. 4 (eval/deconvnet_relation.md), on a network of
@@ -384,11 +390,11 @@ def reconstruct(x, gate):
 @pytest.mark.parametrize(
     ("rule", "gate"),
     [
-        ("plain", lambda signal, before: signal * (before > 0)),
-        ("rectified", lambda signal, before: signal * (signal > 0)),
-        ("guided", lambda signal, before: signal * (signal > 0) * (before > 0)),
+        ("gradient", lambda signal, before: signal * (before > 0)),
+        ("deconvnet", lambda signal, before: signal * (signal > 0)),
+        ("guided_backprop", lambda signal, before: signal * (signal > 0) * (before > 0)),
     ],
-    ids=["gradient", "deconvnet", "guided"],
+    ids=["gradient", "deconvnet", "guided_backprop"],
 )
 def test_the_deconvnet_is_the_gradient_but_for_the_relus_sign(rule, gate):
     torch.manual_seed(0)
@@ -405,6 +411,6 @@ def test_the_deconvnet_is_the_gradient_but_for_the_relus_sign(rule, gate):
 def test_without_relus_all_rules_are_the_gradient():
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2), nn.Conv2d(3, 2, 2), nn.Flatten())
     x = torch.randn(2, 1, 8, 8)
-    plain = back(net, x, "plain")
-    for rule in ("guided", "rectified"):
+    plain = back(net, x, "gradient")
+    for rule in ("guided_backprop", "deconvnet"):
         assert torch.equal(back(net, x, rule), plain)

@@ -19,7 +19,7 @@ PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
 IMAGES = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(
     lambda size: arrays(np.uint8, (*size, 3))
 )
-KINDS = ("full", "center", "ten_crop")
+KINDS = ("squash", "center_crop", "ten_crop")
 
 
 @given(image=IMAGES, kind=st.sampled_from(KINDS))
@@ -58,12 +58,12 @@ def test_ten_crop_is_corners_center_and_their_reflections():
 def test_a_squeezing_preprocessing_squeezes_its_center_view():
     squeezing = Preprocessing(resize_size=(8, 8), crop_size=(8, 8))
     image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
-    full, center = (make_views(image, squeezing, kind).inputs for kind in ("full", "center"))
+    full, center = (make_views(image, squeezing, kind).inputs for kind in ("squash", "center_crop"))
     assert torch.equal(full, center)
 
 
 def test_input_size_scales_the_resize_with_it():
-    options = ViewOptions(kind="center", input_size=112)
+    options = ViewOptions(kind="center_crop", input_size=112)
     adapted = options.adapted(Preprocessing(resize_size=256, crop_size=(224, 224)))
     assert (adapted.resize_size, adapted.crop_size) == (128, (112, 112))
     squeezing = options.adapted(Preprocessing(resize_size=(224, 448), crop_size=(224, 224)))
@@ -71,7 +71,7 @@ def test_input_size_scales_the_resize_with_it():
     assert ViewOptions().adapted(PREPROCESSING) is PREPROCESSING
     image = np.zeros((30, 40, 3), np.uint8)
     (geometry,) = make_views(image, Preprocessing(), options).geometries
-    assert geometry == Geometry.center((30, 40), 128, (112, 112))
+    assert geometry == Geometry.center_crop((30, 40), 128, (112, 112))
 
 
 def test_unknown_kinds_are_refused():
@@ -119,7 +119,7 @@ def test_ten_crops_make_any_network_blind_to_reflection(seed):
 
 def test_flips_double_the_views():
     image = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
-    options = ViewOptions(kind="center", flip=True)
+    options = ViewOptions(kind="center_crop", flip=True)
     views = make_views(image, PREPROCESSING, options)
     assert options.count == len(views.inputs) == 2
     assert torch.equal(views.inputs[1], views.inputs[0].flip(-1))
@@ -134,7 +134,7 @@ def test_each_scale_has_the_views_of_its_input_size(kind, flip):
             ViewOptions(kind=kind, flip=flip)
         return
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    options = ViewOptions(kind=kind, flip=flip, scales=(8, 12))
+    options = ViewOptions(kind=kind, flip=flip, input_sizes=(8, 12))
     views = make_views(image, PREPROCESSING, options)
     alone = [
         make_views(image, PREPROCESSING, ViewOptions(kind=kind, flip=flip, input_size=size))
@@ -149,12 +149,14 @@ def test_each_scale_has_the_views_of_its_input_size(kind, flip):
 
 
 def test_scales_that_contradict_are_refused():
-    with pytest.raises(ValidationError, match="input_size must not be given beside scales"):
-        ViewOptions(input_size=8, scales=(8, 12))
-    with pytest.raises(ValidationError, match=r"scales must differ, but are \[8, 8\]"):
-        ViewOptions(scales=(8, 8))
+    with pytest.raises(ValidationError, match="input_size must not be given beside input_sizes"):
+        ViewOptions(input_size=8, input_sizes=(8, 12))
+    with pytest.raises(ValidationError, match=r"input_sizes must differ, but are \[8, 8\]"):
+        ViewOptions(input_sizes=(8, 8))
 
 
 def test_classes_at_the_own_size_need_another_size():
-    with pytest.raises(ValueError, match="classes_at: own_size needs an input_size or scales"):
-        ViewOptions(classes_at="own_size")
+    with pytest.raises(
+        ValueError, match="classify_at: default_size needs an input_size or input_sizes"
+    ):
+        ViewOptions(classify_at="default_size")

@@ -79,7 +79,7 @@ def test_ilsvrc_and_masks_are_those_of_the_drawn_objects(scored):
         boxes.append(0.0 if box[0] is None else box_iou([box], gt_boxes).max())
         masks.append(mask_iou(decode_rle(row["mask"], gt_mask.shape), gt_mask))
     assert value(score_run("ilsvrc", *scored), "mean_iou") == pytest.approx(np.mean(boxes))
-    assert value(score_run("masks", *scored), "mask_iou") == pytest.approx(np.mean(masks))
+    assert value(score_run("mask_iou", *scored), "mask_iou") == pytest.approx(np.mean(masks))
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_the_pointing_game_takes_the_masks(scored):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["maxbox", "pxap"])
+@pytest.mark.parametrize("protocol", ["max_box_acc", "pxap"])
 def test_maps_from_a_folder_score_as_those_of_the_run(scored, tmp_path, protocol):
     folder, dataset = scored
     for index, map_ in gt_maps(folder).items():
@@ -111,8 +111,10 @@ def test_maps_from_a_folder_score_as_those_of_the_run(scored, tmp_path, protocol
 
 @pytest.mark.slow
 def test_a_given_threshold_is_no_oracle(scored):
-    oracle = score_run("maxbox", *scored, ScoreOptions(step=0.05))
-    given = score_run("maxbox", *scored, ScoreOptions(threshold=0.4, chosen_on="the first half"))
+    oracle = score_run("max_box_acc", *scored, ScoreOptions(step=0.05))
+    given = score_run(
+        "max_box_acc", *scored, ScoreOptions(threshold=0.4, chosen_on="the first half")
+    )
     assert any("oracle" in note for note in oracle.notes)
     assert any("the first half" in note for note in given.notes)
     assert value(given, "max_box_acc") <= value(oracle, "max_box_acc")
@@ -130,4 +132,4 @@ def test_a_run_without_maps_says_what_to_do(scored, tmp_path):
     (tmp_path / "predictions").mkdir()
     other.part_path(0).write_bytes(folder.part_path(0).read_bytes())
     with pytest.raises(ScoreError, match=r"has no maps: run with run\.maps=true"):
-        score_run("maxbox", other, dataset)
+        score_run("max_box_acc", other, dataset)

@@ -28,7 +28,7 @@ from wsl.tune.tuner import store_maps, tune
 SPACE = SearchSpace(
     {
         "localize.seeds.foreground": (0.8, 0.95),
-        "localize.seeds.between": ("probable_background", "probable_foreground"),
+        "localize.seeds.undecided": ("probable_background", "probable_foreground"),
         "localize.grabcut.working_size": (24, 224),
     }
 )
@@ -191,7 +191,7 @@ def test_another_space_uses_what_is_there(drawn, tmp_path):
     ("changes", "message"),
     [
         ({"saliency.reduction": "l2"}, r"saliency\.reduction was max and is l2"),
-        ({"data.part": "1/2"}, "the list of images was"),
+        ({"data.subset": "1/2"}, "the list of images was"),
         ({"seed": 1}, "seed was 0 and is 1"),
     ],
     ids=["maps", "images", "seed"],
@@ -266,7 +266,7 @@ def test_damaged_files_are_refused_by_name(drawn, tmp_path):
 
 def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(drawn, tmp_path):
     given = config(drawn)
-    half = build_config(given.model_dump(mode="json"), ["data.part=1/2"])
+    half = build_config(given.model_dump(mode="json"), ["data.subset=1/2"])
     result = tuned(half, tmp_path / "t")
     path = write_tuning(result, given, tmp_path / "t")
     written = load_config(path)
@@ -278,7 +278,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
     assert written.tuned_on.center_side == result.center_side
     notes = {}
     for part in ("1/2", "2/2"):
-        settings = load_config(path, [f"data.part={part}"])
+        settings = load_config(path, [f"data.subset={part}"])
         run = run_dataset(settings, tmp_path / part[0], classifier=classifier())
         dataset = open_dataset(settings.data, classifier().categories)
         notes[part] = score_run("ilsvrc", run.folder, dataset).notes[-1]
@@ -287,7 +287,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
 
 
 def test_the_report_says_what_was_looked_at(drawn, tmp_path):
-    half = config(drawn, **{"data.part": "1/2"})
+    half = config(drawn, **{"data.subset": "1/2"})
     result = tuned(half, tmp_path / "t")
     write_tuning(result, half, tmp_path / "t")
     found = json.loads((tmp_path / "t" / "tuning.json").read_text())

@@ -158,7 +158,7 @@ def tune(
     values: Annotated[
         list[str] | None,
         typer.Option(
-            "--try",
+            "--grid",
             metavar="KEY=[VALUE,...]",
             help="Values to try, such as localize.seeds.foreground=[0.9, 0.95].",
         ),
@@ -189,7 +189,7 @@ def tune(
     )
     tried = read_space(space, values or ())
     own = overrides or []
-    named = {"data.split": split, "data.part": part}
+    named = {"data.split": split, "data.subset": part}
     here = [f"{key}={value}" for key, value in named.items() if value is not None]
     tuning = load_config(config, [*own, *here])
     with ProgressBar("saliency") as progress:

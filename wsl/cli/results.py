@@ -92,7 +92,7 @@ def export(
     ] = None,
     min_score: Annotated[float | None, typer.Option(help="Least class probability.")] = None,
     min_quality: Annotated[float | None, typer.Option(help="Least quality.")] = None,
-    keep_best_share: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
+    top_fraction: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +112,7 @@ def export(
         "classes": classes,
         "min_score": min_score,
         "min_quality": min_quality,
-        "keep_best_share": keep_best_share,
+        "top_fraction": top_fraction,
     }
     given = {name: value for name, value in named.items() if value is not None}
     options = build_options(ExportOptions, given, own, source="export options")

@@ -21,13 +21,13 @@ DEMO_CONFIG = {
     "model": {"source": "demo", "architecture": None},
     "data": {"format": "ilsvrc"},
     "classes": {"select": "both", "top_k": 5},
-    "saliency": {"method": "fused", "views": {"scales": [128, 184]}},
+    "saliency": {"method": "layercam_fusion", "views": {"input_sizes": [128, 184]}},
     "localize": {
         "seeds": {
-            "levels": "otsu",
+            "threshold": "otsu",
             "background": 0.325,
-            "between": "split",
-            "split_at": 0.52,
+            "undecided": "split",
+            "probable_threshold": 0.52,
             "foreground": 0.625,
         },
         "grabcut": {"iterations": 2, "working_size": 112},
@@ -84,5 +84,5 @@ class DemoPlan:
         """Mean IoU of the ground-truth class's masks with all that is drawn, exact to the pixel."""
         classifier = load_classifier(self.config.model)
         dataset = open_dataset(self.config.data, classifier.categories)
-        (figure,) = score_run("masks", RunFolder(self.run), dataset).figures
+        (figure,) = score_run("mask_iou", RunFolder(self.run), dataset).figures
         return figure

@@ -86,7 +86,7 @@ def _visuals(
 
     check_method(method)
     of_target, rest = split_overrides(overrides or (), "target")
-    of_model, rest = split_overrides(rest, "class_model")
+    of_model, rest = split_overrides(rest, "activation_maximization")
     target = build_options(TargetOptions, {}, of_target, source="--set target")
     model_options = build_options(ClassModelOptions, {}, of_model, source="--set class_model")
     is_model = method == CLASS_MODEL

@@ -59,12 +59,12 @@ class Geometry:
         return self.crop[2:]
 
     @classmethod
-    def full(cls, image_size: tuple[int, int], input_size: tuple[int, int]) -> Geometry:
+    def squash(cls, image_size: tuple[int, int], input_size: tuple[int, int]) -> Geometry:
         """Squeeze the whole image to the input's size; the aspect ratio is not kept."""
         return cls(image_size, input_size, (0, 0, *input_size))
 
     @classmethod
-    def center(
+    def center_crop(
         cls, image_size: tuple[int, int], resize_size: int, crop_size: tuple[int, int]
     ) -> Geometry:
         """Shorter side to `resize_size`, then the crop at the center, as torchvision does."""

@@ -72,25 +72,25 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
     if not len(dataset):
         skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
         raise DataError(f"no images found in {root or 'data.images'}{skipped}")
-    if options.part is not None:
-        dataset = _DatasetPart(dataset, options.part)
+    if options.subset is not None:
+        dataset = _DatasetSubset(dataset, options.subset)
     # A reader finds an image by its position, so the first images keep theirs.
     dataset.image_ids = dataset.image_ids[: options.limit]
     return dataset
 
 
-class _DatasetPart(Dataset):
+class _DatasetSubset(Dataset):
     """One of several consecutive parts of a dataset's list."""
 
-    def __init__(self, whole: Dataset, part: str) -> None:
-        which, count = (int(number) for number in part.split("/"))
+    def __init__(self, whole: Dataset, subset: str) -> None:
+        which, count = (int(number) for number in subset.split("/"))
         self._whole = whole
         self._start = len(whole) * (which - 1) // count
-        self.name = f"{whole.name}, part {part}"
+        self.name = f"{whole.name}, part {subset}"
         self.root, self.categories, self.skipped = whole.root, whole.categories, whole.skipped
         self.image_ids = whole.image_ids[self._start : len(whole) * which // count]
         if not self.image_ids:
-            raise DataError(f"data.part {part} holds none of the {len(whole)} images")
+            raise DataError(f"data.subset {subset} holds none of the {len(whole)} images")
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
         """Read what is known of one image of the part, but not the image."""

@@ -44,13 +44,13 @@ class DataOptions(Options):
     images: tuple[Path, ...] = ()
     """Image files, or folders of them, instead of `root`; for ``files``."""
 
-    part: str | None = Field(None, pattern=r"^[1-9][0-9]*/[1-9][0-9]*$")
+    subset: str | None = Field(None, pattern=r"^[1-9][0-9]*/[1-9][0-9]*$")
     """Only a part of the list: ``1/2`` is the first of two parts, each consecutive in the dataset's
     order and as long as the others but for one image; null is all. To choose settings on one part
     and report on another (a dataset in the order of its classes has other classes in each)."""
 
     limit: int | None = Field(None, ge=1)
-    """Only so many images, the first of the list (or of its `part`); null is all."""
+    """Only so many images, the first of the list (or of its `subset`); null is all."""
 
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
     """An image with more pixels fails before it is decoded."""
@@ -63,11 +63,11 @@ class DataOptions(Options):
             raise ValueError(f"annotations must not be given where format is {self.format}")
         if self.annotations is None and self.format == "wsol":
             raise ValueError("annotations must name the folder of lists where format is wsol")
-        if self.part is not None:
-            which, count = (int(number) for number in self.part.split("/"))
+        if self.subset is not None:
+            which, count = (int(number) for number in self.subset.split("/"))
             if which > count:
                 raise ValueError(
-                    f"part must be one of 1/{count} to {count}/{count}, not {self.part}"
+                    f"subset must be one of 1/{count} to {count}/{count}, not {self.subset}"
                 )
         if self.images and self.root is not None:
             raise ValueError("root and images must not both be given: images holds files already")

@@ -25,8 +25,8 @@ from wsl.export.formats.voc import VocExporter
 from wsl.export.formats.yolo import YoloExporter
 from wsl.export.image_files import ImageFiles
 from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import FoundImage, Maps, Run, open_maps, open_run, read_images
-from wsl.export.selection import Selection, Survey, make_selection, survey
+from wsl.export.reading import ExportedImage, Maps, Run, open_maps, open_run, read_images
+from wsl.export.selection import Scan, Selection, make_selection, scan
 from wsl.export.staging import Chunk, Staging
 from wsl.run.progress import NoProgress, Progress
 from wsl.storage import RemotePath, as_path
@@ -163,11 +163,11 @@ def export_run(
     if (whole := staging.manifest) is not None:
         staging.clear()
         return _summary_from(whole["summary"], staging)
-    surveyed = survey(run)
-    if surveyed.images != run.expected and not options.allow_incomplete:
+    surveyed = scan(run)
+    if surveyed.images != run.expected and not options.allow_partial:
         raise RunError(
             f"{run.folder} has {surveyed.images} of {run.expected} images: finish the run, or set "
-            "allow_incomplete"
+            "allow_partial"
         )
     work = _Work(format, exporter_type, run, options, surveyed, dataset)
     try:
@@ -185,7 +185,7 @@ class _Work:
         exporter_type: type[Exporter],
         run: Run,
         options: ExportOptions,
-        surveyed: Survey,
+        surveyed: Scan,
         dataset: Dataset | None,
     ) -> None:
         self.name = name
@@ -234,7 +234,7 @@ class _Work:
                 progress.advance(1, int(image.error is not None))
         return chunk.counts
 
-    def _image(self, image: FoundImage, chunk: Chunk, maps: Maps) -> None:
+    def _image(self, image: ExportedImage, chunk: Chunk, maps: Maps) -> None:
         """Write one image, count it, and say what became of it."""
         taken, left_out = self.selection.split(image)
         chunk.counts["images"] += 1
@@ -292,7 +292,7 @@ class _Work:
         return summary
 
 
-def _why_empty(image: FoundImage, left_out: Counter[str]) -> str:
+def _why_empty(image: ExportedImage, left_out: Counter[str]) -> str:
     if image.error is not None:
         return f"failed: {image.error}"
     return ", ".join(sorted(left_out)) or "no localization of the chosen classes"

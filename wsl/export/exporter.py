@@ -17,16 +17,16 @@ from wsl.errors import ConfigError
 from wsl.export.image_files import ImageFiles
 from wsl.export.names import FileNames
 from wsl.export.options import ClassChoice, ExportOptions, ImageMode, Shape
-from wsl.export.reading import Found, FoundImage, Maps, Run
-from wsl.export.selection import Survey
+from wsl.export.reading import ExportedImage, ExportedObject, Maps, Run
+from wsl.export.selection import Scan
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["Context", "Exporter", "class_names", "csv_line", "json_line", "number_text"]
 
 COMMON_OPTIONS = frozenset(
     {
-        *("classes", "min_score", "min_quality", "keep_best_share", "keep_best_within"),
-        "allow_incomplete",
+        *("classes", "min_score", "min_quality", "top_fraction", "keep_best_within"),
+        "allow_partial",
     }
 )
 
@@ -39,7 +39,7 @@ class Context:
     ----------
     run : Run
     options : ExportOptions
-    survey : Survey
+    scan : Scan
     images : ImageFiles
     class_names : tuple of str
         One unique name per category; see `class_names`.
@@ -47,14 +47,14 @@ class Context:
 
     run: Run
     options: ExportOptions
-    survey: Survey
+    scan: Scan
     images: ImageFiles
     class_names: tuple[str, ...]
 
     @property
     def names(self) -> FileNames:
         """File names of the images."""
-        return self.survey.names
+        return self.scan.names
 
 
 class Exporter(ABC):
@@ -98,13 +98,15 @@ class Exporter(ABC):
         self.shapes = self.resolved_shapes(context.options)
 
     @abstractmethod
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write one image.
 
         Parameters
         ----------
-        image : FoundImage
-        taken : tuple of Found
+        image : ExportedImage
+        taken : tuple of ExportedObject
             Its localizations that go in; none for an image without a mask.
         chunk : Chunk
         maps : Maps
@@ -151,7 +153,7 @@ class Exporter(ABC):
         return shapes
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: Found) -> bool:
+    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
         """Whether the run found what this format writes: a mask, or a box if that is all."""
         if set(cls.resolved_shapes(options)) == {"box"}:
             return found.stated_box is not None or found.area > 0
@@ -192,7 +194,7 @@ def class_names(categories: Categories) -> tuple[str, ...]:
     return tuple(names)
 
 
-def required_box(found: Found) -> Box:
+def required_box(found: ExportedObject) -> Box:
     """Box of a localization that has a box or a mask."""
     box = found.box
     if box is None:

@@ -8,8 +8,8 @@ consists of ASCII letters, digits, and ``. _ - % ~``, and never leaves the folde
 - a name longer than 200 characters is cut and ends with ``~`` and a digest of the image id;
 - where two names differ in nothing but upper and lower case, both end with such a digest.
 
-``urllib.parse.unquote`` undoes the first two, and `wsl.data.readers.voc` does so when it reads. Every name
-that is not the image id itself is listed in the export's ``names.csv``.
+``urllib.parse.unquote`` undoes the first two, and `wsl.data.readers.voc` does so when it reads.
+Every name that is not the image id itself is listed in the export's ``names.csv``.
 """
 
 from __future__ import annotations

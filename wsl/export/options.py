@@ -31,12 +31,12 @@ class ExportOptions(Options):
     min_quality: Share | None = None
     """Leave out localizations of lower quality than this, and those without a quality."""
 
-    keep_best_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Keep this share of what the other options leave, the best by quality: the smallest number
     that is at least this share, and with the last one kept all that are equally good."""
 
     keep_best_within: Literal["class", "all"] = "class"
-    """Whether `keep_best_share` is taken of each class, which keeps the classes in proportion, or
+    """Whether `top_fraction` is taken of each class, which keeps the classes in proportion, or
     of all localizations together, which prefers the easy classes."""
 
     shapes: tuple[Shape, ...] | None = None
@@ -58,14 +58,14 @@ class ExportOptions(Options):
     split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)] = "train"
     """Name of the part of the dataset, such as train or val, where the format asks for one."""
 
-    ignore_band: Share = 0.01
+    boundary_ignore: Share = 0.01
     """Share of the image's diagonal: a pixel with another label within this distance is uncertain
     and gets the ignore value, in ``voc`` and ``segmentation``. 0: no pixel."""
 
-    ignore_band_pixels: Annotated[float, Field(ge=0)] | None = None
-    """The same distance in pixels, instead of `ignore_band`."""
+    boundary_ignore_pixels: Annotated[float, Field(ge=0)] | None = None
+    """The same distance in pixels, instead of `boundary_ignore`."""
 
-    contest_blur: Share = 0.02
+    overlap_smoothing: Share = 0.02
     """Share of the image's diagonal: standard deviation of the Gaussian that smooths saliency maps
     before they are compared where masks overlap, in ``voc`` and ``segmentation``."""
 
@@ -87,13 +87,13 @@ class ExportOptions(Options):
     tasks_per_file: Annotated[int, Field(ge=1)] = 5000
     """Label Studio refuses uploads that are too large: at most so many tasks go into one file."""
 
-    allow_incomplete: bool = False
+    allow_partial: bool = False
     """Whether a run that has not finished may be exported as far as it got."""
 
     @model_validator(mode="after")
     def _shares_go_together(self) -> Self:
-        if self.keep_best_share is None and "keep_best_within" in self.model_fields_set:
-            raise ValueError("keep_best_within must come with keep_best_share")
+        if self.top_fraction is None and "keep_best_within" in self.model_fields_set:
+            raise ValueError("keep_best_within must come with top_fraction")
         if self.shapes is not None and (
             not self.shapes or len(set(self.shapes)) < len(self.shapes)
         ):

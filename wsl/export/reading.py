@@ -22,7 +22,7 @@ from wsl.masks import Mask, decode_rle, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.run.records import map_key, read_part
 
-__all__ = ["Found", "FoundImage", "Maps", "Run", "open_maps", "open_run", "read_images"]
+__all__ = ["ExportedImage", "ExportedObject", "Maps", "Run", "open_maps", "open_run", "read_images"]
 
 _COLUMNS = [
     *("image_id", "width", "height", "status", "error", "label", "category", "rank", "score"),
@@ -31,7 +31,7 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Found:
+class ExportedObject:
     """One class's object in an image, as the run recorded it; see `wsl.run.records`.
 
     Attributes
@@ -72,7 +72,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class FoundImage:
+class ExportedImage:
     """One image of a run.
 
     Attributes
@@ -82,14 +82,14 @@ class FoundImage:
         (height, width); None if the image could not be read.
     error : str or None
         Why the image failed; None if it did not.
-    found : tuple of Found
+    found : tuple of ExportedObject
         In the order of their ranks.
     """
 
     image_id: str
     size: tuple[int, int] | None
     error: str | None
-    found: tuple[Found, ...]
+    found: tuple[ExportedObject, ...]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _digest(parts: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-def read_images(part: Path) -> Iterator[FoundImage]:
+def read_images(part: Path) -> Iterator[ExportedImage]:
     """Images of one part file, in its order.
 
     Raises
@@ -168,27 +168,27 @@ def read_images(part: Path) -> Iterator[FoundImage]:
         yield _image(image_id, list(group), part)
 
 
-def _image(image_id: str, rows: list[dict[str, Any]], part: Path) -> FoundImage:
+def _image(image_id: str, rows: list[dict[str, Any]], part: Path) -> ExportedImage:
     first = rows[0]
     known = first["width"] is not None and first["height"] is not None
     size = (first["height"], first["width"]) if known else None
     if first["status"] != "ok":
-        return FoundImage(image_id, size, first["error"] or "failed", ())
+        return ExportedImage(image_id, size, first["error"] or "failed", ())
     found = [row for row in rows if row["label"] is not None]
     if size is None:
         raise RunError(f"{part}: image {image_id!r} must have a width and a height")
-    return FoundImage(
+    return ExportedImage(
         image_id, size, None, tuple(sorted((_found(row, size) for row in found), key=_rank))
     )
 
 
-def _rank(found: Found) -> int:
+def _rank(found: ExportedObject) -> int:
     return found.rank
 
 
-def _found(row: dict[str, Any], size: tuple[int, int]) -> Found:
+def _found(row: dict[str, Any], size: tuple[int, int]) -> ExportedObject:
     box = (row["x0"], row["y0"], row["x1"], row["y1"])
-    return Found(
+    return ExportedObject(
         size=size,
         label=row["label"],
         category=row["category"],
@@ -216,7 +216,7 @@ class Maps:
         self._archive = archive
         self._path = path
 
-    def get(self, image_id: str, found: Found) -> NDArray[np.float32] | None:
+    def get(self, image_id: str, found: ExportedObject) -> NDArray[np.float32] | None:
         """Map of a class in an image, enlarged to the image's size: shape (H, W).
 
         None if the run did not store it.

@@ -6,7 +6,7 @@ In this order:
 2. ``nothing found``: the run found no object (an empty mask; no box, where boxes are written).
 3. ``score too low``: below `min_score`.
 4. ``quality too low``: below `min_quality`, or without a quality.
-5. ``not among the best``: by `keep_best_share`, a share of what the steps before leave. Of n
+5. ``not among the best``: by `top_fraction`, a share of what the steps before leave. Of n
    localizations (of one class, or of all) the best ceil(share × n) by quality stay, and all that
    equal the last of them.
 """
@@ -24,14 +24,14 @@ import pyarrow.compute as pc
 from wsl.errors import ConfigError, RunError
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import Found, FoundImage, Run, read_images
+from wsl.export.reading import ExportedImage, ExportedObject, Run, read_images
 from wsl.run.records import read_part
 
-__all__ = ["Selection", "Survey", "make_selection", "survey"]
+__all__ = ["Scan", "Selection", "make_selection", "scan"]
 
 
 @dataclass(frozen=True)
-class Survey:
+class Scan:
     """What must be known of the whole run before its first image is written.
 
     Attributes
@@ -52,7 +52,7 @@ class Survey:
     names: FileNames
 
 
-def survey(run: Run) -> Survey:
+def scan(run: Run) -> Scan:
     """Look through a run once, a part file at a time.
 
     Raises
@@ -75,7 +75,7 @@ def survey(run: Run) -> Survey:
     if len(repeated(ids)):
         raise RunError(f"{run.folder} has two images of one id in different part files")
     names = FileNames(frozenset(repeated(keys).tolist()))
-    return Survey(len(ids), truth, quality, numeric, names)
+    return Scan(len(ids), truth, quality, numeric, names)
 
 
 def _is_number(text: str) -> bool:
@@ -99,10 +99,10 @@ class Selection:
     classes: ClassChoice
     min_score: float | None
     min_quality: float | None
-    usable: Callable[[Found], bool]
+    usable: Callable[[ExportedObject], bool]
     thresholds: dict[int, float] | None = None
 
-    def split(self, image: FoundImage) -> tuple[tuple[Found, ...], Counter[str]]:
+    def split(self, image: ExportedImage) -> tuple[tuple[ExportedObject, ...], Counter[str]]:
         """Localizations of an image that are taken, and how many are left out by reason."""
         taken = []
         left_out: Counter[str] = Counter()
@@ -116,12 +116,12 @@ class Selection:
                 left_out[reason] += 1
         return tuple(taken), left_out
 
-    def _is_meant(self, found: Found) -> bool:
+    def _is_meant(self, found: ExportedObject) -> bool:
         if self.classes == "ground_truth":
             return found.is_ground_truth
         return self.classes == "all" or found.rank == 1
 
-    def _objection(self, found: Found) -> str | None:
+    def _objection(self, found: ExportedObject) -> str | None:
         if not self.usable(found):
             return "nothing found"
         if self.min_score is not None and not found.score >= self.min_score:
@@ -146,11 +146,11 @@ def make_selection(
     run: Run,
     options: ExportOptions,
     *,
-    surveyed: Survey,
+    surveyed: Scan,
     classes: ClassChoice,
-    usable: Callable[[Found], bool],
+    usable: Callable[[ExportedObject], bool],
 ) -> Selection:
-    """Prepare the selection; `keep_best_share` takes one more look through the run.
+    """Prepare the selection; `top_fraction` takes one more look through the run.
 
     Raises
     ------
@@ -161,13 +161,11 @@ def make_selection(
         raise ConfigError(
             f"classes must be top1 or all, since {run.folder} has no localization of a given label"
         )
-    by_quality = options.min_quality is not None or options.keep_best_share is not None
+    by_quality = options.min_quality is not None or options.top_fraction is not None
     if by_quality and not surveyed.has_quality:
-        raise ConfigError(
-            f"min_quality and keep_best_share need qualities, but {run.folder} has none"
-        )
+        raise ConfigError(f"min_quality and top_fraction need qualities, but {run.folder} has none")
     selection = Selection(classes, options.min_score, options.min_quality, usable)
-    if options.keep_best_share is None:
+    if options.top_fraction is None:
         return selection
     candidates = _Candidates()
     for part in run.parts:
@@ -176,7 +174,7 @@ def make_selection(
                 candidates.labels.append(found.label)
                 candidates.qualities.append(-1.0 if found.quality is None else found.quality)
     thresholds = _thresholds(
-        candidates, options.keep_best_share, within_class=options.keep_best_within == "class"
+        candidates, options.top_fraction, within_class=options.keep_best_within == "class"
     )
     return Selection(classes, options.min_score, options.min_quality, usable, thresholds)
 

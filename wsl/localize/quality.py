@@ -49,7 +49,11 @@ _PER_SIDE = 2.0
 _DIGITS = 6
 _OTHER_SEEDS = tuple(
     SeedOptions(
-        levels="otsu", background=background, split_at=split, foreground=foreground, between="split"
+        threshold="otsu",
+        background=background,
+        probable_threshold=split,
+        foreground=foreground,
+        undecided="split",
     )
     for background, split, foreground in ((0.2, 0.42, 0.6), (0.325, 0.52, 0.625))
 )

@@ -27,22 +27,24 @@ Seeds = NDArray[np.uint8]
 class SeedOptions(Options):
     """How a saliency map becomes seeds."""
 
-    levels: Literal["quantile", "maximum", "otsu"] = "quantile"
-    """What `foreground`, `background` and `split_at` are: quantiles of the map (the paper's);
-    shares of its maximum; or places around Otsu's threshold, which divides the map's values best
-    into two: 0 is the map's minimum, 0.5 the threshold, 1 the maximum, linear in between. With
-    ``maximum`` and no iterations of GrabCut the mask is the map cut at a threshold, as class
-    activation maps are used (Zhou et al. 2016 cut at 0.2)."""
+    threshold: Literal["quantile", "maximum", "otsu"] = "quantile"
+    """What `foreground`, `background` and `probable_threshold` are: quantiles of the map (the
+    paper's); shares of its maximum; or places around Otsu's threshold, which divides the map's
+    values best into two: 0 is the map's minimum, 0.5 the threshold, 1 the maximum, linear in
+    between. With ``maximum`` and no iterations of GrabCut the mask is the map cut at a threshold,
+    as class activation maps are used (Zhou et al. 2016 cut at 0.2)."""
     foreground: float = Field(0.95, ge=0, le=1)
     """Pixels at or above this level of the map are foreground."""
     background: float = Field(0.30, ge=0, le=1)
     """Pixels at or below this level of the map are background."""
-    between: Literal["probable_background", "probable_foreground", "split"] = "probable_background"
+    undecided: Literal["probable_background", "probable_foreground", "split"] = (
+        "probable_background"
+    )
     """What the pixels between the two levels are at the start. GrabCut counts probable pixels
     in the color model of their side and may move them to the other; `split`: probable foreground
-    at or above the level `split_at`, probable background below."""
-    split_at: float = Field(0.60, ge=0, le=1)
-    """Level at which `between: split` divides."""
+    at or above the level `probable_threshold`, probable background below."""
+    probable_threshold: float = Field(0.60, ge=0, le=1)
+    """Level at which `undecided: split` divides."""
     smoothing: float = Field(0.0, ge=0, le=1)
     """Standard deviation of a Gaussian laid over the map first, as a share of the image's longer
     side; 0 leaves the map as it is."""
@@ -54,9 +56,13 @@ class SeedOptions(Options):
                 f"background must be below foreground, but got {self.background} and "
                 f"{self.foreground}"
             )
-        if self.between == "split" and not self.background <= self.split_at <= self.foreground:
+        if (
+            self.undecided == "split"
+            and not self.background <= self.probable_threshold <= self.foreground
+        ):
             raise ValueError(
-                f"split_at must lie between background and foreground, but got {self.split_at}"
+                "probable_threshold must lie between background and foreground, "
+                f"but got {self.probable_threshold}"
             )
         return self
 
@@ -123,7 +129,7 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
         "probable_background": np.uint8(cv2.GC_PR_BGD),
         "probable_foreground": np.uint8(cv2.GC_PR_FGD),
         "split": np.where(saliency >= middle, cv2.GC_PR_FGD, cv2.GC_PR_BGD),
-    }[options.between]
+    }[options.undecided]
     seeds = np.empty(saliency.shape, dtype=np.uint8)
     seeds[:] = probable
     seeds[saliency >= high] = cv2.GC_FGD
@@ -133,12 +139,12 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
 
 def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.floating]:
     """Values of the map at the background, the splitting and the foreground level: (3,)."""
-    shares = np.array([options.background, options.split_at, options.foreground])
-    if options.levels == "otsu":
+    shares = np.array([options.background, options.probable_threshold, options.foreground])
+    if options.threshold == "otsu":
         low, high = float(saliency.min()), float(saliency.max())
         middle = float(threshold_otsu(saliency)) if high > low else low  # type: ignore[no-untyped-call]
         return np.asarray(np.interp(shares, [0, 0.5, 1], [low, middle, high]))
-    if options.levels == "maximum":
+    if options.threshold == "maximum":
         # In the map's own precision, so that its maximum is at or above the level 1.
         return np.asarray(shares.astype(np.float32) * saliency.max())
     return np.asarray(np.quantile(saliency, shares))

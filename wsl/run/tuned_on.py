@@ -37,7 +37,8 @@ class TunedOn(Options):
     candidates: int = Field(ge=1)
     """Settings that were tried."""
     center_side: float = Field(gt=0, le=1)
-    """Side of the best centered box on these images, for ``wsl score --set score.center_side=…``."""
+    """Side of the best centered box on these images, for ``wsl score --set
+    score.center_side=…``."""
     images: str
     """The first six bytes of the SHA-256 of each image's id, sorted, in Base64."""
 

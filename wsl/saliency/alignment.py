@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wsl.saliency.layers import find_layer
 
-__all__ = ["CellCenters", "cell_centers", "registered"]
+__all__ = ["CellCenters", "aligned", "cell_centers"]
 
 # The probe's input: a strip long enough that receptive fields of 500 pixels do not reach its ends.
 _HEIGHT, _LENGTH = 64, 768
@@ -129,7 +129,7 @@ def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCenters 
     return CellCenters(sum(columns[:stride]) / stride - stride * place, float(stride))
 
 
-def registered(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) -> Tensor:
+def aligned(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) -> Tensor:
     """Interpolate a grid's maps to the input's pixels, each cell at its center.
 
     Parameters

@@ -23,7 +23,7 @@ from wsl.saliency.modifiers import (
     to_map,
 )
 from wsl.saliency.objectives import TargetObjective
-from wsl.saliency.rules import Backpropagation, Rule, RuleName, Ungated
+from wsl.saliency.rules import Backpropagation, NonRelu, Rule, RuleName
 from wsl.saliency.targets import TargetLike, as_target
 
 __all__ = ["ESTIMATORS", "attribute"]
@@ -45,8 +45,8 @@ def attribute(
     target: TargetLike | str,
     *,
     method: str | Estimator = "gradient",
-    rule: RuleName | Rule = "plain",
-    ungated: Ungated | None = None,
+    rule: RuleName | Rule = "gradient",
+    non_relu: NonRelu | None = None,
     modifier: ModifierName | Modifier | None = None,
     reduction: ReductionName = "max",
     batch_size: int | None = None,
@@ -65,10 +65,10 @@ def attribute(
     method : str or Estimator
         A name of `ESTIMATORS`, with the defaults, or one of their objects with options, such as
         ``SmoothGrad(samples=50)`` or ``GradCam(layer="layer3")``.
-    rule : {'plain', 'rectified', 'guided'} or Rule
+    rule : {'gradient', 'deconvnet', 'guided_backprop'} or Rule
         The way back through activations: with ``gradient`` the gradient, the deconvnet, or guided
         backpropagation.
-    ungated : {'plain', 'rule'}, optional
+    non_relu : {'gradient', 'rule'}, optional
         What other rules than the plain one do at GELU, SiLU and the like; see `Backpropagation`.
     modifier : str or callable, optional
         See `to_map`. By default the target's own, which is ``absolute`` but for regression; of the
@@ -114,7 +114,7 @@ def attribute(
         is_cam = isinstance(estimator, Cam | GradCam | LayerCam)
         modifier = "positive" if is_cam else asked.modifier
     modifier, _ = modifier_of(modifier), reduction_of(reduction)
-    backward = Backpropagation(rule, ungated)
+    backward = Backpropagation(rule, non_relu)
     module, forward, held = _network(model)
     maps = []
     with held:

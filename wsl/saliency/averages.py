@@ -154,7 +154,7 @@ class IntegratedGradients:
         ValueError
             If the objective has another rule than the plain one: there is no integral then.
         """
-        if objective.backward.rule != "plain":
+        if objective.backward.rule != "gradient":
             raise ValueError(
                 "integrated gradients need the plain rule: what other rules propagate is no "
                 "gradient, and does not sum up to the score"

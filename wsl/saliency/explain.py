@@ -171,9 +171,9 @@ def _inside(saliency: SaliencyOptions) -> SaliencyOptions:
     if saliency.cam.layer is not None:
         layer = f"network.{saliency.cam.layer}"
         changed["cam"] = saliency.cam.model_copy(update={"layer": layer})
-    if saliency.fused.layers:
-        layers = tuple(f"network.{layer}" for layer in saliency.fused.layers)
-        changed["fused"] = saliency.fused.model_copy(update={"layers": layers})
+    if saliency.layercam_fusion.layers:
+        layers = tuple(f"network.{layer}" for layer in saliency.layercam_fusion.layers)
+        changed["layercam_fusion"] = saliency.layercam_fusion.model_copy(update={"layers": layers})
     return saliency.model_copy(update=changed)
 
 

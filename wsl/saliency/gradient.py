@@ -20,7 +20,7 @@ from wsl.saliency.modifiers import (
     to_map,
 )
 from wsl.saliency.objectives import ClassObjective, Objective
-from wsl.saliency.rules import Backpropagation, Rule, RuleName, Ungated
+from wsl.saliency.rules import Backpropagation, NonRelu, Rule, RuleName
 
 __all__ = ["Estimator", "Gradient", "class_maps", "gradient_saliency", "resized"]
 
@@ -66,8 +66,8 @@ def gradient_saliency(
     *,
     modifier: ModifierName | Modifier = "absolute",
     reduction: Literal["max", "mean", "l2"] = "max",
-    rule: RuleName | Rule = "plain",
-    ungated: Ungated | None = None,
+    rule: RuleName | Rule = "gradient",
+    non_relu: NonRelu | None = None,
     wrt: Literal["pixel", "input"] = "pixel",
 ) -> SaliencyMaps:
     """Compute the maps of Simonyan et al. 2013, sec. 3: channel-max of |d score / d pixel|.
@@ -83,9 +83,9 @@ def gradient_saliency(
         See `to_map`; the paper takes the absolute value. Values below 0 that it leaves become 0.
     reduction : {'max', 'mean', 'l2'}
         Over the color channels; the paper takes the maximum.
-    rule : {'plain', 'rectified', 'guided'} or Rule
+    rule : {'gradient', 'deconvnet', 'guided_backprop'} or Rule
         The way back through activations: the gradient, the deconvnet, or guided backpropagation.
-    ungated : {'plain', 'rule'}, optional
+    non_relu : {'gradient', 'rule'}, optional
         See `Backpropagation`.
     wrt : {'pixel', 'input'}
         ``pixel``: with respect to the image's values in [0, 1], which is the gradient with respect
@@ -112,7 +112,7 @@ def gradient_saliency(
         inputs,
         select,
         estimator=Gradient(),
-        backward=Backpropagation(rule, ungated),
+        backward=Backpropagation(rule, non_relu),
         modifier=modifier,
         reduction=reduction,
         wrt=wrt,

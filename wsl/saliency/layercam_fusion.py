@@ -2,7 +2,7 @@
 
 Late layers know which object it is and see it on a coarse grid; earlier ones and the gradient see
 its parts and outline, and much else. Each map is brought to the input's pixels by the centers of
-its cells (`registration`) and to a maximum of 1; a root evens out their peaks; their sum is high
+its cells (`alignment`) and to a maximum of 1; a root evens out their peaks; their sum is high
 where several agree.
 """
 
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from wsl.errors import ModelError
+from wsl.saliency.alignment import CellCenters, aligned, cell_centers
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.layers import as_grid, grid_layers, recording_layers
 from wsl.saliency.objectives import Objective
-from wsl.saliency.registration import CellCenters, cell_centers, registered
 
-__all__ = ["Fused"]
+__all__ = ["LayerCamFusion"]
 
 
-class Fused:
+class LayerCamFusion:
     """Sum of the roots of LayerCAMs of several layers and of the smoothed gradient.
 
     One forward pass for all slots, and one way back for each.
@@ -84,7 +84,7 @@ class Fused:
                 slopes = _slopes(given, f"layer {name}")
                 cams.setdefault(name, []).append(_layer_cam(part.detach(), slopes, own, name))
             for name, each in cams.items():
-                whole = registered(torch.cat(each), self._centers[name], _size(own))
+                whole = aligned(torch.cat(each), self._centers[name], _size(own))
                 fused = fused + _unit(whole) ** self.power
             yield slot, _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
 

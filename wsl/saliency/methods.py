@@ -55,7 +55,7 @@ def _gradient(rule: RuleName) -> Callable[[SaliencyOptions], SaliencyMethod]:
             rule=rule,
             modifier=options.modifier,
             reduction=options.reduction,
-            ungated=options.ungated,
+            non_relu=options.non_relu,
         )
 
     return build
@@ -105,10 +105,10 @@ def _occlusion(options: SaliencyOptions) -> SaliencyMethod:
 
 
 def _fused(options: SaliencyOptions) -> SaliencyMethod:
-    from wsl.saliency.fused import Fused
     from wsl.saliency.gradient import class_maps
+    from wsl.saliency.layercam_fusion import LayerCamFusion
 
-    estimator = Fused(**options.fused.model_dump())
+    estimator = LayerCamFusion(**options.layercam_fusion.model_dump())
     return partial(class_maps, estimator=estimator, modifier="positive")
 
 
@@ -129,20 +129,20 @@ METHODS: dict[str, Method] = {
     "gradient": Method(
         "Gradient of the class score with respect to the pixels.",
         "Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034",
-        _gradient("plain"),
+        _gradient("gradient"),
         ("modifier", "reduction"),
     ),
-    "rectified": Method(
+    "deconvnet": Method(
         "Deconvnet: the signal is rectified on its way back, whatever the forward pass did.",
         "Zeiler, Fergus 2014, arXiv:1311.2901",
-        _gradient("rectified"),
-        ("modifier", "reduction", "ungated"),
+        _gradient("deconvnet"),
+        ("modifier", "reduction", "non_relu"),
     ),
-    "guided": Method(
+    "guided_backprop": Method(
         "Guided backpropagation: the signal is rectified and gated by the forward pass.",
         "Springenberg et al. 2015, arXiv:1412.6806",
-        _gradient("guided"),
-        ("modifier", "reduction", "ungated"),
+        _gradient("guided_backprop"),
+        ("modifier", "reduction", "non_relu"),
     ),
     "input_x_gradient": Method(
         "Normalized input times gradient.",
@@ -186,15 +186,15 @@ METHODS: dict[str, Method] = {
         _occlusion,
         ("occlusion",),
     ),
-    "fused": Method(
+    "layercam_fusion": Method(
         "Layers' channels and the smoothed gradient, brought into register and added.",
         "after Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
         _fused,
-        ("fused",),
+        ("layercam_fusion",),
     ),
 }
 
-CLASS_MODEL = "class_model"
+CLASS_MODEL = "activation_maximization"
 """What `wsl visualize` calls `class_models`, which explain no image and are no `METHODS`."""
 
 

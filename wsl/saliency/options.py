@@ -20,8 +20,8 @@ from wsl.saliency.views import ViewOptions
 __all__ = [
     "CamOptions",
     "ClassModelOptions",
-    "FusedOptions",
     "IntegratedGradientsOptions",
+    "LayerCamFusionOptions",
     "MethodName",
     "OcclusionOptions",
     "Reduction",
@@ -31,8 +31,8 @@ __all__ = [
 
 MethodName = Literal[
     "gradient",
-    "rectified",
-    "guided",
+    "deconvnet",
+    "guided_backprop",
     "input_x_gradient",
     "smoothgrad",
     "integrated_gradients",
@@ -40,7 +40,7 @@ MethodName = Literal[
     "grad_cam",
     "layer_cam",
     "occlusion",
-    "fused",
+    "layercam_fusion",
 ]
 Reduction = Literal["max", "mean", "l2"]
 
@@ -120,7 +120,7 @@ class ClassModelOptions(Options):
     """``normalized``: how much the first step changes a pixel, on average, in the units of the
     normalized input. ``plain``: what the gradient is multiplied by."""
 
-    rule: Literal["normalized", "plain"] = "normalized"
+    rule: Literal["normalized", "gradient"] = "normalized"
     """``normalized``: steps of a length that falls evenly to zero, along the gradient. ``plain``:
     steps as long as the gradient."""
 
@@ -150,8 +150,8 @@ class ClassModelOptions(Options):
     probability, which lowering the other classes raises too."""
 
 
-class FusedOptions(Options):
-    """Of the method ``fused``."""
+class LayerCamFusionOptions(Options):
+    """Of the method ``layercam_fusion``."""
 
     layers: tuple[str, ...] = ()
     """Names of the layers in the network; none: the last of each of its three coarsest grids."""
@@ -171,10 +171,10 @@ class SaliencyOptions(Options):
 
     method: MethodName = "gradient"
     """``gradient``: absolute gradient of the unnormalized class score (Simonyan et al. 2013).
-    ``rectified``: deconvnet. ``guided``: guided backpropagation. ``input_x_gradient``.
+    ``deconvnet``: deconvnet. ``guided_backprop``: guided backpropagation. ``input_x_gradient``.
     ``smoothgrad``. ``integrated_gradients``. ``cam``, ``grad_cam``, ``layer_cam``: class activation
-    maps. ``occlusion``: what masks at each place take from the score. ``fused``: class activation
-    at several layers with the gradient."""
+    maps. ``occlusion``: what masks at each place take from the score. ``layercam_fusion``: class
+    activation at several layers with the gradient."""
 
     modifier: Literal["absolute", "positive", "negate", "invert", "small_values"] = "absolute"
     """What is done to each gradient g: |g|; max(g, 0); -g; 1 / (g + 1e-7); |1 / (g + 1e-7)|. Of
@@ -184,10 +184,10 @@ class SaliencyOptions(Options):
     """How the color channels become one: ``max`` as in the paper, ``mean``, or ``l2``, the root of
     the sum of squares."""
 
-    ungated: Literal["plain", "rule"] | None = None
-    """What ``rectified`` and ``guided`` do at activations without a gate (GELU, SiLU, sigmoid):
-    ``plain`` keeps the derivative, ``rule`` applies the rule with the derivative in the gate's
-    place; null refuses networks with such activations."""
+    non_relu: Literal["gradient", "rule"] | None = None
+    """What ``deconvnet`` and ``guided_backprop`` do at activations without a gate (GELU, SiLU,
+    sigmoid): ``gradient`` keeps the derivative, ``rule`` applies the rule with the derivative in
+    the gate's place; null refuses networks with such activations."""
 
     smoothgrad: SmoothGradOptions = Field(default_factory=SmoothGradOptions)
     """Of the method of that name."""
@@ -203,7 +203,7 @@ class SaliencyOptions(Options):
     occlusion: OcclusionOptions = Field(default_factory=OcclusionOptions)
     """Of the method of that name."""
 
-    fused: FusedOptions = Field(default_factory=FusedOptions)
+    layercam_fusion: LayerCamFusionOptions = Field(default_factory=LayerCamFusionOptions)
     """Of the method of that name."""
 
     views: ViewOptions = Field(default_factory=ViewOptions)

@@ -31,18 +31,18 @@ from torch.overrides import TorchFunctionMode
 
 from wsl.errors import ModelError, choices_hint
 
-__all__ = ["Backpropagation", "Rule", "RuleName", "Ungated", "graph_nodes"]
+__all__ = ["Backpropagation", "NonRelu", "Rule", "RuleName", "graph_nodes"]
 
-RuleName = Literal["plain", "rectified", "guided"]
-Ungated = Literal["plain", "rule"]
+RuleName = Literal["gradient", "deconvnet", "guided_backprop"]
+NonRelu = Literal["gradient", "rule"]
 Rule = Callable[[Tensor, Tensor], Tensor]
 """From the signal that arrives at an activation's output, and what its derivative makes of it (the
 plain rule's answer), to the signal at its input; all of one shape."""
 
 _RULES: dict[str, Rule] = {
-    "rectified": lambda signal, passed: signal.clamp_min(0),
+    "deconvnet": lambda signal, passed: signal.clamp_min(0),
     # `passed` is the signal where the gate is open and 0 elsewhere.
-    "guided": lambda signal, passed: passed.clamp_min(0),
+    "guided_backprop": lambda signal, passed: passed.clamp_min(0),
 }
 
 _GATED = ("Relu", "Hardtanh", "Threshold")
@@ -81,9 +81,9 @@ class Backpropagation:
 
     Attributes
     ----------
-    rule : {'plain', 'rectified', 'guided'} or Rule
+    rule : {'gradient', 'deconvnet', 'guided_backprop'} or Rule
         A callable is a rule of one's own.
-    ungated : {'plain', 'rule'} or None
+    non_relu : {'gradient', 'rule'} or None
         What to do at activations without a gate, for which the rules are not defined (GELU, SiLU,
         sigmoid, leaky ReLU, ...), and at functions that hide their way back (custom autograd
         functions): ``plain`` keeps the derivative there; ``rule`` applies the rule all the same,
@@ -94,8 +94,8 @@ class Backpropagation:
     A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognized: it has the plain rule.
     """
 
-    rule: RuleName | Rule = "plain"
-    ungated: Ungated | None = None
+    rule: RuleName | Rule = "gradient"
+    non_relu: NonRelu | None = None
 
     def __post_init__(self) -> None:
         names = get_args(RuleName)
@@ -103,8 +103,10 @@ class Backpropagation:
             raise ValueError(
                 f"there is no rule {self.rule!r}. {choices_hint(str(self.rule), names)}"
             )
-        if self.ungated not in (None, *get_args(Ungated)):
-            raise ValueError(f"ungated must be 'plain', 'rule' or None, but got {self.ungated!r}")
+        if self.non_relu not in (None, *get_args(NonRelu)):
+            raise ValueError(
+                f"non_relu must be 'gradient', 'rule' or None, but got {self.non_relu!r}"
+            )
 
     def recording(self, module: nn.Module) -> AbstractContextManager[Any]:
         """Context for the forward pass whose graph the rule will be laid on.
@@ -114,7 +116,7 @@ class Backpropagation:
         ModelError
             If a part of the module is scripted: its operations cannot be told apart in the graph.
         """
-        if self.rule == "plain":
+        if self.rule == "gradient":
             return nullcontext()
         for name, part in module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
@@ -136,16 +138,16 @@ class Backpropagation:
         ------
         ModelError
             If there are activations without a gate, or functions that hide their way back, and
-            `ungated` is None.
+            `non_relu` is None.
         """
-        if self.rule == "plain":
+        if self.rule == "gradient":
             return
         nodes = list(graph_nodes(values))
-        if self.ungated is None:
+        if self.non_relu is None:
             self._refuse_unknown(nodes)
         rule = self.rule if callable(self.rule) else _RULES[self.rule]
         for node in nodes:
-            if _is_gated(node) or (self.ungated == "rule" and node_name(node) in _UNGATED):
+            if _is_gated(node) or (self.non_relu == "rule" and node_name(node) in _UNGATED):
                 node.register_hook(_replacing(rule))
 
     def _refuse_unknown(self, nodes: list[Any]) -> None:
@@ -153,14 +155,15 @@ class Backpropagation:
         if found:
             raise ModelError(
                 f"the {self._name} rule is defined for activations with a gate, such as ReLU, but "
-                f"the network has {', '.join(sorted(found))}; ungated='plain' keeps the derivative "
-                "there, ungated='rule' applies the rule with the derivative in the gate's place"
+                f"the network has {', '.join(sorted(found))}; "
+                "non_relu='gradient' keeps the derivative there, "
+                "non_relu='rule' applies the rule with the derivative in the gate's place"
             )
         hidden = {node.name() for node in nodes if _hides(node)}
         if hidden:
             raise ModelError(
                 f"the {self._name} rule cannot see into {', '.join(sorted(hidden))}, which have "
-                "a way back of their own; ungated='plain' leaves them as they are"
+                "a way back of their own; non_relu='gradient' leaves them as they are"
             )
 
     @property

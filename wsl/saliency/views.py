@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ViewKind", "ViewOptions", "Views", "class_scores", "make_views", "view_geometries"]
 
-ViewKind = Literal["full", "center", "ten_crop"]
+ViewKind = Literal["squash", "center_crop", "ten_crop"]
 
 
 class ViewOptions(Options):
     """Which views of each image the classifier sees."""
 
-    kind: ViewKind = "full"
-    """``full``: the whole image squeezed to the input's size. ``center``: the weights' own resize
-    and center crop. ``ten_crop``: the shorter side resized, then the four corners and the center,
-    each also reflected; their maps are averaged (Simonyan et al. 2013)."""
+    kind: ViewKind = "squash"
+    """``squash``: the whole image squeezed to the input's size. ``center_crop``: the weights' own
+    resize and center crop. ``ten_crop``: the shorter side resized, then the four corners and the
+    center, each also reflected; their maps are averaged (Simonyan et al. 2013)."""
 
     input_size: PositiveInt | None = None
     """Side of the square input in pixels, for networks that take several; null: the weights' own.
@@ -41,12 +41,12 @@ class ViewOptions(Options):
     flip: bool = False
     """Add the reflection of each view; ``ten_crop`` has the reflections already."""
 
-    scales: tuple[PositiveInt, ...] = ()
+    input_sizes: tuple[PositiveInt, ...] = ()
     """Several input sizes, each with all the views, instead of one `input_size`. Classes are chosen
     once, from the scores averaged over all of them; that takes one more forward pass. The maps are
     averaged as they are: gradients of larger inputs are smaller, for each pixel shows less."""
 
-    classes_at: Literal["input_size", "own_size"] = "input_size"
+    classify_at: Literal["input_size", "default_size"] = "input_size"
     """Inputs that classes are chosen and ranked from: the maps' own, or the same views at the
     weights' own size, where most networks know best what they see. That takes one more forward
     pass."""
@@ -55,14 +55,16 @@ class ViewOptions(Options):
     def _no_contradiction(self) -> ViewOptions:
         if self.flip and self.kind == "ten_crop":
             raise ValueError("flip must not be set for ten_crop, which has the reflections already")
-        if self.scales and self.input_size is not None:
-            raise ValueError("input_size must not be given beside scales, which are input sizes")
-        if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales must differ, but are {list(self.scales)}")
-        if self.classes_at == "own_size" and not self.scales and self.input_size is None:
+        if self.input_sizes and self.input_size is not None:
             raise ValueError(
-                "classes_at: own_size needs an input_size or scales: without them the maps' inputs "
-                "have the weights' own size already"
+                "input_size must not be given beside input_sizes, which are input sizes"
+            )
+        if len(set(self.input_sizes)) < len(self.input_sizes):
+            raise ValueError(f"input_sizes must differ, but are {list(self.input_sizes)}")
+        if self.classify_at == "default_size" and not self.input_sizes and self.input_size is None:
+            raise ValueError(
+                "classify_at: default_size needs an input_size or input_sizes: without them the "
+                "maps' inputs have the weights' own size already"
             )
         return self
 
@@ -70,7 +72,7 @@ class ViewOptions(Options):
     def count(self) -> int:
         """Number of views of each image."""
         kinds = 10 if self.kind == "ten_crop" else 1
-        return kinds * (2 if self.flip else 1) * max(1, len(self.scales))
+        return kinds * (2 if self.flip else 1) * max(1, len(self.input_sizes))
 
     def adapted(self, preprocessing: Preprocessing, size: int | None = None) -> Preprocessing:
         """Preprocessing with the sizes of another input size: `size`, or `input_size`."""
@@ -95,8 +97,8 @@ class Views:
     Attributes
     ----------
     groups : tuple of Tensor of float32, shape (V, 3, h, w)
-        The views of one input size each; normalized, on the CPU. One group, unless several scales
-        were asked for.
+        The views of one input size each; normalized, on the CPU. One group, unless several
+        input_sizes were asked for.
     geometries : tuple of Geometry
         One per view, in the order of the groups.
     for_classes : Tensor of float32, shape (V, 3, h, w), or None
@@ -114,7 +116,7 @@ class Views:
         Raises
         ------
         ValueError
-            If there are several scales.
+            If there are several input_sizes.
         """
         if len(self.groups) != 1:
             raise ValueError(f"the views must be of one size, but are of {len(self.groups)}")
@@ -124,7 +126,7 @@ class Views:
 def make_views(
     image: NDArray[np.uint8],
     preprocessing: Preprocessing,
-    kind: ViewKind | ViewOptions = "full",
+    kind: ViewKind | ViewOptions = "squash",
 ) -> Views:
     """Cut an image into the classifier's inputs.
 
@@ -133,7 +135,7 @@ def make_views(
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
     preprocessing : Preprocessing
-    kind : {'full', 'center', 'ten_crop'} or ViewOptions
+    kind : {'squash', 'center_crop', 'ten_crop'} or ViewOptions
 
     Returns
     -------
@@ -145,11 +147,11 @@ def make_views(
     options = kind
     groups: list[Tensor] = []
     geometries: tuple[Geometry, ...] = ()
-    for size in options.scales or (None,):
+    for size in options.input_sizes or (None,):
         group, views = _group(image, options.adapted(preprocessing, size), options)
         groups.append(group)
         geometries += views
-    own = options.classes_at == "own_size"
+    own = options.classify_at == "default_size"
     for_classes = _group(image, preprocessing, options)[0] if own else None
     return Views(tuple(groups), geometries, for_classes)
 
@@ -195,15 +197,15 @@ def _group(
 
 
 def view_geometries(
-    image_size: tuple[int, int], preprocessing: Preprocessing, kind: ViewKind = "full"
+    image_size: tuple[int, int], preprocessing: Preprocessing, kind: ViewKind = "squash"
 ) -> tuple[Geometry, ...]:
     """Geometries of an image's views, without the image."""
     resize, crop = preprocessing.resize_size, preprocessing.crop_size
-    if kind == "full":
-        return (Geometry.full(image_size, crop),)
-    if kind == "center":
+    if kind == "squash":
+        return (Geometry.squash(image_size, crop),)
+    if kind == "center_crop":
         if isinstance(resize, int):
-            return (Geometry.center(image_size, resize, crop),)
+            return (Geometry.center_crop(image_size, resize, crop),)
         top, left = round((resize[0] - crop[0]) / 2), round((resize[1] - crop[1]) / 2)
         return (Geometry(image_size, resize, (top, left, *crop)),)
     if kind == "ten_crop":
@@ -221,7 +223,7 @@ def _cut(
     for geometry in geometries:
         size = geometry.resized_size
         if size not in resized:
-            whole = Geometry.full(geometry.image_size, size)
+            whole = Geometry.squash(geometry.image_size, size)
             resized[size] = whole.to_input(image, interpolation=preprocessing.interpolation)
         crops.append(dataclasses.replace(geometry, image_size=size).to_input(resized[size]))
     return crops

@@ -74,11 +74,11 @@ class SearchSpace:
         for pair in pairs:
             key, equals, text = pair.partition("=")
             if not equals:
-                raise ConfigError(f"--try must be key=[value, value, …], but got {pair!r}")
+                raise ConfigError(f"--grid must be key=[value, value, …], but got {pair!r}")
             if key.strip() in found:
-                raise ConfigError(f"--try {key.strip()} is given twice")
-            found[key.strip()] = parse_yaml(text, f"--try {key.strip()} is not YAML")
-        return cls.from_mapping(found, source="--try")
+                raise ConfigError(f"--grid {key.strip()} is given twice")
+            found[key.strip()] = parse_yaml(text, f"--grid {key.strip()} is not YAML")
+        return cls.from_mapping(found, source="--grid")
 
     @classmethod
     def from_file(cls, path: Path | str) -> SearchSpace:

@@ -11,9 +11,9 @@ object without a mask. pycocotools rasterizes polygons, so that masks are those 
 scoring. Crowds (``iscrowd``: 1) are kept, to be ignored.
 
 An image's id is its ``file_name`` without the extension, or with it where two images would share
-an id, as in `wsl.data.readers.files`; or what the images' key ``image_id`` says, where all have one: an
-export of a run writes it, so that corrected annotations find the run's predictions. Its label is
-the class that it shows, if that is one only; see `wsl.data.readers.voc`.
+an id, as in `wsl.data.readers.files`; or what the images' key ``image_id`` says, where all have
+one: an export of a run writes it, so that corrected annotations find the run's predictions. Its
+label is the class that it shows, if that is one only; see `wsl.data.readers.voc`.
 """
 
 from __future__ import annotations

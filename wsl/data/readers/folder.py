@@ -7,7 +7,8 @@
 
 A folder of the root is named by its class's id (WNID), name, first synonym or number in the
 classifier's categories. Images may lie in folders inside it. Image ids are those of
-`wsl.data.readers.files`, such as ``n02084071/more/another dog``; so are the rules for what is skipped.
+`wsl.data.readers.files`, such as ``n02084071/more/another dog``; so are the rules for what is
+skipped.
 """
 
 from __future__ import annotations

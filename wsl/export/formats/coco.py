@@ -37,7 +37,7 @@ from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
 from wsl.export.exporter import Exporter, json_line, json_number, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["CocoExporter"]
@@ -49,13 +49,15 @@ class CocoExporter(Exporter):
     options_used = frozenset({"shapes", "images", "empty_images", "split"})
     allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Add an image's objects; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")
         file_name = self._file_name(image.image_id, image.size, chunk)
         position = chunk.number("coco images")
-        number = int(image.image_id) if self.context.survey.numeric_ids else position
+        number = int(image.image_id) if self.context.scan.numeric_ids else position
         height, width = image.size
         entry = {"id": number, "width": width, "height": height, "file_name": file_name}
         chunk.line("images", json_line({**entry, "image_id": image.image_id}))
@@ -114,16 +116,16 @@ def _array(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield b"[]" if separator == b"[\n" else b"\n]"
 
 
-def _bbox(found: Found) -> list[float | int]:
+def _bbox(found: ExportedObject) -> list[float | int]:
     x0, y0, x1, y1 = required_box(found)
     return [json_number(value) for value in (x0, y0, x1 - x0, y1 - y0)]
 
 
-def _run_lengths(found: Found) -> dict[str, Any]:
+def _run_lengths(found: ExportedObject) -> dict[str, Any]:
     return {"size": list(found.size), "counts": found.rle}
 
 
-def _annotation(found: Found, image_number: int, shape: Shape) -> dict[str, Any]:
+def _annotation(found: ExportedObject, image_number: int, shape: Shape) -> dict[str, Any]:
     bbox = _bbox(found)
     area: float | int = found.area
     segmentation: Any = _run_lengths(found)
@@ -145,7 +147,7 @@ def _annotation(found: Found, image_number: int, shape: Shape) -> dict[str, Any]
     }
 
 
-def _result(found: Found, image_number: int) -> dict[str, Any]:
+def _result(found: ExportedObject, image_number: int) -> dict[str, Any]:
     result = {
         "image_id": image_number,
         "category_id": found.label + 1,

@@ -30,7 +30,7 @@ from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
 from wsl.export.exporter import Exporter, number_text, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.masks import Mask, mask_to_box
@@ -46,7 +46,9 @@ class CvatExporter(Exporter):
     several_shapes = True
     takes_empty = True
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Add an image's element; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")
@@ -72,7 +74,7 @@ class CvatExporter(Exporter):
         chunk.line("images", "\n".join(lines))
         return len(taken)
 
-    def _shapes(self, found: Found, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
+    def _shapes(self, found: ExportedObject, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
         """Tag and attributes of each shape of an object."""
         order = f'z_order="{group - 1}"'
         grouped = f'{order} group_id="{group}"'

@@ -28,7 +28,7 @@ from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.export.exporter import Context, Exporter, number_text
 from wsl.export.options import ClassChoice, ExportOptions, Shape
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["IlsvrcExporter", "read_ilsvrc_ids"]
@@ -97,19 +97,21 @@ class IlsvrcExporter(Exporter):
             raise ConfigError("ilsvrc_map must name a file that gives the ILSVRC id of each WNID")
         if context.options.classes == "ground_truth":
             raise ConfigError("classes must be top1 or all: a submission holds guesses")
-        if context.survey.images != context.run.expected:
+        if context.scan.images != context.run.expected:
             raise ConfigError(
                 f"a submission must have all {context.run.expected} images, but the run has "
-                f"{context.survey.images}"
+                f"{context.scan.images}"
             )
         self.ids = read_ilsvrc_ids(context.options.ilsvrc_map, context.run.categories)
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: Found) -> bool:
+    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
         """Every guess counts, with a box or without."""
         return True
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image's line; see `Exporter.image`."""
         guesses = [found for found in taken if found.in_top_k]
         chunk.counts["left out: not among the classifier's first"] += len(taken) - len(guesses)
@@ -131,6 +133,6 @@ class IlsvrcExporter(Exporter):
         return [f"{lines:,} images have no guess: their line is 0 {NO_BOX}"] if lines else []
 
 
-def _box_text(found: Found) -> str:
+def _box_text(found: ExportedObject) -> str:
     box = found.box
     return NO_BOX if box is None else " ".join(number_text(value) for value in to_inclusive(box))

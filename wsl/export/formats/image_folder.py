@@ -26,7 +26,7 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import Context, Exporter, json_line, json_number, required_box
 from wsl.export.names import escaped
 from wsl.export.options import ImageMode
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["ImageFolderExporter"]
@@ -43,7 +43,9 @@ class ImageFolderExporter(Exporter):
         if context.images.mode == "none":
             raise ConfigError("images must be link or copy: an image folder is made of images")
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image and its line; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")
@@ -61,12 +63,12 @@ class ImageFolderExporter(Exporter):
         chunk.line("metadata", json_line(line))
         return len(taken)
 
-    def _class_folder(self, taken: tuple[Found, ...]) -> str:
+    def _class_folder(self, taken: tuple[ExportedObject, ...]) -> str:
         label = next((found.label for found in taken if found.is_ground_truth), taken[0].label)
         ids = self.context.run.categories.ids
         return escaped(ids[label] if ids else self.context.class_names[label])
 
-    def _objects(self, taken: tuple[Found, ...]) -> dict[str, list[Any]]:
+    def _objects(self, taken: tuple[ExportedObject, ...]) -> dict[str, list[Any]]:
         return {
             "bbox": [_bbox(required_box(found)) for found in taken],
             "label": [found.label for found in taken],

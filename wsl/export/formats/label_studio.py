@@ -38,7 +38,7 @@ from wsl.export.exporter import Exporter, json_line, required_box
 from wsl.export.formats.cvat import run_lengths
 from wsl.export.image_files import url
 from wsl.export.options import Shape
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.masks import Mask
@@ -62,7 +62,9 @@ class LabelStudioExporter(Exporter):
     several_shapes = True
     takes_empty = True
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Add an image's task; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")
@@ -87,7 +89,7 @@ class LabelStudioExporter(Exporter):
         chunk.line("tasks", json_line(task))
         return len(taken)
 
-    def _regions(self, taken: tuple[Found, ...], chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def _regions(self, taken: tuple[ExportedObject, ...], chunk: Chunk) -> Iterator[dict[str, Any]]:
         number = 0
         for found in taken:
             for shape, value in self._values(found, chunk):
@@ -105,7 +107,9 @@ class LabelStudioExporter(Exporter):
                     "value": {**value, control.lower(): [self.context.class_names[found.label]]},
                 }
 
-    def _values(self, found: Found, chunk: Chunk) -> Iterator[tuple[Shape, dict[str, Any]]]:
+    def _values(
+        self, found: ExportedObject, chunk: Chunk
+    ) -> Iterator[tuple[Shape, dict[str, Any]]]:
         """Shapes of an object, in Label Studio's terms."""
         if "box" in self.shapes:
             yield "box", _rectangle(found)
@@ -157,7 +161,7 @@ class LabelStudioExporter(Exporter):
         return super().notes(counts) + more
 
 
-def _rectangle(found: Found) -> dict[str, float]:
+def _rectangle(found: ExportedObject) -> dict[str, float]:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     return {

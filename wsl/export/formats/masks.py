@@ -18,7 +18,7 @@ from PIL import Image
 
 from wsl.export.exporter import Exporter, csv_line, required_box
 from wsl.export.png import png_bytes
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["MasksExporter"]
@@ -32,7 +32,9 @@ _COLUMNS = (
 class MasksExporter(Exporter):
     """One PNG per mask."""
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image's masks; see `Exporter.image`."""
         for found in taken:
             path = f"masks/{self.context.names.stem(image.image_id)}.{found.label}.png"

@@ -6,13 +6,14 @@ The rules, in their order:
    the classifier's index + 1 (or 1, with `foreground_only`).
 2. A pixel inside several masks goes to the class whose saliency is stronger there. Maps of two
    classes are compared after each was smoothed by a Gaussian whose standard deviation is
-   `contest_blur` of the image's diagonal (single pixels of a gradient are noise) and divided by its
-   maximum (the classes' scores differ in scale). Equals go to the class that ranks higher. Where
-   the run stored no maps, all the contested pixels of two classes go to the more probable one.
-3. A pixel is uncertain, and gets the ignore value, if a pixel that belongs to another mask or to
-   the background lies within the band's width: `ignore_band` of the diagonal, or
-   `ignore_band_pixels`, measured between pixel centers. The image's border is no boundary. Objects
-   thinner than that become uncertain as a whole.
+   `overlap_smoothing` of the image's diagonal (single pixels of a gradient are noise) and divided
+   by its maximum (the classes' scores differ in scale). Equals go to the class that ranks higher.
+   Where the run stored no maps, all the contested pixels of two classes go to the more probable
+   one.
+3. A pixel is uncertain, and gets the ignore value, if a pixel that belongs to another mask or
+   to the background lies within the band's width: `boundary_ignore` of the diagonal, or
+   `boundary_ignore_pixels`, measured between pixel centers. The image's border is no boundary.
+   Objects thinner than that become uncertain as a whole.
 
 In an image without any mask everything is uncertain: it shows something that was not found. (Such
 images go in only if asked for, see `ExportOptions.empty_images`.)
@@ -44,7 +45,7 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import Exporter, csv_line
 from wsl.export.options import ExportOptions
 from wsl.export.png import png_bytes
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.masks import Mask
 
@@ -58,7 +59,9 @@ __all__ = [
     "voc_palette",
 ]
 
-BAND_OPTIONS = frozenset({"ignore_band", "ignore_band_pixels", "contest_blur", "foreground_only"})
+BAND_OPTIONS = frozenset(
+    {"boundary_ignore", "boundary_ignore_pixels", "overlap_smoothing", "foreground_only"}
+)
 IGNORE = 255
 WIDE_IGNORE = 65535
 
@@ -92,15 +95,15 @@ class PseudoLabels:
 
 
 def pseudo_labels(
-    image: FoundImage, taken: Sequence[Found], maps: Maps, options: ExportOptions
+    image: ExportedImage, taken: Sequence[ExportedObject], maps: Maps, options: ExportOptions
 ) -> PseudoLabels:
     """Labels of one image by the rules above.
 
     Parameters
     ----------
-    image : FoundImage
+    image : ExportedImage
         With a size.
-    taken : sequence of Found
+    taken : sequence of ExportedObject
         In the order of their ranks.
     maps : Maps
     options : ExportOptions
@@ -115,10 +118,12 @@ def pseudo_labels(
     contested = np.sum(masks, axis=0) > 1
     strengths = None
     if contested.any():
-        strengths = _strengths(image.image_id, taken, maps, options.contest_blur * diagonal)
+        strengths = _strengths(image.image_id, taken, maps, options.overlap_smoothing * diagonal)
     settled = owners(masks, scores=[found.score for found in taken], strengths=strengths)
-    band = options.ignore_band_pixels
-    uncertain = uncertain_band(settled, options.ignore_band * diagonal if band is None else band)
+    band = options.boundary_ignore_pixels
+    uncertain = uncertain_band(
+        settled, options.boundary_ignore * diagonal if band is None else band
+    )
     count = int(np.count_nonzero(contested))
     return PseudoLabels(settled, uncertain, count, by_score=count > 0 and strengths is None)
 
@@ -162,7 +167,7 @@ def owners(
 
 
 def _strengths(
-    image_id: str, taken: Sequence[Found], maps: Maps, sigma: float
+    image_id: str, taken: Sequence[ExportedObject], maps: Maps, sigma: float
 ) -> list[Saliency] | None:
     """Smoothed maps of all classes, each with the maximum 1; None if one of them is missing."""
     strengths = []
@@ -264,7 +269,7 @@ class LabelImages(Exporter):
         return classes > IGNORE - 1
 
     def label_image(
-        self, image: FoundImage, taken: Sequence[Found], chunk: Chunk, maps: Maps
+        self, image: ExportedImage, taken: Sequence[ExportedObject], chunk: Chunk, maps: Maps
     ) -> tuple[PseudoLabels, NDArray[np.uint16]]:
         """Labels of an image and their values, counted."""
         options = self.context.options
@@ -313,7 +318,9 @@ class LabelImages(Exporter):
 class SegmentationExporter(LabelImages):
     """Label images alone."""
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image's label image; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")

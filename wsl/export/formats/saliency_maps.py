@@ -24,7 +24,7 @@ from wsl.errors import RunError
 from wsl.export.exporter import Context, Exporter, csv_line
 from wsl.export.options import ExportOptions
 from wsl.export.png import png_bytes
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["SaliencyMapsExporter"]
@@ -44,11 +44,13 @@ class SaliencyMapsExporter(Exporter):
             raise RunError(f"{context.run.folder} has no maps: the run must store them (run.maps)")
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: Found) -> bool:
+    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
         """Every class has a map, whatever came of it."""
         return True
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image's maps; see `Exporter.image`."""
         written = 0
         for found in taken:

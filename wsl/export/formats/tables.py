@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from wsl.export.exporter import Exporter, csv_line, json_line, number_text, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 
 __all__ = ["CsvExporter", "ParquetExporter"]
@@ -58,7 +58,9 @@ class _TableExporter(Exporter):
     default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
     names_files = False
 
-    def rows(self, image: FoundImage, taken: tuple[Found, ...]) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...]
+    ) -> Iterator[dict[str, Any]]:
         """Rows of one image."""
         ids = self.context.run.categories.ids
         for found in taken:
@@ -85,7 +87,9 @@ class _TableExporter(Exporter):
 class CsvExporter(_TableExporter):
     """Boxes as CSV."""
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Add an image's lines; see `Exporter.image`."""
         for row in self.rows(image, taken):
             values = (number_text(v) if isinstance(v, float) else v for v in row.values())
@@ -101,7 +105,9 @@ class CsvExporter(_TableExporter):
 class ParquetExporter(_TableExporter):
     """Boxes as Parquet."""
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Add an image's rows; see `Exporter.image`."""
         for row in self.rows(image, taken):
             chunk.line("boxes", json_line(row))

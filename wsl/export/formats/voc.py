@@ -15,10 +15,10 @@ Boxes are 1-based with inclusive corners: the first column is 1, the last is the
 name is the category's (see `wsl.export.exporter.class_names`). ``pose`` is Unspecified,
 ``difficult`` 0; ``truncated`` is 1 where the box touches the image's border.
 
-Overlaps and the uncertain band follow the rules of `wsl.export.formats.pseudo_labels`, for both label
-images. With ``ignore_band=0`` every mask comes back exactly where masks do not overlap. With more
-than 254 classes ``SegmentationClass`` files are 16-bit; ``SegmentationObject`` is 8-bit always, and
-of an image with more than 254 objects the first 254 go in.
+Overlaps and the uncertain band follow the rules of `wsl.export.formats.pseudo_labels`, for both
+label images. With ``boundary_ignore=0`` every mask comes back exactly where masks do not overlap.
+With more than 254 classes ``SegmentationClass`` files are 16-bit; ``SegmentationObject`` is 8-bit
+always, and of an image with more than 254 objects the first 254 go in.
 
 Readers of VOC look for ``.jpg`` and nothing else: an image of another kind keeps its bytes and gets
 that ending, which readers that go by content (PIL, OpenCV, torchvision) open all the same.
@@ -33,7 +33,7 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import number_text, required_box
 from wsl.export.formats.pseudo_labels import IGNORE, LabelImages, indexed_png, voc_palette
 from wsl.export.options import ImageMode
-from wsl.export.reading import Found, FoundImage, Maps
+from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 
@@ -47,7 +47,9 @@ class VocExporter(LabelImages):
 
     default_images: ClassVar[ImageMode] = "link"
 
-    def image(self, image: FoundImage, taken: tuple[Found, ...], chunk: Chunk, maps: Maps) -> int:
+    def image(
+        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+    ) -> int:
         """Write an image's files; see `Exporter.image`."""
         if image.size is None:
             raise ConfigError(f"image {image.image_id!r} must have a size")
@@ -65,7 +67,7 @@ class VocExporter(LabelImages):
         chunk.line("list", stem)
         return len(taken)
 
-    def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[Found, ...]) -> str:
+    def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[ExportedObject, ...]) -> str:
         objects = "".join(_object_xml(self.context.class_names[it.label], it) for it in taken)
         return (
             "<annotation>\n"
@@ -120,7 +122,7 @@ class VocExporter(LabelImages):
         return notes
 
 
-def _object_xml(name: str, found: Found) -> str:
+def _object_xml(name: str, found: ExportedObject) -> str:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     cut_off = x0 <= 0 or y0 <= 0 or x1 >= width or y1 >= height

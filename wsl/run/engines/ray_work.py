@@ -204,7 +204,7 @@ def _without_pixels(image: Decoded, explained: Explained, longer_side: int | Non
         ]
         stacked = np.stack(averaged) if averaged else np.zeros((0, *at), np.float32)
         explained = replace(explained, input_maps=(stacked,))
-        geometries = (Geometry.full(size, at),)
+        geometries = (Geometry.squash(size, at),)
     return _Looked(image.sample, size, geometries, explained)
 
 

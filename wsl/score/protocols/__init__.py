@@ -1,7 +1,8 @@
 """The protocols by name: what each needs of a run, and how it is fed.
 
-A run's own boxes and masks are judged by `ilsvrc` and `masks`; its maps (or another tool's, from a
-folder of ``.npy`` files) by `maxbox`, `heatmap` and `pointing`. Images are taken one at a time.
+A run's own boxes and masks are judged by `ilsvrc` and `mask_iou`; its maps (or another tool's, from
+a folder of ``.npy`` files) by `max_box_acc`, `heatmap` and `pointing`. Images are taken one at a
+time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from wsl.score.result import Scores
 
 __all__ = ["PROTOCOLS", "SCORED_COLUMNS", "Protocol", "ScoreOptions", "score_run", "tuning_notes"]
 
-Protocol = Literal["ilsvrc", "diagnosis", "maxbox", "pxap", "heatmap", "masks", "coco", "pointing"]
+Protocol = Literal[
+    "ilsvrc", "diagnosis", "max_box_acc", "pxap", "heatmap", "mask_iou", "coco", "pointing"
+]
 
 SCORED_COLUMNS = [
     "image_id",
@@ -68,12 +71,12 @@ class ScoreOptions(Options):
     maps: Path | None = None
     """Folder of ``IMAGE_ID.npy`` in [0, 1] to judge in place of the run's own maps."""
     step: float = Field(0.001, gt=0, lt=1)
-    """Distance of the thresholds tried (`maxbox`) and width of the bins (`pxap`)."""
+    """Distance of the thresholds tried (`max_box_acc`) and width of the bins (`pxap`)."""
     rule: Rule = "value"
     """From a map to a box: threshold by value, energy, or multiples of the mean (`heatmap`)."""
     threshold: float | None = None
-    """A threshold (`maxbox`) or alpha (`heatmap`) chosen on other images; null takes the best of
-    the scored images, which the result calls an oracle."""
+    """A threshold (`max_box_acc`) or alpha (`heatmap`) chosen on other images; null takes the best
+    of the scored images, which the result calls an oracle."""
     chosen_on: str = "other images"
     """Where a given threshold was chosen, for the reader of the figures."""
     seed: int = 0
@@ -225,10 +228,10 @@ def _coco(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
 PROTOCOLS: dict[str, Callable[[RunFolder, Dataset, ScoreOptions], Scores]] = {
     "ilsvrc": _ilsvrc,
     "diagnosis": _diagnosis,
-    "maxbox": _maxbox,
+    "max_box_acc": _maxbox,
     "pxap": _pxap,
     "heatmap": _heatmap,
-    "masks": _masks,
+    "mask_iou": _masks,
     "coco": _coco,
     "pointing": _pointing,
 }

@@ -78,7 +78,7 @@ def score_masks(
     if not ious:
         raise ScoreError("mask scores need at least one image, but there is none")
     return Scores(
-        protocol="masks",
+        protocol="mask_iou",
         dataset=dataset,
         figures=(mean_figure("mask_iou", ious, seed=seed),),
         baselines=(

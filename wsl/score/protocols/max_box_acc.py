@@ -340,7 +340,7 @@ class MaxBoxAcc:
             ),
         )
         return MaxBoxScores(
-            protocol="maxbox",
+            protocol="max_box_acc",
             dataset=dataset,
             figures=self._figures(self._hits[at, columns], replicates, weights),
             baselines=tuple(

@@ -106,9 +106,9 @@ class PxAP:
         Parameters
         ----------
         map_ : array_like, shape (224, 224)
-            Map of the ground-truth class, in [0, 1]; see `wsl.score.protocols.max_box_acc.prepare_map`.
-        masks : sequence of ndarray of bool, shape (H, W)
-            The instances; their union is the foreground.
+            Map of the ground-truth class, in [0, 1]; see
+        `wsl.score.protocols.max_box_acc.prepare_map`. masks : sequence of ndarray of bool, shape
+            (H, W) The instances; their union is the foreground.
         ignore : ndarray of bool, shape (H, W), or None
             Pixels that do not count, unless they are foreground.
         name : str
