@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provenance import stamp
+from eval.provenance import stamp
 
 Reader = Callable[[Path], object]
 

@@ -39,13 +39,13 @@ def stamp(command: str, packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def command(script: str, arguments: Sequence[str]) -> str:
+def command(module: str, arguments: Sequence[str]) -> str:
     """Write the command down, with the names of files and folders but not where they lie here.
 
     Examples
     --------
-    >>> command("a.py", ["--set", "data.root=/home/me/ilsvrc"])
-    'python eval/a.py --set data.root=ilsvrc'
+    >>> command("eval.figures.accuracy", ["--set", "data.root=/home/me/ilsvrc"])
+    'python -m eval.figures.accuracy --set data.root=ilsvrc'
     """
     bare = [re.sub(r"(^|=)/(?:[^/]+/)*", r"\1", argument) for argument in arguments]
-    return shlex.join(["python", f"eval/{script}", *bare])
+    return shlex.join(["python", "-m", module, *bare])

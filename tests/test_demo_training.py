@@ -1,9 +1,7 @@
 """The script that trains the bundled classifier."""
 
 import hashlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from eval.figures import train_demo_classifier as script
 from wsl.demo.network import build_network
 from wsl.demo.scene import DEMO_COMPOSITION, DEMO_SEED, draw_image
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def script():
-    path = ROOT / "eval" / "train_demo_classifier.py"
-    spec = importlib.util.spec_from_file_location("train_demo_classifier", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +27,12 @@ def torch_settings():
 
 
 @pytest.fixture(scope="module")
-def drawn(script):
+def drawn():
     pairs = [script._draw_input(index, seed=3, composition=DEMO_COMPOSITION) for index in range(64)]
     return np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs])
 
 
-def test_two_runs_give_the_same_weights(script, drawn):
+def test_two_runs_give_the_same_weights(drawn):
     some = {"demo": (drawn[0][:24], drawn[1][:24])}
     plan = script.Plan(stages=(("demo", 48, 1), ("demo", 128, 1)), batch=8)
     first, second = (script.stored(script.train(some, plan)) for _ in range(2))
@@ -53,7 +41,7 @@ def test_two_runs_give_the_same_weights(script, drawn):
     assert script.stored(script.train(some, other)) != first
 
 
-def test_training_learns_what_it_is_shown(script, drawn):
+def test_training_learns_what_it_is_shown(drawn):
     images, labels = drawn[0][:20], drawn[1][:20]
     plan = script.Plan(stages=(("demo", 64, 40),), batch=20)
     weights = script.stored(script.train({"demo": (images, labels)}, plan))
@@ -63,14 +51,14 @@ def test_training_learns_what_it_is_shown(script, drawn):
     )
 
 
-def test_only_the_picture_and_its_label_are_kept(script):
+def test_only_the_picture_and_its_label_are_kept():
     image, label = script._draw_input(5, seed=3, composition=DEMO_COMPOSITION)
     assert image.shape == (3, 128, 128)
     assert image.dtype == np.uint8
     assert label == draw_image(5, seed=3).label
 
 
-def test_weights_are_stored_in_half_precision(script):
+def test_weights_are_stored_in_half_precision():
     network = build_network()
     state = load(script.stored(network))
     assert state.keys() == network.state_dict().keys()
@@ -80,7 +68,7 @@ def test_weights_are_stored_in_half_precision(script):
             torch.testing.assert_close(state[name].float(), value, rtol=1e-3, atol=1e-6)
 
 
-def test_rank_counts_the_classes_before_the_true_one(script):
+def test_rank_counts_the_classes_before_the_true_one():
     network = build_network()
     with torch.no_grad():
         network.classifier.weight.zero_()
@@ -90,19 +78,19 @@ def test_rank_counts_the_classes_before_the_true_one(script):
     assert found.tolist() == [0, 9, 4]
 
 
-def test_interval_is_wilsons(script):
+def test_interval_is_wilsons():
     # 8 of 10, worked by hand: center (0.8 + 3.8415 / 20) / 1.38415, half-width 0.2266.
     figure = script.share_with_interval(8, 10)
     assert figure["share"] == 0.8
     assert figure["wilson95"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
 
 
-def test_seeds_are_apart(script):
+def test_seeds_are_apart():
     plan = script.Plan()
     assert len({DEMO_SEED, plan.easy_seed, plan.train_seed, plan.held_out_seed}) == 4
 
 
-def test_committed_figures_are_of_the_committed_weights(script):
+def test_committed_figures_are_of_the_committed_weights():
     report = json.loads((ROOT / "eval" / "results" / "demo_classifier.json").read_text())
     weights = (ROOT / "wsl" / "demo" / "classifier.safetensors").read_bytes()
     assert report["weights"]["sha256"] == hashlib.sha256(weights).hexdigest()

@@ -1,6 +1,5 @@
 """The script that compares accuracies, on the drawn dataset with the bundled classifier."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.figures import accuracy as script
 from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.demo.draw import CATEGORIES, write_dataset
@@ -35,12 +35,13 @@ METHODS = [
 def accuracy(work, *more):
     return subprocess.run(
         [
-            sys.executable, str(ROOT / "eval" / "accuracy.py"), str(work / "own.yaml"),
+            sys.executable, "-m", "eval.figures.accuracy", str(work / "own.yaml"),
             "--work", str(work / "work"), "--out", str(work / "results"),
             "--set", f"data.root={work / 'data'}",
             "--set", "model.source=demo", "--set", "model.architecture=null", *more,
         ],
         capture_output=True,
+        cwd=ROOT,
         text=True,
         timeout=300,
         check=False,
@@ -103,23 +104,7 @@ def test_settings_of_a_method_cannot_be_set_for_all(work):
     assert "--set takes keys of data, model and run here, but got localize" in result.stderr
 
 
-@pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(ROOT / "eval"))
-    try:
-        path = ROOT / "eval" / "accuracy.py"
-        spec = importlib.util.spec_from_file_location("accuracy", path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(ROOT / "eval"))
-        for name in ("accuracy", "accuracy_table", "provenance"):
-            sys.modules.pop(name, None)
-
-
-def row(script, name, kind, ious):
+def row(name, kind, ious):
     right = np.ones(len(ious), dtype=bool)
     table = pd.DataFrame({"image_id": [f"i{at}" for at in range(len(ious))], "iou": ious})
     for k in (1, 5):
@@ -128,19 +113,19 @@ def row(script, name, kind, ious):
     return script.Row(name, "", kind, table, {})
 
 
-def test_each_images_values_average_to_the_figure(script):
+def test_each_images_values_average_to_the_figure():
     rng = np.random.default_rng(0)
-    one = row(script, "one", "peer", rng.random(20))
+    one = row("one", "peer", rng.random(20))
     for figure in one.figures():
         assert one.values(figure).mean() == pytest.approx(figure.value)
 
 
-def test_differences_are_to_the_best_baseline_of_each_figure(script):
+def test_differences_are_to_the_best_baseline_of_each_figure():
     rows = [
-        row(script, "own", "configuration", [0.9, 0.6, 0.55, 0.4]),
-        row(script, script.PAPER, "peer", [0.5, 0.5, 0.1, 0.1]),
-        row(script, "steady", "baseline", [0.5, 0.5, 0.5, 0.2]),
-        row(script, "sharp", "baseline", [0.8, 0.75, 0.1, 0.1]),
+        row("own", "configuration", [0.9, 0.6, 0.55, 0.4]),
+        row(script.PAPER, "peer", [0.5, 0.5, 0.1, 0.1]),
+        row("steady", "baseline", [0.5, 0.5, 0.5, 0.2]),
+        row("sharp", "baseline", [0.8, 0.75, 0.1, 0.1]),
     ]
     found = {(one["name"], one["as"]): one for one in script.differences(rows)}
     assert found["gt_known_0.5", "best baseline"]["against"] == "steady"
@@ -152,8 +137,8 @@ def test_differences_are_to_the_best_baseline_of_each_figure(script):
     assert {one["method"] for one in found.values()} == {"own"}
 
 
-def test_rows_of_other_images_are_refused(script):
-    rows = [row(script, "a", "peer", [0.5]), row(script, "b", "peer", [0.5, 0.6])]
+def test_rows_of_other_images_are_refused():
+    rows = [row("a", "peer", [0.5]), row("b", "peer", [0.5, 0.6])]
     with pytest.raises(script.ConfigError, match="b was judged on other images than a"):
         script.check_same_images(rows)
 
@@ -169,7 +154,7 @@ def drawn_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_labels_box_alone_tells_the_localization_error(script, drawn_run):
+def test_the_labels_box_alone_tells_the_localization_error(drawn_run):
     predictions, dataset = drawn_run
     whole = score_ilsvrc(predictions, dataset).per_image
     alone = predictions[predictions["is_ground_truth"]]
@@ -179,7 +164,7 @@ def test_the_labels_box_alone_tells_the_localization_error(script, drawn_run):
     assert 0 < found["box_right_top5"].sum() < found["class_right_top5"].sum()
 
 
-def test_an_image_that_failed_is_wrong(script):
+def test_an_image_that_failed_is_wrong():
     one = pd.DataFrame({"image_id": ["a", "b"], "gt_rank": [np.nan, 3.0], "gt_iou": [0.0, 0.5]})
     found = script.right_by_rank(one)
     assert found["class_right_top5"].tolist() == [False, True]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eval.figures import ablation, ablation_steps, cost_curve, demo_masks, failures
 from wsl.cli.tour import DemoPlan
 from wsl.demo.draw import CATEGORIES, write_dataset
 from wsl.models.sources import load_classifier
@@ -17,23 +18,11 @@ from wsl.score.intervals import mean_figure, share_figure
 from wsl.tune.result import known_figures
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("ablation", "ablation_steps", "cost_curve", "demo_masks", "failures", "provenance")
 
 
 @pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(ROOT / "eval"))
-    try:
-        yield {name: __import__(name) for name in SCRIPTS}
-    finally:
-        sys.path.remove(str(ROOT / "eval"))
-        for name in SCRIPTS:
-            sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def rows(scripts):
-    return scripts["ablation_steps"].steps(("fine", "middle", "last"))
+def rows():
+    return ablation_steps.steps(("fine", "middle", "last"))
 
 
 def test_every_row_of_the_ablation_can_be_configured_and_stands_beside_an_earlier_one(rows):
@@ -47,11 +36,11 @@ def test_every_row_of_the_ablation_can_be_configured_and_stands_beside_an_earlie
     assert len(set(texts)) == len(texts), "two rows are the same"
 
 
-def test_the_ablation_leads_from_the_papers_configuration_to_the_recommended_one(scripts, rows):
+def test_the_ablation_leads_from_the_papers_configuration_to_the_recommended_one(rows):
     by_name = {row.name: build_config({}, row.changes) for row in rows}
     files = {"PAPER": "simonyan2013", "RECIPE": "default", "FAST": "fast"}
     for name, file in files.items():
-        ours = by_name[getattr(scripts["ablation_steps"], name)]
+        ours = by_name[getattr(ablation_steps, name)]
         theirs = load_config(ROOT / "configs" / f"{file}.yaml")
         assert ours.saliency == theirs.saliency
         assert ours.localize == theirs.localize
@@ -70,17 +59,17 @@ def test_each_step_of_the_path_changes_one_thing(rows):
         ), (row.name, stages)
 
 
-def test_an_images_part_in_the_ablations_figures_averages_to_them(scripts):
+def test_an_images_part_in_the_ablations_figures_averages_to_them():
     iou = np.random.default_rng(0).random(30)
-    parts = scripts["ablation"].by_figure(iou)
+    parts = ablation.by_figure(iou)
     values = {figure.name: figure.value for figure in known_figures(iou)}
     for name, each in parts.items():
         assert each.mean() == pytest.approx(values[name])
 
 
 @pytest.mark.slow
-def test_the_ablation_goes_on_where_it_was(scripts, tmp_path, monkeypatch, capsys):
-    ablation, step = scripts["ablation"], scripts["ablation_steps"].Step
+def test_the_ablation_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    step = ablation_steps.Step
     write_dataset(tmp_path / "data", count=3, seed=4)
     small = ("saliency.method=gradient", "localize.grabcut.working_size=48")
     rows = [
@@ -125,7 +114,7 @@ def failures_table(boxes, true, iou):
     )
 
 
-def test_what_would_mend_a_wrong_box(scripts):
+def test_what_would_mend_a_wrong_box():
     none = [np.nan] * 4
     table = failures_table(
         boxes=[(40, 40, 60, 60), (0, 0, 40, 40), (0, 0, 50, 100), none, (0, 0, 10, 10)],
@@ -138,7 +127,7 @@ def test_what_would_mend_a_wrong_box(scripts):
         ],
         iou=[0.25, 0.03, 0.49, 0.0, 1.0],
     )
-    found = {name: each.tolist() for name, each in scripts["failures"].mended(table).items()}
+    found = {name: each.tolist() for name, each in failures.mended(table).items()}
     assert found["wrong"] == [True, True, True, True, False]
     assert found["missed narrowly: IoU of 0.4 to 0.5"] == [False, False, True, False, False]
     by_area = "right if its area were known (center and shape kept)"
@@ -149,9 +138,9 @@ def test_what_would_mend_a_wrong_box(scripts):
     assert together == [False, False, True, False, False]
 
 
-def test_counts_of_a_group(scripts):
+def test_counts_of_a_group():
     table = pd.DataFrame({"kind": ["right", "part", "part"], "iou": [0.9, 0.3, 0.3]})
-    found = scripts["failures"].group(table)
+    found = failures.group(table)
     assert (found["n"], found["right"]) == (3, 1 / 3)
     assert found["kinds"]["part"] == 2
     assert found["kinds"]["background"] == 0
@@ -167,7 +156,7 @@ def method(name, value, seconds):
     return {"name": name, "seconds": cost, "figures": figures}
 
 
-def test_the_cost_curve_is_drawn_and_laid_out(scripts, tmp_path, monkeypatch):
+def test_the_cost_curve_is_drawn_and_laid_out(tmp_path, monkeypatch):
     content = {
         "classifier": "small net.pth",
         "test": "drawn, part 2/2",
@@ -183,7 +172,7 @@ def test_the_cost_curve_is_drawn_and_laid_out(scripts, tmp_path, monkeypatch):
     }
     (tmp_path / "cost-small.json").write_text(json.dumps(content))
     monkeypatch.setattr(sys, "argv", ["cost_curve.py", "--out", str(tmp_path)])
-    scripts["cost_curve"].main()
+    cost_curve.main()
     text = (tmp_path / "cost_curve.md").read_text()
     assert "| default | 0.200 (0.200 to 0.200) | 0.50 | 70.0 (65.0 to 75.0) |" in text
     assert (tmp_path / "cost_curve.png").read_bytes().startswith(b"\x89PNG")
@@ -199,32 +188,32 @@ def test_the_cost_curve_is_drawn_and_laid_out(scripts, tmp_path, monkeypatch):
         ("default", "gt_known_mean", True),
     ],
 )
-def test_what_was_tuned_for_a_figure_stands_in_its_curve(scripts, name, figure, shown):
-    assert scripts["cost_curve"].for_objective(name, figure) is shown
+def test_what_was_tuned_for_a_figure_stands_in_its_curve(name, figure, shown):
+    assert cost_curve.for_objective(name, figure) is shown
 
 
-def test_all_methods_are_timed_on_the_same_images(scripts, tmp_path):
+def test_all_methods_are_timed_on_the_same_images(tmp_path):
     write_dataset(tmp_path, count=2, seed=4)
     config = build_config({"model": {"source": "demo", "architecture": None}})
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"root": tmp_path, "format": "ilsvrc"})}
     )
-    dataset = scripts["cost_curve"].open_dataset(config.data, CATEGORIES)
+    dataset = cost_curve.open_dataset(config.data, CATEGORIES)
     methods = {"a": config, "b": build_config({"saliency": {"method": "grad_cam"}})}
-    found = scripts["cost_curve"].time_all(methods, load_classifier("demo"), dataset, 5)
+    found = cost_curve.time_all(methods, load_classifier("demo"), dataset, 5)
     assert set(found) == {"a", "b"}
     assert all(0 < one["low"] <= one["median"] <= one["high"] for one in found.values())
 
 
 @pytest.mark.slow
-def test_the_demos_masks_are_scored_as_the_demo_scores_them(scripts, tmp_path):
+def test_the_demos_masks_are_scored_as_the_demo_scores_them(tmp_path):
     plan = DemoPlan(tmp_path, count=3, seed=4)
     plan.draw()
     run_dataset(plan.config, plan.run)
     classifier = load_classifier("demo")
-    found = scripts["demo_masks"].judge(plan.data, classifier, plan.config, 4)
+    found = demo_masks.judge(plan.data, classifier, plan.config, 4)
     assert plan.score_masks() == mean_figure("mask_iou", found[:, 0])
-    figures = scripts["demo_masks"].figures(found, found)
+    figures = demo_masks.figures(found, found)
     assert figures["recipe_minus_this"]["value"] == 0
     right = share_figure("gt_known_0.5", found[:, 1] >= 0.5)
     assert figures["gt_known_0.5"] == right.to_json()

@@ -365,7 +365,7 @@ def test_unknown_rules_are_refused():
         Backpropagation("guided_backprop", "x")
 
 
-# The relation of Simonyan et al. 2013, sec. 4 (eval/deconvnet_relation.md), on a network of
+# The relation of Simonyan et al. 2013, sec. 4 (eval/results/deconvnet_relation.md), on a network of
 # convolution, ReLU and max-pooling; the deconvnet is written out as Zeiler and Fergus describe it.
 FIRST, SECOND = nn.Conv2d(2, 5, 3, bias=True), nn.Conv2d(5, 4, 3, bias=True)
 

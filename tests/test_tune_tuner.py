@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from small_runs import classifier, network
 from tuning_cases import CountedProgress, config, draw_dataset
-from wsl.tune.center import CENTER_SIDES
 
 from wsl.boxes import centered_box
 from wsl.data.open import open_dataset
@@ -20,6 +19,7 @@ from wsl.score.protocols import score_run
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune import boxes
 from wsl.tune.boxes import BoxTable
+from wsl.tune.center import CENTER_SIDES
 from wsl.tune.options import TuneOptions
 from wsl.tune.result import write_tuning
 from wsl.tune.space import SearchSpace, make_candidate

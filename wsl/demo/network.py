@@ -2,7 +2,7 @@
 
 Five convolutions and an average over the whole map: small enough to run anywhere, and plain enough
 that every gradient and class activation method applies. It was trained with image-level labels
-alone, on drawn pictures that the demo never shows (``eval/train_demo_classifier.py`` in the
+alone, on drawn pictures that the demo never shows (``eval/figures/train_demo_classifier.py`` in the
 project's repository).
 """
 

@@ -43,7 +43,7 @@ from wsl.masks import Mask, largest_component, mask_to_box
 
 __all__ = ["localization_quality"]
 
-# Chosen on one half of 650 photographs (eval/quality.py), and round: nothing hangs on them.
+# Chosen on one half of 650 photographs (eval/figures/quality.py), and round: nothing hangs on them.
 _SIDE = 32
 _PER_SIDE = 2.0
 _DIGITS = 6

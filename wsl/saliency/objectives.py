@@ -82,7 +82,8 @@ class ClassObjective(Objective):
     On the CPU the network sees a batch in parts of a few inputs, whose ways back are gone one after
     the other. A part's activations fit into blocks of memory that the process keeps, where those of
     a whole batch are fetched anew from the system, page by page, at every layer and for every
-    class: parts take half the time (eval/speed.md). Networks with hooks see the batch whole.
+    class: parts take half the time (eval/results/speed.md). Networks with hooks see the batch
+    whole.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Train a small segmentation network on pseudo-labels, and one on exact masks.
 
-    python eval/segmentation.py --work FOLDER
+    python -m eval.figures.segmentation --work FOLDER
 
 draws training pictures and held-out ones (of seeds of their own), localizes the training pictures'
 objects with the demo's classifier from their image-level labels alone, exports the masks as
@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from provenance import commit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eval.provenance import commit
 from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
@@ -46,7 +46,7 @@ from wsl.run.runner import run_dataset
 from wsl.score.protocols.mask_iou import MeanIoU
 from wsl.score.result import Scores
 
-RESULTS = Path(__file__).parent / "results" / "segmentation.json"
+RESULTS = Path(__file__).parents[1] / "results" / "segmentation.json"
 CLASSES = len(CATEGORIES) + 1  # with the background
 IGNORED = 255
 SIDE = 96
@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "plan": asdict(plan),
         "recipe": recipe,
         "cpu_seconds_of_this_process": round(time.process_time() - started),
-        "command": "python eval/segmentation.py --work FOLDER",
+        "command": "python -m eval.figures.segmentation --work FOLDER",
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {

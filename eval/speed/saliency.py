@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from speed_measure import TOP_K, batch_of, classifier_of, in_turns, medians, ratio
+from eval.speed.measure import TOP_K, batch_of, classifier_of, in_turns, medians, ratio
 
 NETWORKS = ("squeezenet1_0", "mobilenet_v2", "resnet50")
 

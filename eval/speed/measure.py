@@ -1,4 +1,4 @@
-"""What the parts of ``eval/speed.py`` share: clocks, turns, classifiers and photographs."""
+"""What the parts of ``eval/speed`` share: clocks, turns, classifiers and photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of ``eval/accuracy.py``, for people."""
+"""The table of ``eval/figures/accuracy.py``, for people."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from speed_measure import classifier_of, in_turns, medians, photographs, ratio
+from eval.speed.measure import classifier_of, in_turns, medians, photographs, ratio
 
 NATIVE: dict[str, Any] = {"working_size": None}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""The rows of ``eval/ablation.py``: what is changed, beside what, and why."""
+"""The rows of ``eval/figures/ablation.py``: what is changed, beside what, and why."""
 
 from __future__ import annotations
 

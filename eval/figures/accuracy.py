@@ -1,6 +1,6 @@
 r"""Accuracy of configurations beside the paper, class activation maps and boxes that found nothing.
 
-    python eval/accuracy.py configs/default.yaml configs/fast.yaml --work WORK \
+    python -m eval.figures.accuracy configs/default.yaml configs/fast.yaml --work WORK \
         --set data.root=ILSVRC --set model.architecture=squeezenet1_0 \
         --set model.checkpoint=squeezenet1_0.safetensors
 
@@ -31,10 +31,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from accuracy_table import markdown
-from provenance import command, commit
-from wsl.tune.center import center_ious
 
+from eval.figures.accuracy_table import markdown
+from eval.provenance import command, commit
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, ModelError, WslError
@@ -50,12 +49,13 @@ from wsl.score.intervals import Figure, difference_figure, share_figure
 from wsl.score.judge import RIGHT_IOU
 from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
+from wsl.tune.center import center_ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.result import TuningResult, known_figures, objective_value
 from wsl.tune.space import SearchSpace
 from wsl.tune.tuner import store_maps, tune
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAPER = "the paper: ten crops + GrabCut"
 PLAIN = "plain gradient + GrabCut"
 QUANTILES = "seeds at the quantiles 95 and 30 %"
@@ -311,7 +311,7 @@ def describe(
     """Everything that the table and a later reader need, as JSON's types."""
     info = RunFolder(study.work / "runs" / slug(PLAIN)).read_info()
     return {
-        "command": command("accuracy.py", sys.argv[1:]),
+        "command": command("eval.figures.accuracy", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": info.versions,

@@ -1,6 +1,6 @@
 """Measure exports of many predictions: time, memory and room of each format.
 
-    python eval/export_scale.py --work FOLDER
+    python -m eval.figures.export_scale --work FOLDER
 
 makes two runs of drawn masks, of few images and of many, without any classifier (masks of several
 parts and with holes, stored maps, images as links to a handful of files), and exports both in every
@@ -30,8 +30,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from provenance import commit
 
+from eval.provenance import commit
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
 from wsl.export.export import FORMATS, export_run
@@ -42,7 +42,7 @@ from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.records import map_key, prediction_rows, stored_map, write_maps, write_part
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 CHUNK = 256
 PICTURES = 20
 """Different masks, maps and image files; the runs' images take them in turns."""
@@ -160,7 +160,16 @@ def export_one(work: Path, run: str, form: str) -> None:
 
 
 def measure(work: Path, run: str, form: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--work", str(work), "--one", run, form]
+    command = [
+        sys.executable,
+        "-m",
+        "eval.figures.export_scale",
+        "--work",
+        str(work),
+        "--one",
+        run,
+        form,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -223,7 +232,7 @@ def main() -> None:
         **counts,
         "size": size,
         "formats": formats,
-        "command": "python eval/export_scale.py --work FOLDER "
+        "command": "python -m eval.figures.export_scale --work FOLDER "
         f"--few {options.few} --many {options.many}",
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -1,6 +1,6 @@
 r"""Measure how fast wsl is: ratios to captum, to the naive chain, and to what the machine allows.
 
-    python eval/speed.py --ilsvrc ILSVRC --photos FOLDER --weights FOLDER
+    python -m eval.speed --ilsvrc ILSVRC --photos FOLDER --weights FOLDER
 
 Parts (``--parts``; all by default):
 
@@ -39,13 +39,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provenance import command, stamp
-from speed_refinement import grabcut, workers
-from speed_runs import cold_start, end_to_end, memory, memory_probe
-from speed_saliency import accelerator, saliency
+from eval.provenance import command, stamp
+from eval.speed.refinement import grabcut, workers
+from eval.speed.runs import cold_start, end_to_end, memory, memory_probe
+from eval.speed.saliency import accelerator, saliency
 
 PACKAGES = ("torch", "torchvision", "opencv-python", "captum")
-RESULTS = Path(__file__).parent / "results" / "speed.json"
+RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "saliency": saliency,
     "accelerator": accelerator,
@@ -93,7 +93,7 @@ def main() -> None:
 def about_this_run(arguments: argparse.Namespace, load: float, seconds: float) -> dict[str, Any]:
     """Everything that a figure depends on."""
     return {
-        **stamp(command("speed.py", sys.argv[1:]), PACKAGES),
+        **stamp(command("eval.speed", sys.argv[1:]), PACKAGES),
         "machine": f"{platform.machine()}, {arguments.threads} threads",
         "load_before": round(load, 1),
         "seconds": round(seconds),

@@ -1,6 +1,6 @@
 """Draw every method on one picture, with the classifier that comes with wsl.
 
-    python eval/gallery.py
+    python -m eval.figures.gallery
 
 writes ``eval/results/gallery/*.png``, and ``eval/results/gallery.md`` with captions. The picture is
 a drawn one of the demo (number 1 of its seed), which the classifier was not trained on.
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from provenance import commit
 
+from eval.provenance import commit
 from wsl.demo.draw import DEMO_SEED, draw_image
 from wsl.draw.attributions import draw_overlay
 from wsl.draw.montage import FAINT, Panel, side_by_side
@@ -35,7 +35,7 @@ from wsl.saliency.methods import METHODS
 from wsl.saliency.options import SaliencyOptions
 from wsl.saliency.targets import Filter
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 NUMBER, HEIGHT = 1, 128
 
 # What the defaults, which are for inputs of 224 x 224, do not fit.
@@ -166,7 +166,7 @@ def page(entries: list[Entry]) -> str:
         "wsl. Brighter is more salient; the scale beside each map names its values. Any of the "
         "maps can seed GrabCut: `saliency.method` of a configuration.",
         "",
-        f"Made by `python eval/gallery.py` at {commit()} on "
+        f"Made by `python -m eval.figures.gallery` at {commit()} on "
         f"{datetime.datetime.now(datetime.UTC).date().isoformat()} ({versions}).",
     ]
     for entry in entries:

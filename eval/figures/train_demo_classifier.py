@@ -1,6 +1,6 @@
 """Train the classifier that comes with the demo, from image-level labels alone.
 
-    python eval/train_demo_classifier.py --out wsl/demo/classifier.safetensors
+    python -m eval.figures.train_demo_classifier --out wsl/demo/classifier.safetensors
 
 draws the training pictures (of another seed than the demo's), trains on the CPU, measures the
 stored weights on pictures of a third seed, and writes what came out to
@@ -42,7 +42,7 @@ from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
 from wsl.demo.network import INPUT_SIZE, MEAN, STD, build_network
 from wsl.demo.scene import DEMO_COMPOSITION, Composition
 
-RESULTS = Path(__file__).parent / "results" / "demo_classifier.json"
+RESULTS = Path(__file__).parents[1] / "results" / "demo_classifier.json"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Compare the quality score with what the annotations say.
 
-    python eval/quality.py RUN [RUN ...]
+    python -m eval.figures.quality RUN [RUN ...]
 
 takes runs over one annotated dataset that stored their maps (`run.maps`) for the ground-truth
 classes, judges each localization as a run does, and compares with what the annotations say, on the
@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from provenance import commit
 from scipy.stats import spearmanr
 
+from eval.provenance import commit
 from wsl.boxes import box_iou
 from wsl.data.images import load_image
 from wsl.localize.quality import localization_quality
@@ -40,7 +40,7 @@ from wsl.run.opened import OpenedRun, open_run
 from wsl.run.records import read_maps
 from wsl.score.intervals import percentile_interval, wilson
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 RESAMPLES = 2000
 TIMED = 20
 """Images whose whole way, and whose refinement, are timed; the first is left out."""
@@ -201,7 +201,7 @@ def main() -> None:
     report = {
         "what": "the quality score beside IoU with the annotations; halves by the images' names",
         "runs": [report_run(path) for path in options.runs],
-        "command": "python eval/quality.py " + " ".join(path.name for path in options.runs),
+        "command": "python -m eval.figures.quality " + " ".join(path.name for path in options.runs),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, one thread, processor time; medians",

@@ -1,6 +1,6 @@
 r"""What each part of the recipe gives: one row a step, on the images on which it was chosen.
 
-    python eval/ablation.py --work WORK --set data.root=ILSVRC --set data.subset=1/2 \
+    python -m eval.figures.ablation --work WORK --set data.root=ILSVRC --set data.subset=1/2 \
         --set model.architecture=squeezenet1_0 --set model.checkpoint=squeezenet1_0.safetensors
 
 The class is known: the box judged is that of the image's label. Every row has its figures with
@@ -9,7 +9,7 @@ Maps are computed once for all rows that share them; they and the boxes are kept
 the same command goes on after an interruption, and adds rows.
 
 Writes ``eval/results/ablation-CLASSIFIER.json``, and ``ablation.md`` from all such files there.
-The recipe's figures on images that it was not chosen on are those of ``eval/accuracy.py``.
+The recipe's figures on images that it was not chosen on are those of ``eval/figures/accuracy.py``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ablation_steps import SECTIONS, Step, steps
 from numpy.typing import NDArray
-from provenance import command, commit
 
+from eval.figures.ablation_steps import SECTIONS, Step, steps
+from eval.provenance import command, commit
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, WslError
@@ -43,7 +43,7 @@ from wsl.tune.maps import MapStore
 from wsl.tune.result import known_figures
 from wsl.tune.space import make_candidate
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 COMPARED = ("gt_known_0.5", "gt_known_mean", "mean_iou")
 COLUMNS = ("gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "gt_known_mean", "mean_iou")
 
@@ -59,7 +59,7 @@ def main() -> None:
     iou = all_ious(configs, classifier, arguments.work)
     name = arguments.name or base.model.architecture or base.model.source
     content = {
-        "command": command("ablation.py", sys.argv[1:]),
+        "command": command("eval.figures.ablation", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "classifier": classifier.name,

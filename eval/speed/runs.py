@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speed_measure import TOP_K, classifier_of, photographs, timed
-from speed_refinement import VARIANTS
+from eval.speed.measure import TOP_K, classifier_of, photographs, timed
+from eval.speed.refinement import VARIANTS
 
 
 def end_to_end(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +149,15 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
         for length in lengths:
             listed = Path(scratch) / f"{length}.txt"
             listed.write_text("\n".join(str(paths[i % len(paths)]) for i in range(length)))
-            command = [sys.executable, *sys.argv, "--memory-probe", str(listed), scratch]
+            command = [
+                sys.executable,
+                "-m",
+                "eval.speed",
+                *sys.argv[1:],
+                "--memory-probe",
+                str(listed),
+                scratch,
+            ]
             peaks[length] = float(subprocess.check_output(command, text=True).split()[-1])
     return {
         "growth": round(peaks[lengths[1]] / peaks[lengths[0]], 3),

@@ -1,6 +1,6 @@
 """Measure what an occlusion experiment costs: the forward passes' share of the time, and memory.
 
-    python eval/occlusion_cost.py IMAGE --network squeezenet1_0 --checkpoint WEIGHTS
+    python -m eval.figures.occlusion_cost IMAGE --network squeezenet1_0 --checkpoint WEIGHTS
 
 slides a mask of 71 x 71 over a photograph at strides 32, 16, 8 and 4 (49 to 3136 positions at 224 x
 224), each in a process of its own, and writes what came out to ``eval/results/occlusion.json``. The
@@ -23,9 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from provenance import commit
+from eval.provenance import commit
 
-RESULTS = Path(__file__).parent / "results" / "occlusion.json"
+RESULTS = Path(__file__).parents[1] / "results" / "occlusion.json"
 STRIDES = (32, 16, 8, 4)
 
 
@@ -44,7 +44,10 @@ def main() -> None:
     if arguments.stride is not None:
         print(json.dumps(measure(arguments)))
         return
-    made_at, command = commit(), [sys.executable, *sys.argv]
+    made_at, command = (
+        commit(),
+        [sys.executable, "-m", "eval.figures.occlusion_cost", *sys.argv[1:]],
+    )
     rows = [
         json.loads(subprocess.check_output([*command, "--stride", str(stride)], text=True))
         for stride in STRIDES
@@ -58,7 +61,7 @@ def main() -> None:
         "batch_size": arguments.batch_size,
         "rows": rows,
         "highest_memory_growth": rows[-1]["peak_mib"] / rows[0]["peak_mib"] - 1,
-        "command": f"python eval/occlusion_cost.py {arguments.image.name} --network "
+        "command": f"python -m eval.figures.occlusion_cost {arguments.image.name} --network "
         f"{arguments.network} --checkpoint {arguments.checkpoint.name}",
         "commit": made_at,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

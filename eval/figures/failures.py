@@ -1,11 +1,11 @@
 r"""What the recipe still gets wrong: kinds of errors by the object's size and number.
 
-    python eval/failures.py RUN [RUN ...] --set data.root=ILSVRC
+    python -m eval.figures.failures RUN [RUN ...] --set data.root=ILSVRC
 
 judges the box of each image's label (the class is known) in finished runs, such as those that
-``eval/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.protocols.diagnosis`. Counts go
-to ``eval/results/failures.json``; the tables are printed. Beside them stands what would mend the
-errors: how many wrong boxes would be right if one thing about them were known.
+``eval/figures/accuracy.py`` leaves in WORK/runs, by the kinds of `wsl.score.protocols.diagnosis`.
+Counts go to ``eval/results/failures.json``; the tables are printed. Beside them stands what would
+mend the errors: how many wrong boxes would be right if one thing about them were known.
 
 ``--demo`` draws the recipe's errors on the demo's own images, which are nobody's photographs, into
 ``eval/results/failures/``. ``--look FOLDER`` draws the errors of the first run for one's own eyes.
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from provenance import command, commit
 
+from eval.provenance import command, commit
 from wsl import Localizer, load_classifier
 from wsl.boxes import box_iou
 from wsl.cli.tour import DEMO_CONFIG
@@ -40,7 +40,7 @@ from wsl.run.opened import OpenedRun, open_run
 from wsl.score.intervals import wilson
 from wsl.score.protocols.diagnosis import KINDS, diagnose
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 SHOWN = [kind for kind in KINDS if not kind.startswith("wrong_class")]
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     runs = [open_run(path, arguments.set) for path in arguments.runs]
     content = {
         "what": "kinds of errors of the label's box, the class known; counts of images",
-        "command": command("failures.py", sys.argv[1:]),
+        "command": command("eval.figures.failures", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "runs": [describe(opened) for opened in runs],

@@ -1,6 +1,6 @@
 r"""The recipe on the drawn demo, beside the paper's procedure: masks against the exact ones.
 
-    python eval/demo_masks.py --work WORK
+    python -m eval.figures.demo_masks --work WORK
 
 draws the demo's 120 images, localizes the class of each, and compares the masks with all that is
 drawn, exact to the pixel: mean IoU with 95 % intervals, and paired differences to the recipe. All
@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from provenance import command, commit
 
+from eval.provenance import command, commit
 from wsl.boxes import box_iou
 from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
@@ -39,7 +39,7 @@ from wsl.models.sources import load_classifier
 from wsl.run.config import build_config, load_config
 from wsl.score.intervals import difference_figure, mean_figure, share_figure
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "the recipe"
 
 
@@ -62,7 +62,7 @@ def main() -> None:
     }
     content = {
         "what": "masks of the label's class beside the exact masks of all that is drawn",
-        "command": command("demo_masks.py", sys.argv[1:]),
+        "command": command("eval.figures.demo_masks", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("torch", "opencv-python", "numpy")},

@@ -1,10 +1,10 @@
 r"""Accuracy against cost: processor seconds per image beside GT-known localization.
 
-    python eval/cost_curve.py --classifier squeezenet1_0 --set data.root=ILSVRC \
+    python -m eval.figures.cost_curve --classifier squeezenet1_0 --set data.root=ILSVRC \
         --set model.architecture=squeezenet1_0 --set model.checkpoint=squeezenet1_0.safetensors
 
-takes the methods of ``eval/results/accuracy-CLASSIFIER.json``, which ``eval/accuracy.py`` has
-written, and times each on the same images, one after the other, image by image: decoding, the
+takes the methods of ``eval/results/accuracy-CLASSIFIER.json``, which ``eval/figures/accuracy.py``
+has written, and times each on the same images, one after the other, image by image: decoding, the
 classifier, the gradients, refinement and quality, for the image's label alone, in one thread. What
 is timed is processor time, so that other work on the machine counts for little; the median over
 the images is shown.
@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from matplotlib import pyplot as plt
 from matplotlib import ticker
-from provenance import command, commit
 
+from eval.provenance import command, commit
 from wsl.data.open import open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, WslError
@@ -40,7 +40,7 @@ from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 FIGURES = {"gt_known_0.5": "IoU of 0.5", "gt_known_mean": "mean of IoU 0.3, 0.5, 0.7"}
 COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94")
 
@@ -77,7 +77,9 @@ def measure(arguments: argparse.Namespace) -> None:
     try:
         accuracy = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read; eval/accuracy.py writes it: {error}") from error
+        raise ConfigError(
+            f"{path} cannot be read; eval/figures/accuracy.py writes it: {error}"
+        ) from error
     base = build_config({}, arguments.set)
     classifier = load_classifier(base.model)
     dataset = open_dataset(base.data, classifier.categories)
@@ -89,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> None:
     }
     seconds = time_all(configs, classifier, dataset, arguments.images)
     content = {
-        "command": command("cost_curve.py", sys.argv[1:]),
+        "command": command("eval.figures.cost_curve", sys.argv[1:]),
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, one thread, processor seconds",

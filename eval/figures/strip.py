@@ -1,6 +1,6 @@
 """Draw README's strip: the steps from a drawn image to its box, with the bundled classifier.
 
-Run it as ``python eval/draw_strip.py``.
+Run it as ``python -m eval.figures.strip``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wsl.draw.pictures import save_jpeg, strip
 from wsl.localize.options import LocalizerOptions
 from wsl.run.config import load_config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The evidence behind every published figure; see README.md. Never installed."""

@@ -1,0 +1,1 @@
+"""Scripts that make figures of accuracy, and pictures."""
