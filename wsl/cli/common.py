@@ -1,0 +1,25 @@
+"""What the commands share: their exit statuses, options that several take, and messages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["FAILED_IMAGES", "INTERRUPTED", "ConfigArgument", "SetOption", "say"]
+
+FAILED_IMAGES = 3
+INTERRUPTED = 130
+
+ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration."),
+]
+
+
+def say(line: str) -> None:
+    """Print a line on standard error."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,151 @@
+"""The command ``wsl run``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsl.cli.common import FAILED_IMAGES, INTERRUPTED, SetOption, say
+from wsl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsl.run.config import RunConfig
+    from wsl.run.options import RayOptions
+    from wsl.run.runner import RunSummary
+    from wsl.run.shard import Shard
+
+__all__ = ["exit_by", "run", "run_with_progress"]
+
+ENGINES = ("local", "ray")
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file, such as configs/default.yaml.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="The run's folder or store (s3://…): new, or of the same run."),
+    ] = None,
+    overrides: SetOption = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do every N-th chunk only, from the I-th (from 0)."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do chunks with failed images again.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the maps of finished chunks bit by bit, too.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: a Ray cluster (extra ray).")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(help="Of the cluster: HOST:PORT, auto, or local to start one here.")
+    ] = "auto",
+    actors: Annotated[
+        int | None, typer.Option(help="Copies of the classifier; by default one per GPU.")
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None, typer.Option(help="GPUs per copy; by default 1 where there are any.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only say how far a run is.")
+    ] = None,
+) -> None:
+    """Localize the objects of a dataset. Started again, it goes on where it stopped."""
+    if status is not None:
+        _print_status(status)
+        return
+    if config is None or out is None:
+        raise ConfigError("wsl run needs a CONFIG and --out, or --status RUN alone")
+    from wsl.run.config import load_config
+    from wsl.run.shard import Shard
+
+    exit_by(
+        run_with_progress(
+            load_config(config, overrides or ()),
+            out,
+            shard=Shard.parse(shard) if shard is not None else None,
+            retry_failed=retry_failed,
+            verify=verify,
+            ray=_ray_options(engine, address, actors, gpus_per_actor),
+        )
+    )
+
+
+def _ray_options(
+    engine: str, address: str, actors: int | None, gpus_per_actor: float | None
+) -> RayOptions | None:
+    from wsl.config import build_options
+    from wsl.errors import choices_hint
+    from wsl.run.options import RayOptions
+
+    given = {"address": address, "actors": actors, "gpus_per_actor": gpus_per_actor}
+    if engine == "ray":
+        return build_options(RayOptions, given, source="--engine ray")
+    if engine != "local":
+        raise ConfigError(f"there is no engine {engine!r}. {choices_hint(engine, ENGINES)}")
+    if given != RayOptions().model_dump(include=set(given)):
+        raise ConfigError("--address, --actors and --gpus-per-actor need --engine ray")
+    return None
+
+
+def _print_status(place: str) -> None:
+    from wsl.run.status import read_status
+
+    for line in read_status(place).lines():
+        typer.echo(line)
+
+
+def run_with_progress(
+    configuration: RunConfig,
+    out: Path | str,
+    *,
+    shard: Shard | None = None,
+    retry_failed: bool = False,
+    verify: bool = False,
+    ray: RayOptions | None = None,
+) -> RunSummary:
+    """Run with a progress bar and print the counts."""
+    from wsl.cli.terminal import ProgressBar
+    from wsl.run.runner import run_dataset
+
+    with ProgressBar("localize") as progress:
+        try:
+            summary = run_dataset(
+                configuration,
+                out,
+                progress=progress,
+                shard=shard,
+                retry_failed=retry_failed,
+                verify=verify,
+                ray=ray,
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            say(
+                f"wsl: interrupted; finished chunks are kept in {out}. "
+                "Start the same command again to go on"
+            )
+            sys.exit(INTERRUPTED)
+    counts = summary.counts
+    typer.echo(
+        f"{out}: {counts['images']:,} images, {counts['failed']:,} failed, "
+        f"{counts['localizations']:,} localizations"
+    )
+    for image_id, reason in summary.failures:
+        say(f"failed: {image_id}: {reason}")
+    if summary.failed > len(summary.failures):
+        say(f"… and {summary.failed - len(summary.failures):,} more; see the column error")
+    return summary
+
+
+def exit_by(summary: RunSummary) -> None:
+    """Exit with status 3 if images failed."""
+    if summary.failed:
+        raise typer.Exit(FAILED_IMAGES)
