@@ -230,7 +230,7 @@ def _rows() -> list[dict[str, Any]]:
     import numpy as np
 
     from wsl.localize.prediction import Localization, Prediction
-    from wsl.run.records import prediction_rows
+    from wsl.run.rows import prediction_rows
 
     rng = np.random.default_rng(0)
     rows = []
@@ -242,13 +242,13 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _predictions(folder: Path) -> tuple[list[bytes], Reader]:
-    from wsl.run.records import check_part, read_counts, read_part, write_part
+    from wsl.run.rows import check_part, read_counts, read_table, write_part
 
     write_part(folder / "valid", _rows())
 
     def read(path: Path) -> object:
         read_counts(path)
-        read_part(path, columns=["image_id", "score"]).to_pylist()
+        read_table([path], columns=["image_id", "score"]).to_pylist()
         return check_part(path, images=31)
 
     return [(folder / "valid").read_bytes()], read
@@ -257,7 +257,8 @@ def _predictions(folder: Path) -> tuple[list[bytes], Reader]:
 def _maps(folder: Path) -> tuple[list[bytes], Reader]:
     import numpy as np
 
-    from wsl.run.records import PartCounts, check_maps, read_maps, write_maps
+    from wsl.run.maps import check_maps, read_maps, write_maps
+    from wsl.run.rows import PartCounts
 
     write_maps(folder / "valid", {f"image {n}|{n}": np.ones((7, 9), np.float16) for n in range(4)})
 

@@ -23,7 +23,7 @@ from wsl.errors import ConfigError, RunError, RunMismatchError
 from wsl.export.export import FORMATS, export_run
 from wsl.export.options import ExportOptions
 from wsl.localize.prediction import Prediction
-from wsl.run.records import write_part
+from wsl.run.rows import write_part
 from wsl.storage import as_path
 
 

@@ -13,8 +13,8 @@ from small_runs import classifier, config, draw_photos, network, rows
 from wsl.errors import RunError
 from wsl.run.engines.ray import RayEngine
 from wsl.run.folder import RunFolder
+from wsl.run.maps import read_maps
 from wsl.run.options import RayOptions
-from wsl.run.records import read_maps
 from wsl.run.runner import run_dataset
 
 DRIVER = Path(__file__).with_name("ray_driver.py")

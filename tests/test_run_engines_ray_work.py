@@ -16,7 +16,7 @@ from wsl.errors import RunError
 from wsl.run import stages
 from wsl.run.engines import ray_work
 from wsl.run.folder import RunFolder
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
 from wsl.run.runner import build_localizer, describe_run, run_dataset
 
 CHUNKS = range(3)

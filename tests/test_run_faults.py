@@ -22,7 +22,7 @@ from wsl.localize import localizer as localizer_module
 from wsl.run import stages
 from wsl.run.folder import RunFolder
 from wsl.run.lock import run_lock
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
 from wsl.run.runner import run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status

@@ -14,7 +14,7 @@ from small_runs import WNIDS, classifier, config, draw_photos, network, rows
 from wsl.errors import RunError, RunMismatchError
 from wsl.masks import decode_rle, mask_to_box
 from wsl.run.folder import RunFolder
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
 from wsl.run.runner import run_dataset
 
 

@@ -10,7 +10,7 @@ from wsl.errors import ScoreError
 from wsl.masks import decode_rle, mask_iou
 from wsl.run.config import build_config
 from wsl.run.folder import RunFolder
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
 from wsl.run.runner import run_dataset
 from wsl.score.protocols import PROTOCOLS, ScoreOptions, score_run
 from wsl.score.protocols.max_box_acc import prepare_map

@@ -16,7 +16,7 @@ from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.options import DataOptions
 from wsl.errors import ConfigError, DataError, ImageError, RunMismatchError
 from wsl.run.folder import RunFolder
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
 from wsl.run.runner import build_localizer, describe_run, run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status

@@ -13,7 +13,7 @@ The package along the data's way; each room imports only from those above it:
 `models`        a classifier: module, its own preprocessing, its categories
 `saliency`      classifier, images and classes to saliency maps
 `localize`      saliency to seeds, refinement, mask and box; `Localizer` is the front door
-`run`           a dataset through a localizer: configuration, records on disk, engines
+`run`           a dataset through a localizer: configuration, rows on disk, engines
 `score`         predictions and annotations to estimates with intervals
 `draw`          pictures: overlays, strips of the steps, attributions
 `report`        estimates and pictures to one HTML page

@@ -8,6 +8,8 @@ background and foreground, starting with background, packed into printable chara
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from wsl.boxes import Box
 
 __all__ = [
     "Mask",
+    "RunLengths",
     "components",
     "decode_rle",
     "encode_rle",
@@ -135,3 +138,48 @@ def rle_area(rle: str, size: tuple[int, int]) -> int:
     """Count the foreground pixels of a run-length coded mask, without decoding it."""
     packed = {"size": [int(size[0]), int(size[1])], "counts": rle.encode("ascii")}
     return int(coco_mask.area(packed))
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """A mask as COCO's compressed run lengths: a hundredth of its pixels' memory.
+
+    Attributes
+    ----------
+    counts : str
+        As `encode_rle` makes them.
+    size : (int, int)
+        The mask's (height, width).
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 5), dtype=bool)
+    >>> mask[1:3, 2] = True
+    >>> packed = RunLengths.of(mask)
+    >>> packed.area, packed.box
+    (2, (2, 1, 3, 3))
+    >>> bool((packed.decode() == mask).all())
+    True
+    """
+
+    counts: str
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask: Mask) -> RunLengths:
+        """Encode a mask."""
+        return cls(encode_rle(mask), (mask.shape[0], mask.shape[1]))
+
+    def decode(self) -> Mask:
+        """Return the mask, shape `size`."""
+        return decode_rle(self.counts, self.size)
+
+    @property
+    def area(self) -> int:
+        """Number of the mask's pixels."""
+        return rle_area(self.counts, self.size)
+
+    @property
+    def box(self) -> Box | None:
+        """Tightest half-open box around the mask; None if it is empty."""
+        return mask_to_box(self.decode()) if self.area else None

@@ -43,11 +43,12 @@ from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config, load_config
 from wsl.run.engines.local import worker_count
 from wsl.run.folder import RunFolder
+from wsl.run.rows import SCALARS
 from wsl.run.runner import run_dataset
 from wsl.score.inputs import read_annotations
 from wsl.score.intervals import Figure, difference_figure, share_figure
 from wsl.score.judge import RIGHT_IOU
-from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
+from wsl.score.protocols import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune.center import center_ious
 from wsl.tune.options import Objective, TuneOptions
@@ -142,7 +143,7 @@ class Study:
             out = self.work / "runs" / slug(name)
             summary = run_dataset(config, out, classifier=self.classifier, progress=progress)
         dataset = open_dataset(config.data, self.classifier.categories)
-        predictions = summary.folder.read(columns=SCORED_COLUMNS).to_pandas()
+        predictions = summary.folder.read(SCALARS).to_pandas()
         table = right_by_rank(score_ilsvrc(predictions, dataset).per_image)
         keep(table, self.work / "per_image" / f"{slug(name)}.csv")
         about = tuning_notes(config.model_dump(mode="json"), dataset)

@@ -40,7 +40,8 @@ from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import largest_component, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
-from wsl.run.records import map_key, prediction_rows, stored_map, write_maps, write_part
+from wsl.run.maps import map_key, stored_map, write_maps
+from wsl.run.rows import prediction_rows, write_part
 
 RESULTS = Path(__file__).parents[1] / "results"
 CHUNK = 256

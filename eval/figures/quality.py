@@ -36,8 +36,8 @@ from wsl.data.images import load_image
 from wsl.localize.quality import localization_quality
 from wsl.localize.refine import refine
 from wsl.masks import decode_rle
+from wsl.run.maps import read_maps
 from wsl.run.opened import OpenedRun, open_run
-from wsl.run.records import read_maps
 from wsl.score.intervals import percentile_interval, wilson
 
 RESULTS = Path(__file__).parents[1] / "results"

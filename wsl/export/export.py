@@ -25,10 +25,13 @@ from wsl.export.formats.voc import VocExporter
 from wsl.export.formats.yolo import YoloExporter
 from wsl.export.image_files import ImageFiles
 from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import ExportedImage, Maps, Run, open_maps, open_run, read_images
+from wsl.export.reading import Run, open_run
 from wsl.export.selection import Scan, Selection, make_selection, scan
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Prediction
+from wsl.run.maps import Maps, open_maps
 from wsl.run.progress import NoProgress, Progress
+from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 
 __all__ = ["FORMATS", "ExportSummary", "export_run"]
@@ -228,13 +231,14 @@ class _Work:
     def _part(
         self, part: Path, staging: Staging, before: Counter[str], progress: Progress
     ) -> Counter[str]:
-        with staging.chunk(part.stem, before) as chunk, open_maps(part) as maps:
-            for image in read_images(part):
+        maps_path = part.parent.parent / "maps" / f"{part.stem}.npz"
+        with staging.chunk(part.stem, before) as chunk, open_maps(maps_path) as maps:
+            for image in read_predictions(part):
                 self._image(image, chunk, maps)
                 progress.advance(1, int(image.error is not None))
         return chunk.counts
 
-    def _image(self, image: ExportedImage, chunk: Chunk, maps: Maps) -> None:
+    def _image(self, image: Prediction, chunk: Chunk, maps: Maps) -> None:
         """Write one image, count it, and say what became of it."""
         taken, left_out = self.selection.split(image)
         chunk.counts["images"] += 1
@@ -292,7 +296,7 @@ class _Work:
         return summary
 
 
-def _why_empty(image: ExportedImage, left_out: Counter[str]) -> str:
+def _why_empty(image: Prediction, left_out: Counter[str]) -> str:
     if image.error is not None:
         return f"failed: {image.error}"
     return ", ".join(sorted(left_out)) or "no localization of the chosen classes"

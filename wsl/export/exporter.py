@@ -17,9 +17,11 @@ from wsl.errors import ConfigError
 from wsl.export.image_files import ImageFiles
 from wsl.export.names import FileNames
 from wsl.export.options import ClassChoice, ExportOptions, ImageMode, Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps, Run
+from wsl.export.reading import Run
 from wsl.export.selection import Scan
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["Context", "Exporter", "class_names", "csv_line", "json_line", "number_text"]
 
@@ -99,14 +101,14 @@ class Exporter(ABC):
 
     @abstractmethod
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write one image.
 
         Parameters
         ----------
-        image : ExportedImage
-        taken : tuple of ExportedObject
+        image : Prediction
+        taken : tuple of Localization
             Its localizations that go in; none for an image without a mask.
         chunk : Chunk
         maps : Maps
@@ -153,11 +155,11 @@ class Exporter(ABC):
         return shapes
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
+    def usable(cls, options: ExportOptions, found: Localization) -> bool:
         """Whether the run found what this format writes: a mask, or a box if that is all."""
         if set(cls.resolved_shapes(options)) == {"box"}:
-            return found.stated_box is not None or found.area > 0
-        return found.area > 0
+            return found.box is not None
+        return found.run_lengths.area > 0
 
     @classmethod
     def check_options(cls, options: ExportOptions, *, name: str) -> None:
@@ -194,7 +196,7 @@ def class_names(categories: Categories) -> tuple[str, ...]:
     return tuple(names)
 
 
-def required_box(found: ExportedObject) -> Box:
+def required_box(found: Localization) -> Box:
     """Box of a localization that has a box or a mask."""
     box = found.box
     if box is None:

@@ -24,8 +24,9 @@ import pyarrow.compute as pc
 from wsl.errors import ConfigError, RunError
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import ExportedImage, ExportedObject, Run, read_images
-from wsl.run.records import read_part
+from wsl.export.reading import Run
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.rows import read_predictions, read_table
 
 __all__ = ["Scan", "Selection", "make_selection", "scan"]
 
@@ -65,7 +66,7 @@ def scan(run: Run) -> Scan:
     truth = quality = False
     numeric = True
     for part in run.parts:
-        table = read_part(part, columns=["image_id", "is_ground_truth", "quality"])
+        table = read_table([part], columns=["image_id", "is_ground_truth", "quality"])
         truth = truth or bool(pc.any(table["is_ground_truth"]).as_py())
         quality = quality or table["quality"].null_count < len(table)
         for image_id in dict.fromkeys(table["image_id"].to_pylist()):
@@ -99,14 +100,14 @@ class Selection:
     classes: ClassChoice
     min_score: float | None
     min_quality: float | None
-    usable: Callable[[ExportedObject], bool]
+    usable: Callable[[Localization], bool]
     thresholds: dict[int, float] | None = None
 
-    def split(self, image: ExportedImage) -> tuple[tuple[ExportedObject, ...], Counter[str]]:
+    def split(self, image: Prediction) -> tuple[tuple[Localization, ...], Counter[str]]:
         """Localizations of an image that are taken, and how many are left out by reason."""
         taken = []
         left_out: Counter[str] = Counter()
-        for found in image.found:
+        for found in image.localizations:
             if not self._is_meant(found):
                 continue
             reason = self._objection(found)
@@ -116,12 +117,12 @@ class Selection:
                 left_out[reason] += 1
         return tuple(taken), left_out
 
-    def _is_meant(self, found: ExportedObject) -> bool:
+    def _is_meant(self, found: Localization) -> bool:
         if self.classes == "ground_truth":
             return found.is_ground_truth
         return self.classes == "all" or found.rank == 1
 
-    def _objection(self, found: ExportedObject) -> str | None:
+    def _objection(self, found: Localization) -> str | None:
         if not self.usable(found):
             return "nothing found"
         if self.min_score is not None and not found.score >= self.min_score:
@@ -148,7 +149,7 @@ def make_selection(
     *,
     surveyed: Scan,
     classes: ClassChoice,
-    usable: Callable[[ExportedObject], bool],
+    usable: Callable[[Localization], bool],
 ) -> Selection:
     """Prepare the selection; `top_fraction` takes one more look through the run.
 
@@ -169,7 +170,7 @@ def make_selection(
         return selection
     candidates = _Candidates()
     for part in run.parts:
-        for image in read_images(part):
+        for image in read_predictions(part):
             for found in selection.split(image)[0]:
                 candidates.labels.append(found.label)
                 candidates.qualities.append(-1.0 if found.quality is None else found.quality)

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Never, overload
 
 from wsl.boxes import Box
-from wsl.masks import Mask
+from wsl.masks import Mask, RunLengths
 
 __all__ = ["Localization", "Prediction"]
+
+
+class _MaskField:
+    """A field that takes pixels or run lengths and gives pixels: each decoding is made anew."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Never: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Mask: ...
+    def __get__(self, instance: object | None, owner: type) -> Mask:
+        if instance is None:
+            raise AttributeError("mask")  # so that the field has no default
+        mask: Mask | RunLengths = vars(instance)["mask"]
+        return mask.decode() if isinstance(mask, RunLengths) else mask
+
+    def __set__(self, instance: object, mask: Mask | RunLengths) -> None:
+        vars(instance)["mask"] = mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +46,13 @@ class Localization:
     box : Box or None
         0-based, half-open, in pixels of the image; None if nothing was found.
     mask : ndarray of bool, shape (H, W)
-        In pixels of the image; empty if nothing was found.
+        In pixels of the image; empty if nothing was found. Given as `RunLengths`, it is decoded
+        whenever it is asked for.
     quality : float or None
         How far the localization is to be trusted, in [0, 1], judged without annotations; None if
         that was not asked for.
     refined : bool
-        Whether GrabCut ran.
+        Whether the mask was refined.
     in_top_k : bool
         The class is among the classifier's first k.
     is_ground_truth : bool
@@ -45,11 +64,23 @@ class Localization:
     rank: int
     score: float
     box: Box | None
-    mask: Mask
-    quality: float | None
-    refined: bool
+    mask: _MaskField = _MaskField()
+    quality: float | None = None
+    refined: bool = False
     in_top_k: bool = True
     is_ground_truth: bool = False
+
+    @property
+    def run_lengths(self) -> RunLengths:
+        """The mask as run lengths."""
+        mask: Mask | RunLengths = vars(self)["mask"]
+        return mask if isinstance(mask, RunLengths) else RunLengths.of(mask)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The image's (height, width)."""
+        mask: Mask | RunLengths = vars(self)["mask"]
+        return mask.size if isinstance(mask, RunLengths) else (mask.shape[0], mask.shape[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from wsl.errors import ScoreError
 from wsl.report.runs import ReportRun, Steps, quality_by_image
 from wsl.run.info import RunInfo
 from wsl.run.opened import OpenedRun
-from wsl.score.protocols import SCORED_COLUMNS, tuning_notes
+from wsl.run.rows import SCALARS
+from wsl.score.protocols import tuning_notes
 from wsl.score.protocols.diagnosis import Judged, diagnose
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 
@@ -35,7 +36,7 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
     ScoreError
         If the run cannot be scored.
     """
-    predictions = opened.folder.read(columns=[*SCORED_COLUMNS, "quality"]).to_pandas()
+    predictions = opened.folder.read(SCALARS).to_pandas()
     judged: Judged = "gt_known" if predictions["is_ground_truth"].any() else "top1"
     info = opened.info
     scores = score_ilsvrc(predictions, opened.dataset)

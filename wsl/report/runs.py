@@ -146,7 +146,7 @@ def quality_by_image(predictions: pd.DataFrame) -> dict[str, float] | None:
     Parameters
     ----------
     predictions : DataFrame
-        Rows of a run (`wsl.run.records`).
+        Rows of a run (`wsl.run.rows`).
 
     Returns
     -------

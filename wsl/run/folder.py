@@ -3,7 +3,7 @@
 ::
 
     RUN/run.json                         what the run is: see `RunInfo`
-    RUN/predictions/part-00000.parquet   one file per chunk of images (`wsl.run.records`)
+    RUN/predictions/part-00000.parquet   one file per chunk of images (`wsl.run.rows`)
     RUN/maps/part-00000.npz              the maps of a chunk, where they were asked for
     RUN/.lock, .lock-0-of-4, .info.lock  who works here (`wsl.run.lock`)
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
@@ -33,9 +33,17 @@ from typing import Any, BinaryIO, TypeVar
 import pyarrow as pa
 
 from wsl.errors import RunError
+from wsl.localize.prediction import Prediction
 from wsl.run.info import SCHEMA, RunInfo, check_info, check_same
 from wsl.run.lock import info_lock, is_lock, run_lock
-from wsl.run.records import PartCounts, check_maps, check_part, read_counts, read_part
+from wsl.run.maps import check_maps
+from wsl.run.rows import (
+    PartCounts,
+    check_part,
+    read_counts,
+    read_predictions,
+    read_table,
+)
 from wsl.run.shard import Shard
 from wsl.storage import RemotePath, as_path, is_temporary, write_whole
 
@@ -251,22 +259,37 @@ class RunFolder:
 
         return dict(zip(wanted, _in_threads(count, wanted), strict=True))
 
-    def read(self, *, columns: list[str] | None = None) -> pa.Table:
-        """Predictions of all part files in one table.
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the rows of all part files; see `wsl.run.rows`.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            All by default; `wsl.run.rows.SCALARS` are those that scores need.
 
         Raises
         ------
         RunError
-            If there are none, or one is damaged.
+            If there are none, or a file is damaged.
         """
-        tables = list(self.iter_parts(columns=columns))
-        if not tables:
-            raise RunError(f"{self.path} holds no predictions yet")
-        return pa.concat_tables(tables)
+        return read_table(self._some_parts(), columns=columns)
 
-    def iter_parts(self, *, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Predictions one part file at a time."""
-        return (read_part(path, columns=columns) for path in self.parts())
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield the images of all part files, in the dataset's order.
+
+        Raises
+        ------
+        RunError
+            As `read`.
+        """
+        for part in self._some_parts():
+            yield from read_predictions(part)
+
+    def _some_parts(self) -> list[Path]:
+        parts = self.parts()
+        if not parts:
+            raise RunError(f"{self.path} holds no predictions yet")
+        return parts
 
 
 def write_json(path: Path, content: Mapping[str, Any], *, new: bool = False) -> None:

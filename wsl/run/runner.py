@@ -26,7 +26,7 @@ from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.options import RayOptions, RunOptions
 from wsl.run.progress import NoProgress, Progress
-from wsl.run.records import PartCounts, read_part
+from wsl.run.rows import PartCounts, read_table
 from wsl.run.shard import Shard
 from wsl.run.stages import Stages, chunk_range
 
@@ -258,7 +258,7 @@ def _failures(
     """First failed images of some chunks, with their reasons."""
     failures: list[tuple[str, str]] = []
     for chunk in chunks:
-        table = read_part(folder.part_path(chunk), columns=["image_id", "status", "error"])
+        table = read_table([folder.part_path(chunk)], columns=["image_id", "status", "error"])
         failed = table.filter(pc.equal(table["status"], "failed")).to_pylist()
         failures += [(row["image_id"], row["error"]) for row in failed]
         if len(failures) >= shown:

@@ -20,9 +20,10 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError, RunError, WslError
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
+from wsl.run.maps import map_key, stored_map
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import TimeLimitError
-from wsl.run.records import map_key, prediction_rows, stored_map
+from wsl.run.rows import prediction_rows
 from wsl.saliency.views import Views
 
 __all__ = ["Decoded", "Finished", "Stages", "chunk_range", "failure", "finished"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsl.errors import RunError
 from wsl.run.folder import RunFolder
-from wsl.run.records import PartCounts
+from wsl.run.rows import PartCounts
 
 __all__ = ["RunStatus", "read_status"]
 

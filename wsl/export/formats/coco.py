@@ -37,8 +37,9 @@ from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
 from wsl.export.exporter import Exporter, json_line, json_number, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["CocoExporter"]
 
@@ -50,7 +51,7 @@ class CocoExporter(Exporter):
     allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's objects; see `Exporter.image`."""
         if image.size is None:
@@ -116,18 +117,18 @@ def _array(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield b"[]" if separator == b"[\n" else b"\n]"
 
 
-def _bbox(found: ExportedObject) -> list[float | int]:
+def _bbox(found: Localization) -> list[float | int]:
     x0, y0, x1, y1 = required_box(found)
     return [json_number(value) for value in (x0, y0, x1 - x0, y1 - y0)]
 
 
-def _run_lengths(found: ExportedObject) -> dict[str, Any]:
-    return {"size": list(found.size), "counts": found.rle}
+def _run_lengths(found: Localization) -> dict[str, Any]:
+    return {"size": list(found.size), "counts": found.run_lengths.counts}
 
 
-def _annotation(found: ExportedObject, image_number: int, shape: Shape) -> dict[str, Any]:
+def _annotation(found: Localization, image_number: int, shape: Shape) -> dict[str, Any]:
     bbox = _bbox(found)
-    area: float | int = found.area
+    area: float | int = found.run_lengths.area
     segmentation: Any = _run_lengths(found)
     if shape == "box":
         area, segmentation = json_number(bbox[2] * bbox[3]), []
@@ -147,11 +148,11 @@ def _annotation(found: ExportedObject, image_number: int, shape: Shape) -> dict[
     }
 
 
-def _result(found: ExportedObject, image_number: int) -> dict[str, Any]:
+def _result(found: Localization, image_number: int) -> dict[str, Any]:
     result = {
         "image_id": image_number,
         "category_id": found.label + 1,
         "bbox": _bbox(found),
         "score": found.score,
     }
-    return result | ({"segmentation": _run_lengths(found)} if found.area else {})
+    return result | ({"segmentation": _run_lengths(found)} if found.run_lengths.area else {})

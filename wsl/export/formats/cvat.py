@@ -30,10 +30,11 @@ from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
 from wsl.export.exporter import Exporter, number_text, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
+from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask, mask_to_box
+from wsl.run.maps import Maps
 
 __all__ = ["CvatExporter", "cropped_runs", "run_lengths"]
 
@@ -47,7 +48,7 @@ class CvatExporter(Exporter):
     takes_empty = True
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's element; see `Exporter.image`."""
         if image.size is None:
@@ -74,13 +75,13 @@ class CvatExporter(Exporter):
         chunk.line("images", "\n".join(lines))
         return len(taken)
 
-    def _shapes(self, found: ExportedObject, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
+    def _shapes(self, found: Localization, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
         """Tag and attributes of each shape of an object."""
         order = f'z_order="{group - 1}"'
         grouped = f'{order} group_id="{group}"'
         if "box" in self.shapes:
             yield "box", f"{_box(required_box(found))} {order}"
-        if not found.area or self.shapes == ("box",):
+        if not found.run_lengths.area or self.shapes == ("box",):
             return
         mask = found.mask
         rings = boundary_rings(mask) if "polygon" in self.shapes else None

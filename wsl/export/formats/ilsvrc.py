@@ -28,8 +28,9 @@ from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.export.exporter import Context, Exporter, number_text
 from wsl.export.options import ClassChoice, ExportOptions, Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["IlsvrcExporter", "read_ilsvrc_ids"]
 
@@ -105,12 +106,12 @@ class IlsvrcExporter(Exporter):
         self.ids = read_ilsvrc_ids(context.options.ilsvrc_map, context.run.categories)
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
+    def usable(cls, options: ExportOptions, found: Localization) -> bool:
         """Every guess counts, with a box or without."""
         return True
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's line; see `Exporter.image`."""
         guesses = [found for found in taken if found.in_top_k]
@@ -133,6 +134,6 @@ class IlsvrcExporter(Exporter):
         return [f"{lines:,} images have no guess: their line is 0 {NO_BOX}"] if lines else []
 
 
-def _box_text(found: ExportedObject) -> str:
+def _box_text(found: Localization) -> str:
     box = found.box
     return NO_BOX if box is None else " ".join(number_text(value) for value in to_inclusive(box))

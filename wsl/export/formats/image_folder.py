@@ -26,8 +26,9 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import Context, Exporter, json_line, json_number, required_box
 from wsl.export.names import escaped
 from wsl.export.options import ImageMode
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["ImageFolderExporter"]
 
@@ -44,7 +45,7 @@ class ImageFolderExporter(Exporter):
             raise ConfigError("images must be link or copy: an image folder is made of images")
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image and its line; see `Exporter.image`."""
         if image.size is None:
@@ -63,20 +64,20 @@ class ImageFolderExporter(Exporter):
         chunk.line("metadata", json_line(line))
         return len(taken)
 
-    def _class_folder(self, taken: tuple[ExportedObject, ...]) -> str:
+    def _class_folder(self, taken: tuple[Localization, ...]) -> str:
         label = next((found.label for found in taken if found.is_ground_truth), taken[0].label)
         ids = self.context.run.categories.ids
         return escaped(ids[label] if ids else self.context.class_names[label])
 
-    def _objects(self, taken: tuple[ExportedObject, ...]) -> dict[str, list[Any]]:
+    def _objects(self, taken: tuple[Localization, ...]) -> dict[str, list[Any]]:
         return {
             "bbox": [_bbox(required_box(found)) for found in taken],
             "label": [found.label for found in taken],
             "category": [self.context.class_names[found.label] for found in taken],
             "score": [found.score for found in taken],
             "quality": [found.quality for found in taken],
-            "area": [found.area for found in taken],
-            "mask": [found.rle for found in taken],
+            "area": [found.run_lengths.area for found in taken],
+            "mask": [found.run_lengths.counts for found in taken],
         }
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:

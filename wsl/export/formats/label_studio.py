@@ -38,10 +38,11 @@ from wsl.export.exporter import Exporter, json_line, required_box
 from wsl.export.formats.cvat import run_lengths
 from wsl.export.image_files import url
 from wsl.export.options import Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
+from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
+from wsl.run.maps import Maps
 
 __all__ = ["LabelStudioExporter", "brush_rle"]
 
@@ -63,7 +64,7 @@ class LabelStudioExporter(Exporter):
     takes_empty = True
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's task; see `Exporter.image`."""
         if image.size is None:
@@ -89,7 +90,7 @@ class LabelStudioExporter(Exporter):
         chunk.line("tasks", json_line(task))
         return len(taken)
 
-    def _regions(self, taken: tuple[ExportedObject, ...], chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def _regions(self, taken: tuple[Localization, ...], chunk: Chunk) -> Iterator[dict[str, Any]]:
         number = 0
         for found in taken:
             for shape, value in self._values(found, chunk):
@@ -107,13 +108,11 @@ class LabelStudioExporter(Exporter):
                     "value": {**value, control.lower(): [self.context.class_names[found.label]]},
                 }
 
-    def _values(
-        self, found: ExportedObject, chunk: Chunk
-    ) -> Iterator[tuple[Shape, dict[str, Any]]]:
+    def _values(self, found: Localization, chunk: Chunk) -> Iterator[tuple[Shape, dict[str, Any]]]:
         """Shapes of an object, in Label Studio's terms."""
         if "box" in self.shapes:
             yield "box", _rectangle(found)
-        if not found.area or self.shapes == ("box",):
+        if not found.run_lengths.area or self.shapes == ("box",):
             return
         mask = found.mask
         rings = boundary_rings(mask) if "polygon" in self.shapes else None
@@ -161,7 +160,7 @@ class LabelStudioExporter(Exporter):
         return super().notes(counts) + more
 
 
-def _rectangle(found: ExportedObject) -> dict[str, float]:
+def _rectangle(found: Localization) -> dict[str, float]:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     return {

@@ -18,8 +18,9 @@ from PIL import Image
 
 from wsl.export.exporter import Exporter, csv_line, required_box
 from wsl.export.png import png_bytes
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["MasksExporter"]
 
@@ -33,7 +34,7 @@ class MasksExporter(Exporter):
     """One PNG per mask."""
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's masks; see `Exporter.image`."""
         for found in taken:

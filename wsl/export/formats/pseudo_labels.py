@@ -45,9 +45,10 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import Exporter, csv_line
 from wsl.export.options import ExportOptions
 from wsl.export.png import png_bytes
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
+from wsl.run.maps import Maps
 
 __all__ = [
     "PseudoLabels",
@@ -95,15 +96,15 @@ class PseudoLabels:
 
 
 def pseudo_labels(
-    image: ExportedImage, taken: Sequence[ExportedObject], maps: Maps, options: ExportOptions
+    image: Prediction, taken: Sequence[Localization], maps: Maps, options: ExportOptions
 ) -> PseudoLabels:
     """Labels of one image by the rules above.
 
     Parameters
     ----------
-    image : ExportedImage
+    image : Prediction
         With a size.
-    taken : sequence of ExportedObject
+    taken : sequence of Localization
         In the order of their ranks.
     maps : Maps
     options : ExportOptions
@@ -167,12 +168,12 @@ def owners(
 
 
 def _strengths(
-    image_id: str, taken: Sequence[ExportedObject], maps: Maps, sigma: float
+    image_id: str, taken: Sequence[Localization], maps: Maps, sigma: float
 ) -> list[Saliency] | None:
     """Smoothed maps of all classes, each with the maximum 1; None if one of them is missing."""
     strengths = []
     for found in taken:
-        saliency = maps.get(image_id, found)
+        saliency = maps.get(image_id, found.label, found.size)
         if saliency is None:
             return None
         if sigma > 0:
@@ -269,7 +270,7 @@ class LabelImages(Exporter):
         return classes > IGNORE - 1
 
     def label_image(
-        self, image: ExportedImage, taken: Sequence[ExportedObject], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: Sequence[Localization], chunk: Chunk, maps: Maps
     ) -> tuple[PseudoLabels, NDArray[np.uint16]]:
         """Labels of an image and their values, counted."""
         options = self.context.options
@@ -319,7 +320,7 @@ class SegmentationExporter(LabelImages):
     """Label images alone."""
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's label image; see `Exporter.image`."""
         if image.size is None:

@@ -24,8 +24,9 @@ from wsl.errors import RunError
 from wsl.export.exporter import Context, Exporter, csv_line
 from wsl.export.options import ExportOptions
 from wsl.export.png import png_bytes
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["SaliencyMapsExporter"]
 
@@ -44,17 +45,17 @@ class SaliencyMapsExporter(Exporter):
             raise RunError(f"{context.run.folder} has no maps: the run must store them (run.maps)")
 
     @classmethod
-    def usable(cls, options: ExportOptions, found: ExportedObject) -> bool:
+    def usable(cls, options: ExportOptions, found: Localization) -> bool:
         """Every class has a map, whatever came of it."""
         return True
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's maps; see `Exporter.image`."""
         written = 0
         for found in taken:
-            saliency = maps.get(image.image_id, found)
+            saliency = maps.get(image.image_id, found.label, found.size)
             if saliency is None:
                 chunk.counts["left out: no map stored"] += 1
                 continue

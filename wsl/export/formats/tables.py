@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 
 from wsl.export.exporter import Exporter, csv_line, json_line, number_text, required_box
 from wsl.export.options import Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["CsvExporter", "ParquetExporter"]
 
@@ -58,9 +59,7 @@ class _TableExporter(Exporter):
     default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
     names_files = False
 
-    def rows(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...]
-    ) -> Iterator[dict[str, Any]]:
+    def rows(self, image: Prediction, taken: tuple[Localization, ...]) -> Iterator[dict[str, Any]]:
         """Rows of one image."""
         ids = self.context.run.categories.ids
         for found in taken:
@@ -80,7 +79,7 @@ class _TableExporter(Exporter):
                 "y0": y0,
                 "x1": x1,
                 "y1": y1,
-                "mask_area": found.area,
+                "mask_area": found.run_lengths.area,
             }
 
 
@@ -88,7 +87,7 @@ class CsvExporter(_TableExporter):
     """Boxes as CSV."""
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's lines; see `Exporter.image`."""
         for row in self.rows(image, taken):
@@ -106,7 +105,7 @@ class ParquetExporter(_TableExporter):
     """Boxes as Parquet."""
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's rows; see `Exporter.image`."""
         for row in self.rows(image, taken):

@@ -33,9 +33,10 @@ from wsl.errors import ConfigError
 from wsl.export.exporter import number_text, required_box
 from wsl.export.formats.pseudo_labels import IGNORE, LabelImages, indexed_png, voc_palette
 from wsl.export.options import ImageMode
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["VocExporter"]
 
@@ -48,7 +49,7 @@ class VocExporter(LabelImages):
     default_images: ClassVar[ImageMode] = "link"
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's files; see `Exporter.image`."""
         if image.size is None:
@@ -67,7 +68,7 @@ class VocExporter(LabelImages):
         chunk.line("list", stem)
         return len(taken)
 
-    def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[ExportedObject, ...]) -> str:
+    def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[Localization, ...]) -> str:
         objects = "".join(_object_xml(self.context.class_names[it.label], it) for it in taken)
         return (
             "<annotation>\n"
@@ -122,7 +123,7 @@ class VocExporter(LabelImages):
         return notes
 
 
-def _object_xml(name: str, found: ExportedObject) -> str:
+def _object_xml(name: str, found: Localization) -> str:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     cut_off = x0 <= 0 or y0 <= 0 or x1 >= width or y1 >= height

@@ -35,8 +35,9 @@ from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings, one_ring
 from wsl.export.exporter import Exporter, required_box
 from wsl.export.options import ImageMode, Shape
-from wsl.export.reading import ExportedImage, ExportedObject, Maps
 from wsl.export.staging import Chunk, Staging
+from wsl.localize.prediction import Localization, Prediction
+from wsl.run.maps import Maps
 
 __all__ = ["YoloExporter"]
 
@@ -50,7 +51,7 @@ class YoloExporter(Exporter):
     default_images: ClassVar[ImageMode] = "link"
 
     def image(
-        self, image: ExportedImage, taken: tuple[ExportedObject, ...], chunk: Chunk, maps: Maps
+        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's label file; see `Exporter.image`."""
         if image.size is None:
@@ -75,14 +76,14 @@ class YoloExporter(Exporter):
         return ["data.yaml"]
 
 
-def _box_line(found: ExportedObject) -> str:
+def _box_line(found: Localization) -> str:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
     return " ".join([str(found.label), *(f"{value:.10g}" for value in values)])
 
 
-def _polygon_line(found: ExportedObject) -> str:
+def _polygon_line(found: Localization) -> str:
     height, width = found.size
     points = one_ring(boundary_rings(found.mask))
     texts = (f"{_up(x, width)} {_up(y, height)}" for x, y in points.tolist())

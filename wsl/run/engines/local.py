@@ -33,9 +33,10 @@ from wsl.errors import RunError
 from wsl.localize.localizer import Explained
 from wsl.localize.prediction import Prediction
 from wsl.run.folder import RunFolder
+from wsl.run.maps import write_maps
 from wsl.run.pool import WorkerPool
 from wsl.run.progress import Progress
-from wsl.run.records import write_maps, write_part
+from wsl.run.rows import write_part
 from wsl.run.stages import Decoded, Finished, Stages, chunk_range, failure, finished
 
 __all__ = ["LocalEngine", "Timings", "worker_count", "write_chunk"]

@@ -21,7 +21,8 @@ from wsl.data.sample import Annotation, Dataset, Sample
 from wsl.errors import AnnotationError, ScoreError, choices_hint
 from wsl.masks import Mask, decode_rle
 from wsl.run.folder import RunFolder
-from wsl.run.records import read_maps
+from wsl.run.maps import read_maps
+from wsl.run.rows import SCALARS
 from wsl.run.tuned_on import TunedOn
 from wsl.score.maps import maps_from_folder
 from wsl.score.protocols.coco import score_coco_masks
@@ -34,26 +35,10 @@ from wsl.score.protocols.pointing import PointingGame
 from wsl.score.protocols.pxap import PxAP
 from wsl.score.result import Scores
 
-__all__ = ["PROTOCOLS", "SCORED_COLUMNS", "Protocol", "ScoreOptions", "score_run", "tuning_notes"]
+__all__ = ["PROTOCOLS", "Protocol", "ScoreOptions", "score_run", "tuning_notes"]
 
 Protocol = Literal[
     "ilsvrc", "diagnosis", "max_box_acc", "pxap", "heatmap", "mask_iou", "coco", "pointing"
-]
-
-SCORED_COLUMNS = [
-    "image_id",
-    "width",
-    "height",
-    "status",
-    "label",
-    "rank",
-    "score",
-    "in_top_k",
-    "is_ground_truth",
-    "x0",
-    "y0",
-    "x1",
-    "y1",
 ]
 
 
@@ -136,7 +121,7 @@ def tuning_notes(config: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]
 
 def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
     return score_ilsvrc(
-        folder.read(columns=SCORED_COLUMNS).to_pandas(),
+        folder.read(columns=SCALARS).to_pandas(),
         dataset,
         center_side=options.center_side,
         center_chosen=options.center_chosen,
@@ -147,7 +132,7 @@ def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
 
 
 def _diagnosis(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
-    return diagnose(folder.read(columns=SCORED_COLUMNS).to_pandas(), dataset)
+    return diagnose(folder.read(columns=SCALARS).to_pandas(), dataset)
 
 
 def _maxbox(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
@@ -221,7 +206,7 @@ def _masks(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores
 
 
 def _coco(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Scores:
-    predictions = folder.read(columns=[*SCORED_COLUMNS, "mask"]).to_pandas()
+    predictions = folder.read(columns=[*SCALARS, "mask"]).to_pandas()
     return score_coco_masks(predictions, dataset, seed=options.seed)
 
 

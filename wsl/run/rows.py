@@ -1,4 +1,4 @@
-"""Predictions on disk: the rows of a part file.
+"""The rows of a run: their schema, their writer and their only reader.
 
 One Parquet file per chunk of images; one row per image and class, or one row with
 ``status = "failed"`` for an image that could not be processed:
@@ -20,52 +20,46 @@ x0, y0, x1, y1     double    box, 0-based and half-open; null where nothing was 
 mask               string    COCO compressed run lengths of the mask (size: height, width)
 mask_area          int64     pixels of the mask
 quality            double    in [0, 1]; null if not computed
-refined            bool      whether GrabCut ran
+refined            bool      whether the mask was refined
 =================  ========  ==============================================================
 
-All columns from `label` on are null in the row of a failed image. A file is there whole or not at
-all (`wsl.storage.write_whole`). Every page carries a checksum, which is verified on reading. The
-file's own metadata has its counts (`PartCounts`), so that a run of thousands of chunks is summed up
-without reading its rows.
+All columns from `label` on are null in the row of a failed image. The rows of an image stand
+together. A file is there whole or not at all (`wsl.storage.write_whole`), and each of its pages
+carries a checksum, which is verified on reading. The file's own metadata has its counts
+(`PartCounts`), so that a run of thousands of chunks is summed up without reading its rows.
 
-Maps, where they are stored, are in one NumPy archive per chunk, one array per image and class
-under the key ``IMAGE_ID|LABEL``: float16 of the working size, divided by the map's maximum.
+`read_predictions` gives a file's rows as `Prediction` objects, one image at a time, and
+`read_table` gives columns of one or of many files.
 """
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from wsl.errors import RunError
 from wsl.localize.prediction import Localization, Prediction
-from wsl.masks import encode_rle
+from wsl.masks import RunLengths
 from wsl.storage import RemotePath, write_whole
 
 __all__ = [
+    "SCALARS",
     "SCHEMA",
     "PartCounts",
-    "check_maps",
     "check_part",
-    "map_key",
     "prediction_rows",
     "read_counts",
-    "read_maps",
-    "read_part",
-    "stored_map",
-    "write_maps",
+    "read_predictions",
+    "read_table",
     "write_part",
 ]
 
@@ -93,6 +87,12 @@ SCHEMA = pa.schema(
     ]
 )
 
+SCALARS = tuple(name for name in SCHEMA.names if name not in ("error", "category", "mask"))
+"""The columns of fixed width, and the image's id and status: what scores are computed from."""
+
+_BATCH = 1024  # rows decoded at a time
+_COUNTS = b"wsl.counts"
+
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Rows of one image, as dictionaries by column; missing keys are nulls."""
@@ -111,6 +111,7 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 def _localization_row(found: Localization) -> dict[str, Any]:
     x0, y0, x1, y1 = found.box or (None, None, None, None)
+    mask = found.run_lengths
     return {
         "label": found.label,
         "category": found.category,
@@ -122,22 +123,11 @@ def _localization_row(found: Localization) -> dict[str, Any]:
         "y0": y0,
         "x1": x1,
         "y1": y1,
-        "mask": encode_rle(found.mask),
-        "mask_area": int(found.mask.sum()),
+        "mask": mask.counts,
+        "mask_area": mask.area,
         "quality": found.quality,
         "refined": found.refined,
     }
-
-
-def map_key(image_id: str, label: int) -> str:
-    """Name of a map in its archive."""
-    return f"{image_id}|{label}"
-
-
-def stored_map(saliency: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Return a map as it is stored: its maximum 1, so that float16 has room for small values."""
-    top = saliency.max(initial=0)
-    return (saliency / top if top > 0 else saliency).astype(np.float16)
 
 
 @dataclass(frozen=True)
@@ -171,90 +161,6 @@ class PartCounts:
         )
 
 
-def write_maps(path: Path, maps: Mapping[str, NDArray[np.float16]]) -> None:
-    """Write the maps of a chunk to `path`, whole or not at all."""
-
-    def write(file: BinaryIO) -> None:
-        arrays: dict[str, Any] = dict(maps)
-        np.savez(file, **arrays)  # float16 is never pickled
-
-    write_whole(path, write)
-
-
-# What a damaged archive makes zipfile and NumPy raise.
-_ARCHIVE_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-# Of one map: float16 of 16,384 × 16,384 pixels, and NumPy's header.
-_MAX_MAP_BYTES = 2 * 16_384**2 + 4096
-
-
-def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
-    """Yield image id, label and map of all maps of a chunk, one at a time.
-
-    Raises
-    ------
-    RunError
-        If the file is damaged, or states a size that no map has.
-    """
-    with (
-        _told(path, _ARCHIVE_ERRORS),
-        path.open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
-        _check_archive(archive.zip)
-        for key in archive.files:
-            image_id, _, label = key.rpartition("|")
-            yield image_id, int(label), archive[key]
-
-
-def check_maps(path: Path, counts: PartCounts, *, thorough: bool = False) -> None:
-    """Check that the maps of a chunk are there, as many as its localizations.
-
-    Parameters
-    ----------
-    path : Path
-    counts : PartCounts
-        Of the chunk's part file.
-    thorough : bool
-        Read them all, against their checksums; otherwise the archive's directory alone, which
-        tells a file that is cut off.
-
-    Raises
-    ------
-    RunError
-        If they are not there, or damaged.
-    """
-    with _told(path, _ARCHIVE_ERRORS), path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        _check_archive(archive)
-        found = len(archive.infolist())
-        if found != counts.localizations:
-            raise ValueError(f"it holds {found} maps of {counts.localizations}")
-        damaged = archive.testzip() if thorough else None
-        if damaged is not None:
-            raise ValueError(f"{damaged} does not fit its checksum")
-
-
-def _check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuse what would grow on reading: maps are stored as they are, not compressed."""
-    for entry in archive.infolist():
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > _MAX_MAP_BYTES:
-            raise ValueError(
-                f"{entry.filename} ({entry.file_size:,} bytes) is compressed or larger than any map"
-            )
-
-
-_COUNTS = b"wsl.counts"
-
-
 def write_part(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write the rows of a chunk to `path`, whole or not at all."""
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
@@ -271,8 +177,35 @@ def write_part(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_whole(path, write)
 
 
-def read_part(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read the rows of a chunk.
+def read_table(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the rows of part files, in their order, as one table.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+    columns : sequence of str, optional
+        All of `SCHEMA` by default.
+
+    Raises
+    ------
+    RunError
+        If a file is damaged or of another schema.
+    """
+    names = SCHEMA.names if columns is None else list(columns)
+    empty = pa.schema([SCHEMA.field(name) for name in names]).empty_table()
+    return pa.concat_tables([empty, *(_read(path, names) for path in paths)])
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    with _parquet(path) as file:
+        return file.read(columns=columns).replace_schema_metadata(None)
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """Yield the images of a part file, in its order, with their localizations by rank.
+
+    Masks stay run lengths until they are asked for, and rows are decoded some at a time, so that
+    memory does not depend on how many images the file has.
 
     Raises
     ------
@@ -280,8 +213,39 @@ def read_part(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
         If the file is damaged or of another schema.
     """
     with _parquet(path) as file:
-        table = file.read(columns=list(columns) if columns is not None else None)
-        return table.replace_schema_metadata(None)
+        batches = file.iter_batches(batch_size=_BATCH)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for image_id, group in groupby(rows, key=lambda row: row["image_id"]):
+            yield _prediction(image_id, list(group))
+
+
+def _prediction(image_id: str, rows: list[dict[str, Any]]) -> Prediction:
+    first = rows[0]
+    height, width = first["height"], first["width"]
+    size = None if height is None or width is None else (height, width)
+    if first["status"] != "ok":
+        return Prediction.failed(image_id, first["error"] or "failed", size=size)
+    if size is None:
+        raise ValueError(f"image {image_id!r} must have a width and a height")
+    found = [_localization(row, size) for row in rows if row["label"] is not None]
+    return Prediction(image_id, size, tuple(sorted(found, key=lambda one: one.rank)))
+
+
+def _localization(row: dict[str, Any], size: tuple[int, int]) -> Localization:
+    mask = RunLengths(row["mask"] or "", size)
+    box = (row["x0"], row["y0"], row["x1"], row["y1"])
+    return Localization(
+        label=row["label"],
+        category=row["category"],
+        rank=row["rank"],
+        score=row["score"],
+        box=mask.box if None in box else box,
+        mask=mask,
+        quality=row["quality"],
+        refined=bool(row["refined"]),
+        in_top_k=bool(row["in_top_k"]),
+        is_ground_truth=bool(row["is_ground_truth"]),
+    )
 
 
 def read_counts(path: Path) -> PartCounts:
@@ -313,7 +277,7 @@ def check_part(path: Path, *, images: int) -> PartCounts:
     RunError
         If the file is damaged, of another schema, or of another number of images.
     """
-    counts = PartCounts.of(read_part(path))
+    counts = PartCounts.of(read_table([path]))
     if counts.images != images:
         raise RunError(f"{path} must hold {images} images, but holds {counts.images}")
     if counts != read_counts(path):
@@ -326,7 +290,7 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a part file; whatever is wrong with it becomes a RunError that names it."""
     errors = (pa.ArrowException, OSError, ValueError, TypeError)
     with (
-        _told(path, errors),
+        unreadable_errors(path, errors),
         _source(path) as source,
         pq.ParquetFile(source, page_checksum_verification=True) as file,
     ):
@@ -346,7 +310,8 @@ def _source(path: Path) -> Iterator[Path | IO[bytes]]:
 
 
 @contextmanager
-def _told(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def unreadable_errors(path: Path, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn `errors` of reading a chunk's file into a RunError that names the file."""
     try:
         yield
     except errors as error:

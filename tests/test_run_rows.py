@@ -7,16 +7,8 @@ import pytest
 from wsl.errors import RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import decode_rle
-from wsl.run.records import (
-    SCHEMA,
-    map_key,
-    prediction_rows,
-    read_maps,
-    read_part,
-    stored_map,
-    write_maps,
-    write_part,
-)
+from wsl.run.maps import map_key, read_maps, stored_map, write_maps
+from wsl.run.rows import SCHEMA, prediction_rows, read_predictions, read_table, write_part
 
 
 def localization(mask, **changes):
@@ -48,7 +40,7 @@ def test_rows_come_back_as_they_were(tmp_path):
     )
     path = tmp_path / "predictions" / "part-00000.parquet"
     write_part(path, rows + prediction_rows(Prediction.failed("bad", "cannot be read")))
-    first, second, failed = read_part(path).to_pylist()
+    first, second, failed = read_table([path]).to_pylist()
     assert (first["image_id"], first["height"], first["width"]) == ("ä b", 4, 5)
     assert [first[key] for key in ("x0", "y0", "x1", "y1")] == [1, 0, 3, 2]
     assert (decode_rle(first["mask"], (4, 5)) == mask).all()
@@ -103,14 +95,14 @@ def test_a_damaged_part_is_told(tmp_path, how):
     with pytest.raises(
         RunError, match=r"part-00000\.parquet cannot be read and must be made again"
     ):
-        read_part(path)
+        read_table([path])
 
 
 def test_other_columns_are_refused(tmp_path):
     path = tmp_path / "part-00000.parquet"
     pq.write_table(SCHEMA.empty_table().select(["image_id"]), path)
     with pytest.raises(RunError, match="holds other columns"):
-        read_part(path)
+        read_table([path])
 
 
 def test_maps_come_back_scaled_to_one(tmp_path):
@@ -129,3 +121,47 @@ def test_a_damaged_archive_of_maps_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RunError, match="must be made again"):
         list(read_maps(path))
+
+
+def test_predictions_come_back_with_masks_as_run_lengths(tmp_path):
+    mask = np.zeros((4, 5), bool)
+    mask[0:2, 1:3] = True
+    empty = np.zeros((4, 5), bool)
+    best, second = localization(mask, quality=0.5), localization(empty, label=7, rank=2, box=None)
+    wanted = [
+        Prediction("b", (4, 5), (best, second)),
+        Prediction("a", (4, 5), ()),
+        Prediction.failed("bad", "cannot be read", size=(9, 8)),
+    ]
+    path = tmp_path / "part-00000.parquet"
+    write_part(path, [row for one in wanted for row in prediction_rows(one)])
+    found = list(read_predictions(path))
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.image_id, one.size, one.status, one.error) == (
+            *(other.image_id, other.size, other.status, other.error),
+        )
+    for one, other in zip(found[0].localizations, (best, second), strict=True):
+        assert prediction_rows(Prediction("b", (4, 5), (one,))) == prediction_rows(
+            Prediction("b", (4, 5), (other,))
+        )
+        assert (one.mask == other.mask).all()
+        assert one.run_lengths == other.run_lengths
+        assert one.size == other.size == (4, 5)
+
+
+def test_an_image_of_more_rows_than_a_batch_is_one_prediction(tmp_path, monkeypatch):
+    monkeypatch.setattr("wsl.run.rows._BATCH", 3)
+    found = [localization(np.ones((2, 2), bool), label=n, rank=5 - n) for n in range(5)]
+    path = tmp_path / "part-00000.parquet"
+    write_part(path, prediction_rows(Prediction("one", (2, 2), tuple(found))))
+    (one,) = read_predictions(path)
+    assert [localization.rank for localization in one.localizations] == [1, 2, 3, 4, 5]
+
+
+def test_a_box_that_is_not_there_is_read_from_the_mask(tmp_path):
+    mask = np.zeros((4, 5), bool)
+    mask[1:3, 2] = True
+    path = tmp_path / "part-00000.parquet"
+    write_part(path, prediction_rows(Prediction("a", (4, 5), (localization(mask, box=None),))))
+    (one,) = read_predictions(path)
+    assert one.localizations[0].box == (2, 1, 3, 3)
