@@ -23,10 +23,14 @@ class Categories:
         comma). Names may repeat (ImageNet has two cranes).
     ids : tuple of str or None
         The dataset's own identifiers, such as the WNID ``"n01440764"``; unique.
+    members : tuple of (tuple of str) or None
+        Ids and names of the classes that each category stands for, where it is a group of
+        classes; `find` and `index` know them, too.
     """
 
     names: tuple[str, ...]
     ids: tuple[str, ...] | None = None
+    members: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.ids is not None:
@@ -86,8 +90,18 @@ class Categories:
             keys = {name, name.split(",")[0].strip()}
             if self.ids is not None:
                 keys.add(self.ids[position])
+            if self.members is not None:
+                keys |= set(self.members[position])
             for key in keys:
                 index.setdefault(key.casefold().replace("_", " "), []).append(position)
+        return index
+
+    @cached_property
+    def by_id(self) -> dict[str, int]:
+        """Index of the category of each id; of groups, that of each member's id and name."""
+        index = {id_: label for label, id_ in enumerate(self.ids or ())}
+        for label, members in enumerate(self.members or ()):
+            index |= dict.fromkeys(members, label)
         return index
 
     def find(self, key: str) -> int | None:

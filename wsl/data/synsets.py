@@ -35,6 +35,8 @@ def match_categories(categories: Categories, mapping: Path) -> Categories:
         If a WNID is not the classifier's, the numbers of classes differ, or fewer than 90 % of the
         classes share a name or synonym (upper and lower case are one).
     """
+    if categories.members is not None:  # groups of classes: they know their own members' WNIDs
+        return categories
     known = Categories.from_file(mapping) if mapping.is_file() else None
     if known is not None and known.ids is None:
         raise DataError(f"{mapping} must hold a WNID and names on every line")

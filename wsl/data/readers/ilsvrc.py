@@ -121,7 +121,7 @@ class IlsvrcDataset(Dataset):
         self._layout = _Layout.of(root, split)
         self._solutions = solutions
         self._has_masks = self._layout.masks.is_dir()
-        self._index = {wnid: index for index, wnid in enumerate(categories.ids or ())}
+        self._index = categories.by_id
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
         """Read what is known of one image, but not the image.
