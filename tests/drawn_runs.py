@@ -58,7 +58,7 @@ def make_run(
 ) -> ReportRun:
     """Run whose boxes miss by `miss` of the image's sides, and every fifth class is wrong.
 
-    Judged is the first guess; with `both` also, and foremost, the box of the image's class.
+    Judged is the top-1 prediction; with `both` also, and foremost, the box of the image's class.
     """
     images = drawn_images(count, classes)
     names = [EVIL_CLASS if label == 1 else f"shape {label}, kind" for label in range(classes)]
@@ -73,13 +73,13 @@ def make_run(
         for one in images
     ]
     predictions, boxes = _predictions(images, categories, miss=miss, seed=seed, quality=quality)
-    guesses = diagnose(predictions, samples, judged="top1")
+    guesses = diagnose(predictions, samples, metric="top1")
     return ReportRun(
         name=name,
         scores=score_ilsvrc(predictions, samples),
         categories=categories,
         diagnosis=diagnose(predictions, samples) if both else guesses,
-        guesses=guesses if both else None,
+        top1_diagnosis=guesses if both else None,
         quality=quality_by_image(predictions),
         steps=_Drawer(images, boxes) if pictures else None,
         facts={"Classifier": "drawn"},

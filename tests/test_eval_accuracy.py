@@ -15,7 +15,7 @@ from wsl.data.open import open_dataset
 from wsl.demo.draw import CATEGORIES, write_dataset
 from wsl.run.config import build_config
 from wsl.run.runner import run_dataset
-from wsl.score.intervals import share_figure
+from wsl.score.estimates import proportion_estimate
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def test_the_table_is_of_the_test_part_and_goes_on_where_it_was(work):
     for name in ("own", "cam-usual-threshold"):
         table = pd.read_csv(work / "work" / "per_image" / f"{name}.csv")
         method = next(m for m in found["methods"] if m["name"].lower().startswith(name[:3]))
-        right = share_figure("gt_known_0.5", table["iou"] >= 0.5)
+        right = proportion_estimate("gt_known_0.5", table["iou"] >= 0.5)
         assert method["figures"]["gt_known_0.5"] == right.to_json()
     best = [m for m in found["methods"] if "best threshold" in m["name"]]
     assert all("on ilsvrc val, part 1/2 (2 images)" in method["note"] for method in best)

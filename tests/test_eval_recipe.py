@@ -14,8 +14,8 @@ from wsl.demo.draw import CATEGORIES, write_dataset
 from wsl.models.sources import load_classifier
 from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
-from wsl.score.intervals import mean_figure, share_figure
-from wsl.tune.result import known_figures
+from wsl.score.estimates import mean_estimate, proportion_estimate
+from wsl.tune.result import known_estimates
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +62,7 @@ def test_each_step_of_the_path_changes_one_thing(rows):
 def test_an_images_part_in_the_ablations_figures_averages_to_them():
     iou = np.random.default_rng(0).random(30)
     parts = ablation.by_figure(iou)
-    values = {figure.name: figure.value for figure in known_figures(iou)}
+    values = {figure.name: figure.value for figure in known_estimates(iou)}
     for name, each in parts.items():
         assert each.mean() == pytest.approx(values[name])
 
@@ -212,8 +212,8 @@ def test_the_demos_masks_are_scored_as_the_demo_scores_them(tmp_path):
     run_dataset(plan.config, plan.run)
     classifier = load_classifier("demo")
     found = demo_masks.judge(plan.data, classifier, plan.config, 4)
-    assert plan.score_masks() == mean_figure("mask_iou", found[:, 0])
+    assert plan.score_masks() == mean_estimate("mask_iou", found[:, 0])
     figures = demo_masks.figures(found, found)
     assert figures["recipe_minus_this"]["value"] == 0
-    right = share_figure("gt_known_0.5", found[:, 1] >= 0.5)
+    right = proportion_estimate("gt_known_0.5", found[:, 1] >= 0.5)
     assert figures["gt_known_0.5"] == right.to_json()

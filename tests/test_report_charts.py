@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.report import charts
-from wsl.score.intervals import share_figure, wilson
+from wsl.score.estimates import proportion_estimate, wilson
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
@@ -76,8 +76,8 @@ def test_charts_of_quality_are_well_formed() -> None:
 
 
 def test_interval_chart_has_a_line_per_run_and_a_tick_per_baseline() -> None:
-    figure = share_figure("gt_known_0.5", [True, False])
-    svg = ET.fromstring(charts.interval_chart([figure, None, figure], [figure, None]))
+    estimate = proportion_estimate("gt_known_0.5", [True, False])
+    svg = ET.fromstring(charts.interval_chart([estimate, None, estimate], [estimate, None]))
     classes = [one.get("class") for one in svg]
     assert classes.count("rule") == 3
     assert classes.count("dot") == 2

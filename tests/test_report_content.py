@@ -6,7 +6,7 @@ from drawn_runs import make_run
 
 from wsl.report import content
 from wsl.report.runs import tabulate
-from wsl.score.intervals import wilson
+from wsl.score.estimates import wilson
 from wsl.score.protocols.diagnosis import KINDS
 
 
@@ -21,7 +21,7 @@ def test_figure_rows_line_up_runs_and_baselines() -> None:
     rows = {row.name: row for row in content.figure_rows([first.scores, second.scores])}
     row = rows["gt_known_0.5"]
     assert [one.value for one in row.runs] == [
-        one.scores.figure("gt_known_0.5").value for one in (first, second)
+        one.scores.estimate("gt_known_0.5").value for one in (first, second)
     ]
     assert len(row.baselines) == 2
     assert rows["classification_error_top1"].baselines == (None, None)
@@ -29,15 +29,15 @@ def test_figure_rows_line_up_runs_and_baselines() -> None:
 
 def test_against_baseline_is_the_paired_difference_to_the_better_one() -> None:
     (table,) = tabulate([make_run()])
-    name, figure = content.against_baseline(table)
+    name, estimate = content.against_baseline(table)
     images = table.images
     shares = {
         "whole image": (images["whole_iou"] >= 0.5).mean(),
         "centered box": (images["center_iou"] >= 0.5).mean(),
     }
     assert shares[name] == max(shares.values())
-    assert figure.value == pytest.approx(images["right"].mean() - shares[name])
-    assert figure.low <= figure.value <= figure.high
+    assert estimate.value == pytest.approx(images["right"].mean() - shares[name])
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_kind_shares_add_up_and_have_wilsons_interval() -> None:
@@ -71,12 +71,12 @@ def test_class_table_by_hand() -> None:
 
 def test_differences_are_the_differences_of_the_scores() -> None:
     tables = tabulate([make_run(), make_run(miss=0.03, name="better")])
-    found = {figure.name: figure for figure in content.differences(*tables)}
-    names = {figure.name for figure in tables[0].run.scores.figures}
+    found = {estimate.name: estimate for estimate in content.differences(*tables)}
+    names = {estimate.name for estimate in tables[0].run.scores.estimates}
     assert set(found) == names
-    for name, figure in found.items():
-        before, after = (table.run.scores.figure(name).value for table in tables)
-        assert figure.value == pytest.approx(after - before, abs=1e-12)
+    for name, estimate in found.items():
+        before, after = (table.run.scores.estimate(name).value for table in tables)
+        assert estimate.value == pytest.approx(after - before, abs=1e-12)
     assert found["mean_iou"].low > 0
     assert found["localization_error_top1"].higher_is_better is False
 
@@ -84,7 +84,8 @@ def test_differences_are_the_differences_of_the_scores() -> None:
 def test_a_run_does_not_differ_from_itself() -> None:
     tables = tabulate([make_run(), make_run()])
     assert all(
-        figure.low == figure.value == figure.high == 0 for figure in content.differences(*tables)
+        estimate.low == estimate.value == estimate.high == 0
+        for estimate in content.differences(*tables)
     )
     rows, counts = content.differing_images(*tables)
     assert rows.empty
@@ -106,7 +107,7 @@ def test_differing_images_are_those_right_in_one_only_the_largest_first() -> Non
 def test_errors_are_judged_in_both_ways_where_all_runs_know_them() -> None:
     tables = tabulate([make_run(both=True), make_run(both=True, seed=1)])
     guesses, known = content.error_groups(tables)
-    assert (guesses.judged, known.judged) == ("top1", "gt_known")
+    assert (guesses.metric, known.metric) == ("top1", "gt_known")
     assert set(guesses.kinds) - set(known.kinds) == {
         "wrong_class_box_right",
         "wrong_class_box_wrong",
@@ -115,18 +116,18 @@ def test_errors_are_judged_in_both_ways_where_all_runs_know_them() -> None:
         for table in tables:
             shares = {row["kind"]: row["share"] for row in content.kind_shares(table, group)}
             assert sum(shares.values()) == pytest.approx(1)
-            named = {figure.name: figure.value for figure in group.diagnosis(table).figures}
+            named = {estimate.name: estimate.value for estimate in group.diagnosis(table).estimates}
             assert shares == {kind: pytest.approx(named[kind]) for kind in group.kinds}
             sizes = content.kinds_by_size(table, group)
             assert sum(size["n"] for size in sizes) == 30
     scores = tables[0].run.scores
     right = {group: content.kind_shares(tables[0], group)[0]["share"] for group in (guesses, known)}
-    assert right[known] == scores.figure("gt_known_0.5").value
-    assert 1 - right[guesses] == pytest.approx(scores.figure("localization_error_top1").value)
+    assert right[known] == scores.estimate("gt_known_0.5").value
+    assert 1 - right[guesses] == pytest.approx(scores.estimate("localization_error_top1").value)
     (group,) = content.error_groups(
-        tabulate([make_run(both=True), replace(tables[0].run, guesses=None)])
+        tabulate([make_run(both=True), replace(tables[0].run, top1_diagnosis=None)])
     )
-    assert group.judged == "gt_known"
+    assert group.metric == "gt_known"
 
 
 def test_without_a_diagnosis_there_are_no_errors() -> None:

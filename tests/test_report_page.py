@@ -40,7 +40,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Report of a run that is judged by its first guesses and with the class known."""
+    """Report of a run that is judged by its top-1 predictions and with the class known."""
     return build_report([make_run(count=40, both=True)], tmp_path_factory.mktemp("both"))
 
 
@@ -71,12 +71,14 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
 def test_figures_stand_with_their_intervals_and_baselines(one: Path) -> None:
     text = " ".join(re.sub(r"<[^>]*>", " ", one.read_text(encoding="utf-8")).split())
     scores = make_run(count=60).scores
-    for figure in scores.figures:
-        value, low, high = (f"{100 * end:.1f}" for end in (figure.value, figure.low, figure.high))
+    for estimate in scores.estimates:
+        value, low, high = (
+            f"{100 * end:.1f}" for end in (estimate.value, estimate.low, estimate.high)
+        )
         assert f"{value} {low} – {high}" in text
     for baseline in scores.baselines:
-        for figure in baseline.figures:
-            assert f" {100 * figure.value:.1f} " in text
+        for estimate in baseline.estimates:
+            assert f" {100 * estimate.value:.1f} " in text
 
 
 def test_names_never_become_markup(one: Path) -> None:
@@ -109,7 +111,7 @@ def test_further_protocols_are_shown_beside(tmp_path: Path) -> None:
     )
     run = replace(make_run(), further=(further,))
     text = build_report([run], tmp_path, pictures=PictureOptions(count=0)).read_text()
-    assert "<h3>maxbox</h3>" in text
+    assert "<h3>max_box_acc</h3>" in text
     assert "threshold chosen on the scored split" in text
 
 
@@ -335,22 +337,22 @@ def test_first_guesses_and_boxes_of_the_known_class_are_filtered_apart(visit, bo
     page = visit(both).page
     titles = page.locator("#errors h3").all_inner_texts()
     assert titles == [
-        "The first guess, its class and its box",
+        "The top-1 prediction, its class and its box",
         "The box of the image's own class, whatever was predicted",
     ]
     run = make_run(count=40, both=True)
-    guesses, known = run.guesses.kinds, run.diagnosis.kinds
+    guesses, known = run.top1_diagnosis.kinds, run.diagnosis.kinds
 
     def shown() -> int:
         return int(page.locator("#gallery-count").inner_text().split()[0])
 
-    page.select_option("#filter-guess-kind", label="Wrong class, box right")
+    page.select_option("#filter-top1-kind", label="Wrong class, box right")
     wrong = {image for image, kind in guesses.items() if kind == "wrong_class_box_right"}
     assert shown() == len(wrong) > 0
-    assert all("guessed" in text for text in page.locator(".card").all_inner_texts())
+    assert all("predicted" in text for text in page.locator(".card").all_inner_texts())
     page.select_option("#filter-kind", label="Right")
     assert shown() == sum(known[image] == "right" for image in wrong)
-    page.select_option("#filter-guess-kind", "")
+    page.select_option("#filter-top1-kind", "")
     assert shown() == sum(kind == "right" for kind in known.values())
     page.get_by_role("button", name="Reset").click()
     assert shown() == 40

@@ -30,7 +30,7 @@ def test_tabulate_lays_out_what_is_known_of_each_image() -> None:
     (table,) = tabulate([make_run(count=6)])
     row = table.row("drawn_0001")
     scored = table.run.scores.per_image.iloc[1]
-    assert table.judged == "ground-truth class"
+    assert table.boxes_of == "ground-truth class"
     assert row["iou"] == scored["gt_iou"]
     assert row["right"] == (scored["gt_iou"] >= 0.5)
     assert row["category"] == EVIL_CLASS
@@ -39,10 +39,10 @@ def test_tabulate_lays_out_what_is_known_of_each_image() -> None:
     assert table.row("drawn_0000")["category"] == "shape 0"  # the first of its synonyms
 
 
-def test_without_rows_of_the_ground_truth_class_the_first_guess_is_judged() -> None:
+def test_without_rows_of_the_ground_truth_class_the_top1_prediction_is_scored() -> None:
     run = changed(make_run(count=6), lambda frame: frame.assign(gt_iou=float("nan")))
     (table,) = tabulate([run])
-    assert table.judged == "first guess"
+    assert table.boxes_of == "top-1 prediction"
     assert (table.images["iou"] == run.scores.per_image["predicted_iou"].to_numpy()).all()
 
 
@@ -126,14 +126,14 @@ def test_tabulate_refuses(runs: Callable[[], list[ReportRun]], message: str) -> 
         tabulate(runs())
 
 
-def test_errors_judged_in_two_ways_are_not_compared() -> None:
+def test_errors_of_two_metrics_are_not_compared() -> None:
     first, second = make_run(), make_run(name="b")
-    second = replace(second, diagnosis=replace(second.diagnosis, judged="gt_known"))
-    with pytest.raises(ScoreError, match="must be judged alike, but are judged by top1 and gt_kn"):
+    second = replace(second, diagnosis=replace(second.diagnosis, metric="gt_known"))
+    with pytest.raises(ScoreError, match="must be of the same metric, but are of top1 and gt_kn"):
         tabulate([first, second])
 
 
-def test_quality_is_of_the_ground_truth_class_else_of_the_first_guess() -> None:
+def test_quality_is_of_the_ground_truth_class_else_of_the_top1_prediction() -> None:
     rows = pd.DataFrame(
         {
             "image_id": ["a", "a", "b", "b"],

@@ -24,9 +24,9 @@ def test_json_holds_every_figure_unrounded(tmp_path: Path) -> None:
     (path,) = write_tables(runs, tmp_path / "new", form="json")
     report = json.loads(path.read_text(encoding="utf-8"))
     for run, found in zip(runs, report["runs"], strict=True):
-        for figure in run.scores.figures:
-            assert found["scores"]["figures"][figure.name]["value"] == figure.value
-            assert found["scores"]["figures"][figure.name]["low"] == figure.low
+        for estimate in run.scores.estimates:
+            assert found["scores"]["estimates"][estimate.name]["value"] == estimate.value
+            assert found["scores"]["estimates"][estimate.name]["low"] == estimate.low
     assert report["differences"][0]["against"] == "plain"
     assert report["runs"][0]["classes"][1]["category"] == EVIL_CLASS
     assert list(report["runs"][0]["errors"]) == ["top1"]
@@ -37,19 +37,21 @@ def test_json_holds_every_figure_unrounded(tmp_path: Path) -> None:
 def test_csv_reads_back(tmp_path: Path) -> None:
     runs = two_runs()
     paths = {path.name: path for path in write_tables(runs, tmp_path, form="csv")}
-    assert set(paths) == {"figures.csv", "classes.csv", "errors.csv", "differences.csv"}
-    with paths["figures.csv"].open(encoding="utf-8", newline="") as file:
+    assert set(paths) == {"estimates.csv", "classes.csv", "errors.csv", "differences.csv"}
+    with paths["estimates.csv"].open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    found = {(row["run"], row["figure"]): float(row["value"]) for row in rows}
-    assert found["plain", "mean_iou"] == runs[0].scores.figure("mean_iou").value
-    assert found["whole image", "mean_iou"] == runs[0].scores.baselines[0].figures[-1].value
+    found = {(row["run"], row["metric"]): float(row["value"]) for row in rows}
+    assert found["plain", "mean_iou"] == runs[0].scores.estimate("mean_iou").value
+    assert found["whole image", "mean_iou"] == runs[0].scores.baselines[0].estimates[-1].value
     with paths["classes.csv"].open(encoding="utf-8", newline="") as file:
         classes = list(csv.DictReader(file))
     assert len(classes) == 2 * 5
     assert classes[1]["category"] == EVIL_CLASS
 
 
-def test_errors_of_first_guesses_and_of_known_classes_stand_in_every_format(tmp_path: Path) -> None:
+def test_errors_of_both_metrics_stand_in_every_format(
+    tmp_path: Path,
+) -> None:
     run = make_run(both=True)
     texts = {
         path.suffix: path.read_text(encoding="utf-8")
@@ -58,16 +60,16 @@ def test_errors_of_first_guesses_and_of_known_classes_stand_in_every_format(tmp_
         if path.name in ("report.json", "errors.csv", "report.md", "report.tex")
     }
     errors = json.loads(texts[".json"])["runs"][0]["errors"]
-    shares = {judged: {one["kind"]: one["share"] for one in errors[judged]} for judged in errors}
+    shares = {metric: {one["kind"]: one["share"] for one in errors[metric]} for metric in errors}
     assert list(shares) == ["top1", "gt_known"]
-    assert shares["gt_known"]["right"] == run.scores.figure("gt_known_0.5").value
+    assert shares["gt_known"]["right"] == run.scores.estimate("gt_known_0.5").value
     assert shares["top1"]["wrong_class_box_right"] > 0
     rows = list(csv.DictReader(texts[".csv"].splitlines()))
-    assert {(row["judged"], row["kind"]): float(row["share"]) for row in rows} == {
-        (judged, kind): share for judged, of in shares.items() for kind, share in of.items()
+    assert {(row["metric"], row["kind"]): float(row["share"]) for row in rows} == {
+        (metric, kind): share for metric, of in shares.items() for kind, share in of.items()
     }
     for ending in (".md", ".tex"):
-        for title in ("the first guess, its class and its box", "whatever was predicted"):
+        for title in ("the top-1 prediction, its class and its box", "whatever was predicted"):
             assert f"udged: {title}" in texts[ending] or f"{title}." in texts[ending]
         assert texts[ending].count("Right ") == 2
 
@@ -90,7 +92,7 @@ def test_markdown_tables_are_rectangular_and_escaped(tmp_path: Path) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(widths) == 1
-    value = 100 * make_run().scores.figure("mean_iou").value
+    value = 100 * make_run().scores.estimate("mean_iou").value
     assert f"| Mean IoU, class known ↑ | {value:.1f} (" in text
 
 

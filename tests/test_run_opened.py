@@ -57,10 +57,10 @@ def both(run_of):
 def test_a_run_of_guesses_and_labels_is_judged_both_ways(both):
     described = report_run(open_run(both))
     assert described.name == "both"
-    assert described.diagnosis.judged == "gt_known"
-    assert described.guesses.judged == "top1"
-    assert set(described.diagnosis.kinds) == set(described.guesses.kinds)
-    assert any("wrong_class" in kind for kind in described.guesses.kinds.values())
+    assert described.diagnosis.metric == "gt_known"
+    assert described.top1_diagnosis.metric == "top1"
+    assert set(described.diagnosis.kinds) == set(described.top1_diagnosis.kinds)
+    assert any("wrong_class" in kind for kind in described.top1_diagnosis.kinds.values())
     assert len(described.quality) == COUNT
     assert described.facts["images"] == COUNT
     assert described.config["classes"]["select"] == "both"
@@ -68,8 +68,8 @@ def test_a_run_of_guesses_and_labels_is_judged_both_ways(both):
 
 def test_a_run_of_the_labels_alone_has_no_first_guesses(run_of):
     described = report_run(open_run(run_of("ground_truth")), pictures=False)
-    assert described.diagnosis.judged == "gt_known"
-    assert described.guesses is None
+    assert described.diagnosis.metric == "gt_known"
+    assert described.top1_diagnosis is None
     assert "localization_error_top1" in described.scores.omitted
     assert described.steps is None
 
@@ -102,7 +102,7 @@ def test_runs_over_other_images_stand_in_no_report(both, tmp_path):
         described,
         scores=replace(described.scores, per_image=fewer),
         diagnosis=None,
-        guesses=None,
+        top1_diagnosis=None,
         quality=None,
     )
     with pytest.raises(ScoreError, match="must be over the same images, but 1 are only in 'both'"):

@@ -54,8 +54,8 @@ def test_curves_equal_naive_ones(steps, batch_size):
     assert deletion == pytest.approx(expected_deletion, abs=1e-6)
     scores = scorer.scores()
     area = sum((a + b) / 2 for a, b in pairwise(expected))
-    assert scores.figure("insertion_auc").value == pytest.approx(area / (len(expected) - 1))
-    assert not scores.figure("deletion_auc").higher_is_better
+    assert scores.estimate("insertion_auc").value == pytest.approx(area / (len(expected) - 1))
+    assert not scores.estimate("deletion_auc").higher_is_better
 
 
 def test_batches_change_nothing():
@@ -78,8 +78,8 @@ def test_the_right_order_is_better_than_its_reverse():
     good.add(image, gain, label=0, name="a")
     bad.add(image, -gain, label=0, name="a")
     good, bad = good.scores(), bad.scores()
-    assert good.figure("insertion_auc").value > bad.figure("insertion_auc").value
-    assert good.figure("deletion_auc").value < bad.figure("deletion_auc").value
+    assert good.estimate("insertion_auc").value > bad.estimate("insertion_auc").value
+    assert good.estimate("deletion_auc").value < bad.estimate("deletion_auc").value
 
 
 def test_fills():

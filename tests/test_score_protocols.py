@@ -54,9 +54,9 @@ def gt_maps(folder):
 
 
 def value(scores, name):
-    (figure,) = [figure for figure in scores.figures if figure.name == name]
-    assert figure.n == COUNT
-    return figure.value
+    (estimate,) = [estimate for estimate in scores.estimates if estimate.name == name]
+    assert estimate.n == COUNT
+    return estimate.value
 
 
 @pytest.mark.slow
@@ -64,8 +64,10 @@ def value(scores, name):
 def test_every_protocol_scores_all_images(scored, protocol):
     scores = score_run(protocol, *scored, ScoreOptions(step=0.05))
     assert scores.dataset == "ilsvrc val"
-    assert scores.figures
-    assert all(0 <= figure.low <= figure.value <= figure.high <= 1 for figure in scores.figures)
+    assert scores.estimates
+    assert all(
+        0 <= estimate.low <= estimate.value <= estimate.high <= 1 for estimate in scores.estimates
+    )
 
 
 @pytest.mark.slow
@@ -106,7 +108,9 @@ def test_maps_from_a_folder_score_as_those_of_the_run(scored, tmp_path, protocol
         np.save(tmp_path / f"{dataset.image_ids[index]}.npy", prepare_map(map_))
     own = score_run(protocol, folder, dataset, ScoreOptions(step=0.05))
     others = score_run(protocol, folder, dataset, ScoreOptions(step=0.05, maps=tmp_path))
-    assert [figure.value for figure in own.figures] == [figure.value for figure in others.figures]
+    assert [estimate.value for estimate in own.estimates] == [
+        estimate.value for estimate in others.estimates
+    ]
 
 
 @pytest.mark.slow
@@ -121,8 +125,8 @@ def test_a_given_threshold_is_no_oracle(scored):
 
 
 def test_an_unknown_protocol_is_refused(scored):
-    with pytest.raises(ScoreError, match=r"no protocol 'maxbx'\. Did you mean maxbox\?"):
-        score_run("maxbx", *scored)
+    with pytest.raises(ScoreError, match=r"no protocol 'max_box_ac'\. Did you mean max_box_acc\?"):
+        score_run("max_box_ac", *scored)
 
 
 @pytest.mark.slow

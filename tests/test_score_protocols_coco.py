@@ -121,15 +121,15 @@ def test_equals_pycocotools_on_files(tmp_path, capsys, seed):
     scores = score_coco_masks(rows, samples)
     assert capsys.readouterr().out == ""
     expected = dict(zip(_NAMES, by_files(tmp_path, rows, samples), strict=True))
-    assert {f.name: f.value for f in scores.figures} == {
+    assert {f.name: f.value for f in scores.estimates} == {
         k: v for k, v in expected.items() if v >= 0
     }
     assert set(scores.omitted) == {name for name, value in expected.items() if value < 0}
-    assert 0 < scores.figure("ap").value < 1
+    assert 0 < scores.estimate("ap").value < 1
     for name in ("ap", "ar_100"):
-        figure = scores.figure(name)
-        assert figure.low < figure.value < figure.high
-        assert figure.n == 8
+        estimate = scores.estimate(name)
+        assert estimate.low < estimate.value < estimate.high
+        assert estimate.n == 8
 
 
 def test_a_replicate_in_which_each_image_counts_once_is_the_score():
@@ -151,11 +151,11 @@ def test_perfect_masks_and_none():
     annotation = Annotation((Instance(0, (60, 60, 121, 121), encode_rle(mask)),), (200, 200))
     samples = [Sample("a", Path("a"), 0, annotation)]
     rows = frame([("a", (200, 200), 0, 0.5, mask)])
-    assert score_coco_masks(rows, samples).figure("ap").value == pytest.approx(1)
-    assert score_coco_masks(rows.assign(mask=None), samples).figure("ap").value == 0
+    assert score_coco_masks(rows, samples).estimate("ap").value == pytest.approx(1)
+    assert score_coco_masks(rows.assign(mask=None), samples).estimate("ap").value == 0
     # The ground-truth class given to the localizer is no detection.
-    assert score_coco_masks(rows.assign(in_top_k=False), samples).figure("ap").value == 0
-    assert score_coco_masks(rows.iloc[:0], samples).figure("ar_100").value == 0
+    assert score_coco_masks(rows.assign(in_top_k=False), samples).estimate("ap").value == 0
+    assert score_coco_masks(rows.iloc[:0], samples).estimate("ar_100").value == 0
 
 
 def test_refused():

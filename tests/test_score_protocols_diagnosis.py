@@ -106,7 +106,7 @@ TOP1 = [
 
 @pytest.mark.parametrize(("kind", "rows"), TOP1)
 def test_the_class_of_the_first_guess_comes_before_its_box(kind, rows):
-    found = diagnose(pd.DataFrame(rows), [sample("a", DOG)], judged="top1")
+    found = diagnose(pd.DataFrame(rows), [sample("a", DOG)], metric="top1")
     assert found.kinds == {"a": kind}
 
 
@@ -184,24 +184,24 @@ def test_every_image_is_of_exactly_one_kind_the_slow_program_s(images):
         rows.append(row(image_id, box, rank=1 + (state == "wrong")))
     frame = pd.DataFrame(rows, columns=list(row("x", None)))
     scores = score_ilsvrc(frame, samples)
-    for judged, expected in (("gt_known", known), ("top1", top1)):
-        found = diagnose(frame, samples, judged=judged)
+    for metric, expected in (("gt_known", known), ("top1", top1)):
+        found = diagnose(frame, samples, metric=metric)
         assert found.kinds == expected
-        names = [figure.name for figure in found.figures]
-        assert names == [kind for kind in KINDS if judged == "top1" or "class" not in kind]
+        names = [estimate.name for estimate in found.estimates]
+        assert names == [kind for kind in KINDS if metric == "top1" or "class" not in kind]
         assert set(names) | set(found.omitted) == set(KINDS)
-        assert sum(figure.value for figure in found.figures) == pytest.approx(1)
+        assert sum(estimate.value for estimate in found.estimates) == pytest.approx(1)
         for baseline in found.baselines:
-            assert sum(figure.value for figure in baseline.figures) == pytest.approx(1)
-    # The kinds add up to the figures of the ILSVRC rules.
-    share = {figure.name: figure.value for figure in found.figures}
-    error = scores.figure("localization_error_top1").value
+            assert sum(estimate.value for estimate in baseline.estimates) == pytest.approx(1)
+    # The kinds add up to the estimates of the ILSVRC rules.
+    share = {estimate.name: estimate.value for estimate in found.estimates}
+    error = scores.estimate("localization_error_top1").value
     assert 1 - share["right"] == pytest.approx(error)
     wrong = share["wrong_class_box_right"] + share["wrong_class_box_wrong"] + share["failed"]
-    assert wrong == pytest.approx(scores.figure("classification_error_top1").value)
+    assert wrong == pytest.approx(scores.estimate("classification_error_top1").value)
     if any(state != "failed" for _, _, state in images):
-        gt_known = diagnose(frame, samples).figure("right").value
-        assert gt_known == scores.figure("gt_known_0.5").value
+        gt_known = diagnose(frame, samples).estimate("right").value
+        assert gt_known == scores.estimate("gt_known_0.5").value
 
 
 # ---- tables ----
@@ -228,7 +228,7 @@ def several_images():
 
 def test_sizes_are_those_of_the_largest_instance(several_images):
     found = diagnose(*several_images)
-    shares = found.per_image.set_index("image_id")["object_share"]
+    shares = found.per_image.set_index("image_id")["object_fraction"]
     assert shares["small":"large"].tolist() == [0.099, 0.1, 0.4, 0.41]
     assert np.isnan(shares["unknown"])
     sizes = found.by_size()
@@ -262,14 +262,14 @@ def test_counts_baselines_and_notes(several_images):
     found = diagnose(frame, [*samples, Sample("later", Path("later"), 3)])
     assert found.counts == {"read": 5, "scored": 5, "failed": 1, "unannotated": 0}
     whole = found.baselines[0]
-    assert [f.value for f in whole.figures if f.name in ("too_large", "several")] == [0.6, 0.2]
-    assert found.notes == ("judged: the ground-truth class's box",)
+    assert [f.value for f in whole.estimates if f.name in ("too_large", "several")] == [0.6, 0.2]
+    assert found.notes == ("scored: the ground-truth class's box",)
 
 
 def test_an_unreadable_annotation_is_left_out_and_named():
     frame = pd.DataFrame([row("a", DOG), row("b", DOG)])
     found = diagnose(frame, [sample("a", DOG), Sample("b", Path("b"), 3)])
-    assert found.left_out == (("b", "it has no annotation"),)
+    assert found.excluded == (("b", "it has no annotation"),)
     assert found.counts["scored"] == 1
 
 
@@ -282,7 +282,7 @@ def test_other_images_are_refused():
 
 
 def test_no_annotated_image_is_refused():
-    with pytest.raises(ScoreError, match="no image can be judged: 'a': it has no label"):
+    with pytest.raises(ScoreError, match="no image can be scored: 'a': it has no label"):
         diagnose(pd.DataFrame([row("a", DOG)]), [Sample("a", Path("a"))])
 
 
@@ -291,5 +291,5 @@ def test_runs_without_the_judged_boxes_are_refused():
     with pytest.raises(ScoreError, match="holds no rows of the ground-truth class"):
         diagnose(guess, [sample("a", DOG)])
     known = pd.DataFrame([row("a", DOG, rank=40, top=False)])
-    with pytest.raises(ScoreError, match="does not hold the first guess of every image"):
-        diagnose(known, [sample("a", DOG)], judged="top1")
+    with pytest.raises(ScoreError, match="does not hold the top-1 prediction of every image"):
+        diagnose(known, [sample("a", DOG)], metric="top1")

@@ -69,24 +69,24 @@ def test_alpha_is_chosen_on_some_images_and_frozen_for_others():
     tuning.add(map_, [_INNER], (20, 20), name="a")
     tuned = tuning.scores()
     assert tuned.alpha == 0.5
-    assert tuned.figure("heatmap_error").value == 0
+    assert tuned.estimate("heatmap_error").value == 0
     assert tuned.curve == tuple(float(alpha < 0.5) for alpha in ALPHAS["value"])
     assert "oracle" in tuned.notes[0]
     scorer = HeatmapScorer("value", alpha=tuned.alpha, chosen_on="the first half")
     scorer.add(map_, [_OUTER], (20, 20), name="b")
     scorer.add(map_, [_OUTER, _INNER], (20, 20), name="c")
     scores = scorer.scores()
-    assert scores.figure("heatmap_error").value == 0.5
-    assert scores.figure("heatmap_mean_iou").value == (25 / 256 + 1) / 2
+    assert scores.estimate("heatmap_error").value == 0.5
+    assert scores.estimate("heatmap_mean_iou").value == (25 / 256 + 1) / 2
     assert scores.notes == ("alpha = 0.5 was chosen on the first half",)
-    assert scores.baselines[0].figures[1].value == 256 / 400
-    assert scores.baselines[1].figures[1].value == 225 / 256  # 2.5 … 17.5 lies within.
+    assert scores.baselines[0].estimates[1].value == 256 / 400
+    assert scores.baselines[1].estimates[1].value == 225 / 256  # 2.5 … 17.5 lies within.
 
 
 def test_a_flat_map_has_no_box_and_is_wrong():
     scorer = HeatmapScorer("energy", alpha=0.9)
     scorer.add(np.ones((4, 4)), [(0, 0, 4, 4)], (4, 4), name="a")
-    assert scorer.scores().figure("heatmap_error").value == 1
+    assert scorer.scores().estimate("heatmap_error").value == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from wsl.data.categories import Categories
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, ScoreError
-from wsl.score.intervals import wilson
+from wsl.score.estimates import wilson
 from wsl.score.protocols.ilsvrc import read_blacklist, score_ilsvrc
 
 _NAN = float("nan")
@@ -41,7 +41,7 @@ def oracle_best(box, instances):
 
 
 def oracle(images, side):
-    """Figures of images: dicts of guesses [(label, box)], gt_box, label, instances, size."""
+    """Estimates of images: dicts of guesses [(label, box)], gt_box, label, instances, size."""
     wrong = {
         f"{which}_error_top{k}": 0 for k in (1, 5) for which in ("classification", "localization")
     }
@@ -209,11 +209,11 @@ def test_equals_the_oracle_on_thousands_of_random_cases():
         ]
         scores = score_ilsvrc(frame_of(rows), samples)
         run, beside, ious = oracle(list(images.values()), 0.75)
-        assert {figure.name: figure.value for figure in scores.figures} == run
+        assert {estimate.name: estimate.value for estimate in scores.estimates} == run
         for baseline, name in zip(scores.baselines, ("whole", "center"), strict=True):
-            assert {figure.name: figure.value for figure in baseline.figures} == beside[name]
+            assert {one.name: one.value for one in baseline.estimates} == beside[name]
         assert scores.per_image["gt_iou"].tolist() == ious
-        assert all(figure.n == len(images) for figure in scores.figures)
+        assert all(estimate.n == len(images) for estimate in scores.estimates)
         assert scores.counts["failed"] == sum(image["failed"] for image in images.values())
         seen_ties += ious.count(0.5)
     assert seen_ties > 50
@@ -226,8 +226,8 @@ def test_order_of_the_list_and_of_the_rows_changes_nothing():
     samples = [sample_of(name, image) for name, image in images.items()]
     forward = score_ilsvrc(frame_of(rows), samples)
     backward = score_ilsvrc(frame_of(rows[::-1]), samples[::-1])
-    values = [figure.value for figure in forward.figures]
-    assert values == [figure.value for figure in backward.figures]
+    values = [estimate.value for estimate in forward.estimates]
+    assert values == [estimate.value for estimate in backward.estimates]
     assert forward.per_image["image_id"].tolist() == list(images)
 
 
@@ -268,13 +268,13 @@ def test_the_four_errors(labels, boxes, expected):
     scores = one_image(five(boxes, labels=labels))
     names = ("classification_error_top1", "classification_error_top5")
     names += ("localization_error_top1", "localization_error_top5")
-    assert tuple(scores.figure(name).value for name in names) == expected
+    assert tuple(scores.estimate(name).value for name in names) == expected
 
 
 def test_any_instance_counts():
     instances = ((0, (0, 0, 3, 3)), (0, _RIGHT), (1, _WRONG))
     scores = one_image(five([_RIGHT] * 5), instances=instances)
-    assert scores.figure("gt_known_0.7").value == 1
+    assert scores.estimate("gt_known_0.7").value == 1
     assert scores.per_image.loc[0, ["best_x0", "best_y1"]].tolist() == [10, 20]
     assert scores.per_image.loc[0, "instances"] == 2
 
@@ -284,16 +284,16 @@ def test_instances_that_are_not_to_be_scored_are_left_out():
     shown = Instance(0, half_open(_WRONG))
     rows = pd.DataFrame(five([_RIGHT] * 5))
     sample = Sample("a", Path("a"), 0, Annotation((hidden, shown)))
-    assert score_ilsvrc(rows, [sample]).figure("mean_iou").value == 0
+    assert score_ilsvrc(rows, [sample]).estimate("mean_iou").value == 0
 
 
 def test_gt_known_does_not_need_the_right_guess():
     rows = five([_WRONG] * 5, labels=(1, 2, 3, 4, 5))
     rows.append(row("a", (40, 40), 0, 77, _RIGHT, top=False, gt=True))
     scores = one_image(rows)
-    assert scores.figure("classification_error_top5").value == 1
-    assert scores.figure("localization_error_top5").value == 1
-    assert scores.figure("mean_iou").value == 1
+    assert scores.estimate("classification_error_top5").value == 1
+    assert scores.estimate("localization_error_top5").value == 1
+    assert scores.estimate("mean_iou").value == 1
     assert scores.per_image.loc[0, "gt_rank"] == 77
     assert scores.per_image.loc[0, "predicted"] == 1
     assert scores.per_image.loc[0, "predicted_iou"] == 0
@@ -302,14 +302,14 @@ def test_gt_known_does_not_need_the_right_guess():
 def test_rows_outside_the_top_k_are_no_guesses():
     rows = five([_WRONG] * 5, labels=(1, 2, 3, 4, 5), gt=None)
     rows.append(row("a", (40, 40), 0, 5, _RIGHT, top=False))
-    assert one_image(rows).figure("classification_error_top5").value == 1
+    assert one_image(rows).estimate("classification_error_top5").value == 1
 
 
 def test_baselines_known():
     # The object fills 20 × 20 of 40 × 40: IoU 0.25 with the image, 400/900 with the centered 0.75.
     scores = one_image(five([_RIGHT] * 5), instances=((0, (10, 10, 29, 29)),))
     whole, center = scores.baselines
-    assert {f.name: f.value for f in whole.figures} == {
+    assert {f.name: f.value for f in whole.estimates} == {
         "localization_error_top1": 1,
         "localization_error_top5": 1,
         "gt_known_0.3": 0,
@@ -317,7 +317,7 @@ def test_baselines_known():
         "gt_known_0.7": 0,
         "mean_iou": 0.25,
     }
-    assert next(f.value for f in center.figures if f.name == "mean_iou") == 400 / 900
+    assert next(f.value for f in center.estimates if f.name == "mean_iou") == 400 / 900
     half = one_image(
         five([None] * 5),
         instances=((0, (10, 10, 29, 29)),),
@@ -326,13 +326,13 @@ def test_baselines_known():
     ).baselines[1]
     assert half.name == "centered box 0.5"
     assert "chosen on the tuning split" in half.note
-    assert next(f.value for f in half.figures if f.name == "localization_error_top1") == 0
+    assert next(f.value for f in half.estimates if f.name == "localization_error_top1") == 0
 
 
 def test_failed_images_are_wrong_but_a_fixed_box_is_not():
     rows = [row("a", None, None, None, None, top=None, gt=None, status="failed")]
     scores = one_image(rows, instances=((0, (0, 0, 39, 39)),))
-    assert {f.name: f.value for f in scores.figures} == {
+    assert {f.name: f.value for f in scores.estimates} == {
         "classification_error_top1": 1,
         "classification_error_top5": 1,
         "localization_error_top1": 1,
@@ -343,7 +343,7 @@ def test_failed_images_are_wrong_but_a_fixed_box_is_not():
         "mean_iou": 0,
     }
     assert scores.counts["failed"] == 1
-    whole = {f.name: f.value for f in scores.baselines[0].figures}
+    whole = {f.name: f.value for f in scores.baselines[0].estimates}
     assert whole["gt_known_0.7"] == 1
     assert whole["localization_error_top5"] == 1
 
@@ -353,10 +353,10 @@ def test_intervals():
     rows += [line | {"image_id": "b"} for line in five([None] * 5)]
     annotation = Annotation((Instance(0, half_open(_RIGHT)),))
     samples = [Sample(name, Path(name), 0, annotation) for name in "ab"]
-    figure = score_ilsvrc(pd.DataFrame(rows), samples).figure("localization_error_top1")
-    assert (figure.value, figure.n) == (0.5, 2)
-    assert (figure.low, figure.high) == wilson(1, 2)
-    assert not figure.higher_is_better
+    estimate = score_ilsvrc(pd.DataFrame(rows), samples).estimate("localization_error_top1")
+    assert (estimate.value, estimate.n) == (0.5, 2)
+    assert (estimate.low, estimate.high) == wilson(1, 2)
+    assert not estimate.higher_is_better
 
 
 # ---- what cannot be scored ----
@@ -400,11 +400,11 @@ def test_unannotated_images_are_left_out_counted_and_named():
         for line in five([_RIGHT] * 5)
     ]
     scores = score_ilsvrc(pd.DataFrame(rows), Listed(samples))
-    assert scores.figure("localization_error_top1").n == 1
+    assert scores.estimate("localization_error_top1").n == 1
     assert scores.counts["read"] == 5
     assert scores.counts["scored"] == 1
     assert scores.counts["unannotated"] == 4
-    assert dict(scores.left_out) == {
+    assert dict(scores.excluded) == {
         "broken": "broken.xml: box outside of the image",
         "none": "it has no annotation",
         "unlabeled": "it has no label",
@@ -422,10 +422,10 @@ def test_partial_runs():
     rows = pd.DataFrame(five([_RIGHT] * 5))
     with pytest.raises(ScoreError, match=r"2 of the dataset's 3 images have no prediction.*'b'"):
         score_ilsvrc(rows, samples)
-    scores = score_ilsvrc(rows, samples, partial=True)
+    scores = score_ilsvrc(rows, samples, allow_partial=True)
     assert samples.read == ["a"]
     assert scores.counts["missing"] == 2
-    assert scores.figure("mean_iou").n == 1
+    assert scores.estimate("mean_iou").n == 1
     assert any("partial run: 2 images" in note for note in scores.notes)
 
 
@@ -438,11 +438,11 @@ def test_predictions_of_other_images_are_refused():
 def test_a_run_with_fewer_classes():
     rows = [row("a", (40, 40), 0, 1, _RIGHT, gt=True), row("a", (40, 40), 1, 2, None)]
     scores = one_image(rows)
-    assert scores.figure("localization_error_top1").value == 0
+    assert scores.estimate("localization_error_top1").value == 0
     assert set(scores.omitted) == {"classification_error_top5", "localization_error_top5"}
     with pytest.raises(ScoreError, match="holds the first 2 classes of every image, not 5"):
-        scores.figure("localization_error_top5")
-    assert all("top5" not in f.name for b in scores.baselines for f in b.figures)
+        scores.estimate("localization_error_top5")
+    assert all("top5" not in f.name for b in scores.baselines for f in b.estimates)
     assert scores.per_image["box_right_top5"].isna().all()
     assert scores.per_image["box_right_top1"].tolist() == [True]
 
@@ -450,24 +450,26 @@ def test_a_run_with_fewer_classes():
 def test_a_run_without_the_ground_truth_class():
     scores = one_image(five([_RIGHT] * 5, gt=None))
     assert set(scores.omitted) == {"gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "mean_iou"}
-    assert scores.figure("localization_error_top5").value == 0
+    assert scores.estimate("localization_error_top5").value == 0
     assert scores.per_image["gt_iou"].isna().all()
 
 
 def test_a_run_of_the_ground_truth_class_alone():
     scores = one_image([row("a", (40, 40), 0, 3, _RIGHT, top=False, gt=True)])
-    assert [f.name for f in scores.figures] == [
+    assert [f.name for f in scores.estimates] == [
         "gt_known_0.3",
         "gt_known_0.5",
         "gt_known_0.7",
         "mean_iou",
     ]
-    assert set(scores.omitted.values()) == {"the run does not hold the first guess of every image"}
+    assert set(scores.omitted.values()) == {
+        "the run does not hold the top-1 prediction of every image"
+    }
     assert scores.counts["without_box"] == 0
     none = one_image([row("a", (40, 40), 0, 3, None, top=False, gt=True)])
     assert none.counts["without_box"] == 1
-    with pytest.raises(ScoreError, match=r"no figure 'mean_iuo'. Did you mean mean_iou"):
-        none.figure("mean_iuo")
+    with pytest.raises(ScoreError, match=r"no estimate 'mean_iuo'. Did you mean mean_iou"):
+        none.estimate("mean_iuo")
 
 
 def test_an_image_without_its_ground_truth_row_counts_as_wrong():
@@ -477,7 +479,7 @@ def test_an_image_without_its_ground_truth_row_counts_as_wrong():
         for line in five([_RIGHT] * 5, labels=(1, 2, 3, 4, 5))
     ]
     scores = score_ilsvrc(pd.DataFrame(rows), [annotated("a"), annotated("b")])
-    assert scores.figure("mean_iou").value == 0.5
+    assert scores.estimate("mean_iou").value == 0.5
     assert any("1 images have no row of the ground-truth class" in note for note in scores.notes)
 
 
@@ -552,7 +554,7 @@ def test_blacklist(tmp_path):
     rows = [line | {"image_id": name} for name in "abc" for line in five([_RIGHT] * 5)]
     samples = Listed({name: annotated(name) for name in "abc"})
     scores = score_ilsvrc(pd.DataFrame(rows), samples, blacklist=read_blacklist(path))
-    assert scores.figure("mean_iou").n == 1
+    assert scores.estimate("mean_iou").n == 1
     assert scores.counts["blacklisted"] == 2
     assert scores.counts["read"] == 3
     assert any("2 positions are blacklisted" in note for note in scores.notes)

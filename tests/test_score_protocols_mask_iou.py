@@ -25,17 +25,17 @@ def test_mask_iou_equals_the_naive_mean():
             missing = generator.random() < 0.2
             pairs.append((str(number), None if missing else predicted, true))
             ious.append(0.0 if missing else naive_iou(predicted, true))
-        figure = score_masks(pairs).figure("mask_iou")
-        assert figure.value == pytest.approx(sum(ious) / len(ious), abs=1e-15)
-        assert figure.n == len(pairs)
+        estimate = score_masks(pairs).estimate("mask_iou")
+        assert estimate.value == pytest.approx(sum(ious) / len(ious), abs=1e-15)
+        assert estimate.n == len(pairs)
 
 
 def test_mask_baselines():
     true = np.zeros((8, 8), dtype=bool)
     true[1:7, 1:7] = True
     whole, center = score_masks([("a", None, true)], center_side=0.75).baselines
-    assert whole.figures[0].value == 36 / 64
-    assert center.figures[0].value == 1
+    assert whole.estimates[0].value == 36 / 64
+    assert center.estimates[0].value == 1
 
 
 def test_masks_refused():
@@ -78,7 +78,7 @@ def test_miou_equals_the_naive_one():
             scorer.add(predicted, true, name=str(number))
         expected = naive_miou(pairs, classes)
         scores = scorer.scores()
-        assert scores.figure("miou").value == pytest.approx(sum(expected) / len(expected))
+        assert scores.estimate("miou").value == pytest.approx(sum(expected) / len(expected))
         assert scores.counts["classes"] == len(expected)
         by_class = scorer.by_class()
         assert by_class[~np.isnan(by_class)].tolist() == expected
@@ -89,9 +89,9 @@ def test_miou_by_hand():
     scorer.add(np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 255]]), name="a")
     assert scorer.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
     scores = scorer.scores()
-    assert scores.figure("miou").value == 0.5
+    assert scores.estimate("miou").value == 0.5
     assert scores.counts["classes"] == 2
-    assert scores.baselines[0].figures[0].value == (1 / 3 + 0) / 2
+    assert scores.baselines[0].estimates[0].value == (1 / 3 + 0) / 2
 
 
 def test_miou_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
-from wsl.score.intervals import wilson
+from wsl.score.estimates import wilson
 from wsl.score.protocols.max_box_acc import (
     MaxBoxAcc,
     best_ious,
@@ -139,13 +139,13 @@ def test_whole_protocol_equals_a_naive_one():
     curves = naive_scores(images, np.arange(0, 1, 0.04))
     for name, curve in curves.items():
         assert scores.curves[name].tolist() == curve
-        assert scores.figure(name).value == max(curve)
+        assert scores.estimate(name).value == max(curve)
         assert scores.best[name] == np.arange(0, 1, 0.04)[curve.index(max(curve))]
     parts = [max(curves[f"max_box_acc_v2_{delta}"]) for delta in (30, 50, 70)]
-    assert scores.figure("max_box_acc_v2").value == pytest.approx(sum(parts) / 3, abs=1e-15)
-    assert 0 < scores.figure("max_box_acc_v2").value < 1
-    figure = scores.figure("max_box_acc")
-    assert (figure.low, figure.high) == wilson(round(figure.value * 6), 6)
+    assert scores.estimate("max_box_acc_v2").value == pytest.approx(sum(parts) / 3, abs=1e-15)
+    assert 0 < scores.estimate("max_box_acc_v2").value < 1
+    estimate = scores.estimate("max_box_acc")
+    assert (estimate.low, estimate.high) == wilson(round(estimate.value * 6), 6)
 
 
 # ---- known answers ----
@@ -234,13 +234,13 @@ def test_a_threshold_chosen_elsewhere_is_used_and_said():
     tuning = MaxBoxAcc(step=0.1)
     tuning.add(peaked(50), [(0, 0, 101, 101)], (224, 224), name="a")
     tuned = tuning.scores()
-    assert tuned.figure("max_box_acc").value == 1
+    assert tuned.estimate("max_box_acc").value == 1
     assert any("oracle" in note for note in tuned.notes)
     for threshold, value in ((tuned.best, 0), (0.6, 1)):
         scorer = MaxBoxAcc(threshold=threshold, chosen_on="the first half")
         scorer.add(peaked(50), [(0, 0, 51, 51)], (224, 224), name="b")
         scores = scorer.scores()
-        assert scores.figure("max_box_acc").value == value
+        assert scores.estimate("max_box_acc").value == value
         assert scores.notes == ("the thresholds were chosen on the first half",)
 
 
@@ -287,9 +287,9 @@ def test_baselines():
     scorer.add(np.zeros((224, 224)), [(0, 0, 100, 100)], (100, 100), name="a")
     scorer.add(np.zeros((224, 224)), [(10, 10, 90, 90)], (100, 100), name="b")
     whole, center = scorer.scores().baselines
-    values = {f.name: f.value for f in whole.figures}
+    values = {f.name: f.value for f in whole.estimates}
     assert values["max_box_acc"] == 1  # 0.64 and 1.
     assert values["max_box_acc_v2_70"] == 0.5
-    values = {f.name: f.value for f in center.figures}
+    values = {f.name: f.value for f in center.estimates}
     assert values["max_box_acc_v2_70"] == 0.5  # 0.5625 and about 0.88.
     assert values["max_box_acc_v2"] == pytest.approx(2.5 / 3)

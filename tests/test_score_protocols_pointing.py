@@ -8,7 +8,7 @@ import pytest
 
 from wsl.boxes import box_to_mask
 from wsl.errors import ScoreError
-from wsl.score.intervals import wilson
+from wsl.score.estimates import wilson
 from wsl.score.protocols.pointing import PointingGame, box_distance, highest_point, mask_distance
 
 
@@ -53,11 +53,11 @@ def test_game_equals_a_naive_one():
             hits.setdefault(label, []).append(hit)
         scores = game.scores()
         every = [hit for of_class in hits.values() for hit in of_class]
-        overall = scores.figure("pointing_accuracy")
+        overall = scores.estimate("pointing_accuracy")
         assert overall.value == sum(every) / len(every)
         assert (overall.low, overall.high) == wilson(sum(every), len(every))
         means = [sum(of_class) / len(of_class) for of_class in hits.values()]
-        by_class = scores.figure("pointing_accuracy_by_class")
+        by_class = scores.estimate("pointing_accuracy_by_class")
         assert by_class.value == pytest.approx(sum(means) / len(means))
         assert scores.counts["classes"] == len(hits)
 
@@ -68,7 +68,7 @@ def test_tolerance():
     for distance, value in ((0, 1), (15, 1), (16, 0)):
         game = PointingGame()
         game.add(map_, [(20 + distance, 5, 60, 40)], (40, 60), label=0, name="a")
-        assert game.scores().figure("pointing_accuracy").value == value
+        assert game.scores().estimate("pointing_accuracy").value == value
 
 
 def test_highest_point():
@@ -83,15 +83,15 @@ def test_empty_instances_are_never_hit():
     assert box_distance((0, 0), (3, 3, 3, 5)) == math.inf
     game = PointingGame()
     game.add([[1.0]], [np.zeros((1, 1), dtype=bool)], (1, 1), label=0, name="a")
-    assert game.scores().figure("pointing_accuracy").value == 0
+    assert game.scores().estimate("pointing_accuracy").value == 0
 
 
 def test_the_center_stands_beside():
     game = PointingGame(tolerance=0)
     game.add(np.eye(9), [(4, 4, 5, 5)], (9, 9), label=0, name="a")
     scores = game.scores()
-    assert scores.figure("pointing_accuracy").value == 0
-    assert scores.baselines[0].figures[0].value == 1
+    assert scores.estimate("pointing_accuracy").value == 0
+    assert scores.baselines[0].estimates[0].value == 1
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_equals_the_naive_curve():
                 counted = foreground | ~hidden
                 scores += coarse[counted].tolist()
                 labels += foreground[counted].tolist()
-            found = scorer.scores().figure("px_ap")
+            found = scorer.scores().estimate("px_ap")
             assert found.value == pytest.approx(naive_ap(scores, labels, step), abs=1e-14)
             assert found.n == 3
             assert found.low <= found.high
@@ -60,8 +60,8 @@ def test_a_constant_map_has_the_share_of_foreground(value):
     scorer = PxAP()
     scorer.add(np.full(_SIZE, value), [mask], name="a")
     scores = scorer.scores()
-    assert scores.figure("px_ap").value == 0.25
-    assert scores.baselines[0].figures[0].value == 0.25
+    assert scores.estimate("px_ap").value == 0.25
+    assert scores.baselines[0].estimates[0].value == 0.25
 
 
 @pytest.mark.parametrize("ignored", [0.0, 1.0])
@@ -73,7 +73,7 @@ def test_a_perfect_map_is_perfect_whatever_the_ignore_zone_holds(ignored):
     map_[ignore & ~mask] = ignored
     scorer = PxAP()
     scorer.add(map_, [mask], ignore=ignore, name="a")
-    assert scorer.scores().figure("px_ap").value == 1
+    assert scorer.scores().estimate("px_ap").value == 1
 
 
 def test_the_centered_box_beside():
@@ -81,7 +81,7 @@ def test_the_centered_box_beside():
     mask[28:196, 28:196] = True
     scorer = PxAP(center_side=0.75)
     scorer.add(np.zeros(_SIZE), [mask], name="a")
-    assert scorer.scores().baselines[1].figures[0].value == 1
+    assert scorer.scores().baselines[1].estimates[0].value == 1
 
 
 def test_average_precision_by_hand():

@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from wsl.score.intervals import mean_figure, share_figure
+from wsl.score.estimates import mean_estimate, proportion_estimate
 from wsl.score.result import Baseline, Scores
 from wsl.score.table import SCHEMA, scores_table, scores_to_json
 
@@ -14,15 +14,17 @@ def example():
     return Scores(
         protocol="ilsvrc",
         dataset="drawn [val]",
-        figures=(
-            share_figure("localization_error_top1", [True] * 2 + [False], higher_is_better=False),
-            mean_figure("mean_iou", [0.25, 0.5, 0.25]),
+        estimates=(
+            proportion_estimate(
+                "localization_error_top1", [True] * 2 + [False], higher_is_better=False
+            ),
+            mean_estimate("mean_iou", [0.25, 0.5, 0.25]),
         ),
-        baselines=(Baseline("whole image", "all of it", (mean_figure("mean_iou", [0.5] * 3),)),),
+        baselines=(Baseline("whole image", "all of it", (mean_estimate("mean_iou", [0.5] * 3),)),),
         counts={"read": 4, "scored": 3, "failed": 0, "missing": 0, "unannotated": 1},
         omitted={"a_top5": "fewer classes", "b_top5": "fewer classes"},
         notes=("the threshold was chosen elsewhere",),
-        left_out=(("[bold]x", "it has no label"),),
+        excluded=(("[bold]x", "it has no label"),),
     )
 
 
@@ -54,11 +56,11 @@ def test_json_rounds_nothing():
     scores = example()
     read = json.loads(json.dumps(scores_to_json(scores), allow_nan=False))
     assert read["schema"] == SCHEMA
-    figure = scores.figure("localization_error_top1")
-    assert read["figures"]["localization_error_top1"] == figure.to_json()
-    assert read["figures"]["localization_error_top1"]["value"] == 2 / 3
-    assert read["baselines"][0]["figures"]["mean_iou"]["value"] == 0.5
+    estimate = scores.estimate("localization_error_top1")
+    assert read["estimates"]["localization_error_top1"] == estimate.to_json()
+    assert read["estimates"]["localization_error_top1"]["value"] == 2 / 3
+    assert read["baselines"][0]["estimates"]["mean_iou"]["value"] == 0.5
     assert read["counts"]["unannotated"] == 1
     assert read["omitted"]["a_top5"] == "fewer classes"
-    assert read["left_out"] == [{"image_id": "[bold]x", "reason": "it has no label"}]
+    assert read["excluded"] == [{"image_id": "[bold]x", "reason": "it has no label"}]
     assert read["notes"] == ["the threshold was chosen elsewhere"]

@@ -10,7 +10,7 @@ SPACE = SearchSpace({"localize.a": (0, 1, 2), "localize.b": (0, 1, 2)})
 
 
 class Function:
-    """Figures of a 3 x 3 table, and of the start; counts what is asked for."""
+    """Estimates of a 3 x 3 table, and of the start; counts what is asked for."""
 
     def __init__(self, table, start):
         self.table, self.start = table, start
@@ -25,8 +25,8 @@ class Function:
         return self.table[a][b]
 
 
-figures = st.integers(0, 5)
-tables = st.lists(st.lists(figures, min_size=3, max_size=3), min_size=3, max_size=3)
+estimates = st.integers(0, 5)
+tables = st.lists(st.lists(estimates, min_size=3, max_size=3), min_size=3, max_size=3)
 starts = st.fixed_dictionaries({"a": st.integers(0, 2), "b": st.integers(0, 2)})
 
 

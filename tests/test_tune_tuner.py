@@ -41,7 +41,7 @@ def tuned(settings, out, space=SPACE, options=None, **progress):
 
 
 def run_figures(settings, choices, out):
-    """Figures that a run with these settings scores, by the command's own scoring."""
+    """Estimates that a run with these settings scores, by the command's own scoring."""
     changed = settings.model_copy(update={"localize": make_candidate(settings, choices).options})
     summary = run_dataset(changed, out, classifier=classifier())
     dataset = open_dataset(settings.data, classifier().categories)
@@ -75,23 +75,23 @@ def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
         text = make_candidate(settings, choices).text
         found = by_choices.get(text, result.tried[0])
         for name in ("gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "mean_iou"):
-            assert found.figure(name) == expected.figure(name)
-        of_three = [expected.figure(f"gt_known_{at}").value for at in (0.3, 0.5, 0.7)]
-        assert found.figure("gt_known_mean").value == pytest.approx(np.mean(of_three))
+            assert found.estimate(name) == expected.estimate(name)
+        of_three = [expected.estimate(f"gt_known_{at}").value for at in (0.3, 0.5, 0.7)]
+        assert found.estimate("gt_known_mean").value == pytest.approx(np.mean(of_three))
         best = max(best, float(np.mean(of_three)))
-    assert result.best.figure("gt_known_mean").value == pytest.approx(best)
-    assert result.best.figures[0].n == 9
-    assert result.left_out == 1
+    assert result.best.estimate("gt_known_mean").value == pytest.approx(best)
+    assert result.best.estimates[0].n == 9
+    assert result.excluded == 1
     assert [image_id for image_id, _ in result.failures] == ["v_03"]
 
 
 @pytest.mark.parametrize("objective", ["gt_known_mean", "gt_known_0.5", "mean_iou"])
 def test_the_best_is_the_first_of_the_largest(drawn, tmp_path, objective):
     result = tuned(config(drawn), tmp_path / "t", options=TuneOptions(objective=objective))
-    values = [one.figure(objective).value for one in result.tried]
+    values = [one.estimate(objective).value for one in result.tried]
     assert result.tried.index(result.best) == int(np.argmax(values))
     assert result.ordered[0] is result.best
-    assert [one.figure(objective).value for one in result.ordered] == sorted(values, reverse=True)
+    assert [one.estimate(objective).value for one in result.ordered] == sorted(values, reverse=True)
 
 
 def test_descent_tries_fewer_and_agrees_with_its_figures(drawn, tmp_path):
@@ -104,7 +104,7 @@ def test_descent_tries_fewer_and_agrees_with_its_figures(drawn, tmp_path):
     assert len(descent.tried) < len(grid.tried)
     by_digest = {one.candidate.digest: one for one in grid.tried}
     for one in descent.tried:
-        assert one.figures == by_digest[one.candidate.digest].figures
+        assert one.estimates == by_digest[one.candidate.digest].estimates
     # One image failed: it is never refined.
     assert progress.done == len(descent.tried) * 8
 
@@ -118,9 +118,9 @@ def test_the_centered_box_is_the_best_of_its_sides(drawn, tmp_path):
     values = {}
     for side in CENTER_SIDES:
         scores = score_ilsvrc(predictions, dataset, center_side=side)
-        (figure,) = [f for f in scores.baselines[1].figures if f.name == "mean_iou"]
-        assert dict(result.center)[side] == figure
-        values[side] = figure.value
+        (estimate,) = [f for f in scores.baselines[1].estimates if f.name == "mean_iou"]
+        assert dict(result.center)[side] == estimate
+        values[side] = estimate.value
     assert result.center_side == max(values, key=values.get)
     assert centered_box((10, 10), CENTER_SIDES[-1]) == (0, 0, 10, 10)
 
@@ -293,8 +293,8 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     found = json.loads((tmp_path / "t" / "tuning.json").read_text())
     assert len(found["candidates"]) == 8
     assert sum(one["chosen"] for one in found["candidates"]) == 1
-    figure = found["candidates"][0]["figures"]["gt_known_mean"]
-    assert figure == result.tried[0].figure("gt_known_mean").to_json()
+    estimate = found["candidates"][0]["estimates"]["gt_known_mean"]
+    assert estimate == result.tried[0].estimate("gt_known_mean").to_json()
     assert found["center_side"] == result.center_side
     assert len(found["center"]) == len(CENTER_SIDES)
     page = (tmp_path / "t" / "tuning.md").read_text()

@@ -36,11 +36,11 @@ from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config
 from wsl.run.runner import build_localizer
 from wsl.saliency.layers import grid_layers
+from wsl.score.estimates import difference_estimate
 from wsl.score.inputs import best_instances
-from wsl.score.intervals import difference_figure
 from wsl.tune.boxes import BoxTable
 from wsl.tune.maps import MapStore
-from wsl.tune.result import known_figures
+from wsl.tune.result import known_estimates
 from wsl.tune.space import make_candidate
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -140,14 +140,15 @@ def as_json(row: Step, iou: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
     if row.against in iou:
         before, after = (by_figure(iou[name]) for name in (row.against, row.name))
         differences = {
-            name: difference_figure(name, before[name], after[name]).to_json() for name in COMPARED
+            name: difference_estimate(name, before[name], after[name]).to_json()
+            for name in COMPARED
         }
     return {
         "name": row.name,
         "section": row.section,
         "against": row.against,
         "changes": list(row.changes),
-        "figures": {figure.name: figure.to_json() for figure in known_figures(own)},
+        "figures": {figure.name: figure.to_json() for figure in known_estimates(own)},
         "differences": differences,
     }
 

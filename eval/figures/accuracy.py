@@ -45,14 +45,15 @@ from wsl.run.engines.local import worker_count
 from wsl.run.folder import RunFolder
 from wsl.run.rows import SCALARS
 from wsl.run.runner import run_dataset
+from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
 from wsl.score.inputs import read_annotations
-from wsl.score.intervals import Figure, difference_figure, share_figure
-from wsl.score.judge import RIGHT_IOU
+from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
+from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune.center import center_ious
 from wsl.tune.options import Objective, TuneOptions
-from wsl.tune.result import TuningResult, known_figures, objective_value
+from wsl.tune.result import TuningResult, known_estimates, objective_value
 from wsl.tune.space import SearchSpace
 from wsl.tune.tuner import store_maps, tune
 
@@ -101,19 +102,19 @@ class Row:
     seconds: dict[str, float]
     config: dict[str, Any] | None = None
 
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[Estimate, ...]:
         """All figures, with their intervals."""
         table = self.per_image
         errors = [
-            share_figure(
+            proportion_estimate(
                 f"{what}_error_top{k}", ~table[f"{column}_right_top{k}"], higher_is_better=False
             )
             for what, column in (("localization", "box"), ("classification", "class"))
             for k in (1, 5)
         ]
-        return (*known_figures(table["iou"].to_numpy()), *errors)
+        return (*known_estimates(table["iou"].to_numpy()), *errors)
 
-    def values(self, figure: Figure) -> np.ndarray:
+    def values(self, figure: Estimate) -> np.ndarray:
         """Each image's contribution to a figure, whose mean it is."""
         table, name = self.per_image, figure.name
         if name == "mean_iou":
@@ -228,7 +229,7 @@ def open_study(arguments: argparse.Namespace) -> Study:
 
 
 def right_by_rank(per_image: pd.DataFrame) -> pd.DataFrame:
-    """Say what is right among the first guesses, from the label's rank and its box alone."""
+    """Say what is right among the top-1 predictions, from the label's rank and its box alone."""
     table = per_image.rename(columns={"gt_iou": "iou"})
     for k in (1, 5):
         table[f"class_right_top{k}"] = table["gt_rank"] <= k  # NaN where an image failed
@@ -356,7 +357,7 @@ def differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
                     "method": row.name,
                     "against": other.name,
                     "as": role,
-                    **difference_figure(
+                    **difference_estimate(
                         figure.name,
                         other.values(figure),
                         row.values(figure),
@@ -368,7 +369,7 @@ def differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def of_sign(figure: Figure) -> int:
+def of_sign(figure: Estimate) -> int:
     return 1 if figure.higher_is_better else -1
 
 

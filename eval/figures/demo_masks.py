@@ -37,7 +37,7 @@ from wsl.masks import mask_iou
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
 from wsl.run.config import build_config, load_config
-from wsl.score.intervals import difference_figure, mean_figure, share_figure
+from wsl.score.estimates import difference_estimate, mean_estimate, proportion_estimate
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = "the recipe"
@@ -106,9 +106,9 @@ def judge(
 def figures(found: NDArray[np.float64], recipe: NDArray[np.float64]) -> dict[str, Any]:
     """Figures of a method, and the recipe's differences to it."""
     return {
-        "mask_iou": mean_figure("mask_iou", found[:, 0]).to_json(),
-        "gt_known_0.5": share_figure("gt_known_0.5", found[:, 1] >= 0.5).to_json(),
-        "recipe_minus_this": difference_figure("mask_iou", found[:, 0], recipe[:, 0]).to_json(),
+        "mask_iou": mean_estimate("mask_iou", found[:, 0]).to_json(),
+        "gt_known_0.5": proportion_estimate("gt_known_0.5", found[:, 1] >= 0.5).to_json(),
+        "recipe_minus_this": difference_estimate("mask_iou", found[:, 0], recipe[:, 0]).to_json(),
     }
 
 

@@ -37,7 +37,7 @@ from wsl.errors import WslError
 from wsl.localize.options import LocalizerOptions
 from wsl.run.config import build_config
 from wsl.run.opened import OpenedRun, open_run
-from wsl.score.intervals import wilson
+from wsl.score.estimates import wilson
 from wsl.score.protocols.diagnosis import KINDS, diagnose
 
 RESULTS = Path(__file__).parents[1] / "results"

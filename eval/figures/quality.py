@@ -38,7 +38,7 @@ from wsl.localize.refine import refine
 from wsl.masks import decode_rle
 from wsl.run.maps import read_maps
 from wsl.run.opened import OpenedRun, open_run
-from wsl.score.intervals import percentile_interval, wilson
+from wsl.score.estimates import percentile_interval, wilson
 
 RESULTS = Path(__file__).parents[1] / "results"
 RESAMPLES = 2000

@@ -68,7 +68,7 @@ def localizer_of(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
 
 def variants_on(arguments: argparse.Namespace, localizer: Any, images: list[Any]) -> dict[str, Any]:
     """Refine the map of one class of each image in all variants, image by image."""
-    from wsl.score.intervals import bootstrap_difference
+    from wsl.score.estimates import bootstrap_difference
 
     rows: dict[str, list[tuple[float, float, bool]]] = {"own size": []}
     rows |= {name: [] for name in VARIANTS}

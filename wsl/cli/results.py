@@ -16,7 +16,7 @@ def score(
     run: RunArgument,
     protocol: Annotated[
         str,
-        typer.Option(help="ilsvrc, masks, coco; of maps: maxbox, pxap, heatmap, pointing."),
+        typer.Option(help="ilsvrc, mask_iou, coco; of maps: max_box_acc, pxap, heatmap, pointing."),
     ] = "ilsvrc",
     overrides: Annotated[
         list[str] | None,

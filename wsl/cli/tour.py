@@ -12,7 +12,7 @@ from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config
 from wsl.run.folder import RunFolder
 from wsl.run.runner import build_localizer
-from wsl.score.intervals import Figure
+from wsl.score.estimates import Estimate
 from wsl.score.protocols import score_run
 
 __all__ = ["DEMO_CONFIG", "DemoPlan"]
@@ -80,9 +80,9 @@ class DemoPlan:
             ):
                 yield strip.path
 
-    def score_masks(self) -> Figure:
+    def score_masks(self) -> Estimate:
         """Mean IoU of the ground-truth class's masks with all that is drawn, exact to the pixel."""
         classifier = load_classifier(self.config.model)
         dataset = open_dataset(self.config.data, classifier.categories)
-        (figure,) = score_run("mask_iou", RunFolder(self.run), dataset).figures
-        return figure
+        (estimate,) = score_run("mask_iou", RunFolder(self.run), dataset).estimates
+        return estimate

@@ -1,1 +1,1 @@
-"""Figures and pictures to one HTML page, and to JSON, CSV, Markdown and LaTeX."""
+"""Estimates and pictures to one HTML page, and to JSON, CSV, Markdown and LaTeX."""

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.score.intervals import Figure, wilson
+from wsl.score.estimates import Estimate, wilson
 
 __all__ = [
     "coverage_chart",
@@ -80,20 +80,22 @@ def _success(iou: ArrayLike, thresholds: NDArray[np.float64]) -> str:
     return "M" + "L".join(at)
 
 
-def interval_chart(figures: Sequence[Figure | None], baselines: Sequence[Figure | None]) -> Markup:
-    """Draw figures with their intervals on lines from 0 to 100 %, the baselines as ticks."""
+def interval_chart(
+    estimates: Sequence[Estimate | None], baselines: Sequence[Estimate | None]
+) -> Markup:
+    """Draw estimates with their intervals on lines from 0 to 100 %, the baselines as ticks."""
     width, line = 160, 14
-    height = line * len(figures) + 6
+    height = line * len(estimates) + 6
     parts = []
-    for at, figure in enumerate(figures):
+    for at, estimate in enumerate(estimates):
         middle = 3 + line * (at + 0.5)
         parts.append(f'<line class="rule" x1="0" x2="{width}" y1="{middle}" y2="{middle}"/>')
-        if figure is not None:
-            low, high = figure.low * width, figure.high * width
+        if estimate is not None:
+            low, high = estimate.low * width, estimate.high * width
             parts.append(
                 f'<rect class="range" x="{low:.1f}" y="{middle - 3}" '
                 f'width="{max(high - low, 1):.1f}" height="6" rx="3"/>'
-                f'<circle class="dot" cx="{figure.value * width:.1f}" cy="{middle}" r="3.5"/>'
+                f'<circle class="dot" cx="{estimate.value * width:.1f}" cy="{middle}" r="3.5"/>'
             )
     for baseline in baselines:
         if baseline is not None:

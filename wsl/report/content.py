@@ -1,4 +1,4 @@
-"""The figures, tables and comparisons of a report, before they are written in any format."""
+"""The estimates, tables and comparisons of a report, before they are written in any format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsl.report.runs import RunTable
-from wsl.score.intervals import Figure, difference_figure, wilson
+from wsl.score.estimates import Estimate, difference_estimate, wilson
 from wsl.score.protocols.diagnosis import KINDS, Diagnosis
 from wsl.score.result import Scores
 
@@ -56,70 +56,70 @@ _KIND_LABELS = {
     "no_box": "No box",
     "failed": "Image failed",
 }
-_JUDGED = {
-    "top1": "The first guess, its class and its box",
+_METRICS = {
+    "top1": "The top-1 prediction, its class and its box",
     "gt_known": "The box of the image's own class, whatever was predicted",
 }
 
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One figure of all runs, and of the baselines.
+    """One estimate of all runs, and of the baselines.
 
     Attributes
     ----------
     name, label : str
     higher_is_better : bool
-    runs : tuple of (Figure or None)
+    runs : tuple of (Estimate or None)
         In the runs' order; None where a run does not have it.
-    baselines : tuple of (Figure or None)
+    baselines : tuple of (Estimate or None)
         In the order of the first run's baselines.
     """
 
     name: str
     label: str
     higher_is_better: bool
-    runs: tuple[Figure | None, ...]
-    baselines: tuple[Figure | None, ...]
+    runs: tuple[Estimate | None, ...]
+    baselines: tuple[Estimate | None, ...]
 
 
 def figure_label(name: str) -> str:
-    """Return how people read a figure's name."""
+    """Return how people read an estimate's name."""
     return _LABELS.get(name, name.replace("_", " "))
 
 
 def figure_rows(scores: Sequence[Scores]) -> list[FigureRow]:
-    """Lay the figures of one protocol side by side: one entry of `scores` per run."""
-    order: dict[str, Figure] = {}
+    """Lay the estimates of one protocol side by side: one entry of `scores` per run."""
+    order: dict[str, Estimate] = {}
     for one in scores:
-        for figure in one.figures:
-            order.setdefault(figure.name, figure)
+        for estimate in one.estimates:
+            order.setdefault(estimate.name, estimate)
     return [
         FigureRow(
             name=name,
             label=figure_label(name),
-            higher_is_better=figure.higher_is_better,
-            runs=tuple(_named(one.figures, name) for one in scores),
-            baselines=tuple(_named(baseline.figures, name) for baseline in scores[0].baselines),
+            higher_is_better=estimate.higher_is_better,
+            runs=tuple(_named(one.estimates, name) for one in scores),
+            baselines=tuple(_named(baseline.estimates, name) for baseline in scores[0].baselines),
         )
-        for name, figure in order.items()
+        for name, estimate in order.items()
     ]
 
 
-def _named(figures: Sequence[Figure], name: str) -> Figure | None:
-    return next((figure for figure in figures if figure.name == name), None)
+def _named(estimates: Sequence[Estimate], name: str) -> Estimate | None:
+    return next((estimate for estimate in estimates if estimate.name == name), None)
 
 
-def against_baseline(table: RunTable) -> tuple[str, Figure] | None:
+def against_baseline(table: RunTable) -> tuple[str, Estimate] | None:
     """Compare a run's right boxes with those of the better trivial baseline, image by image.
 
     Returns
     -------
-    (str, Figure) or None
+    (str, Estimate) or None
         The baseline's name and the paired difference run - baseline of GT-known localization at
         IoU 0.5; None if the run has no boxes of the ground-truth class.
     """
-    if table.judged != "ground-truth class":
+    if table.boxes_of != "ground-truth class":
         return None
     columns = {"whole image": "whole_iou", "centered box": "center_iou"}
     rights = {
@@ -128,44 +128,44 @@ def against_baseline(table: RunTable) -> tuple[str, Figure] | None:
         if column in table.images
     }
     name = max(rights, key=lambda name: float(rights[name].mean()))
-    return name, difference_figure("gt_known_0.5", rights[name], table.images["right"].to_numpy())
+    return name, difference_estimate("gt_known_0.5", rights[name], table.images["right"].to_numpy())
 
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Error kinds by one way to judge.
+    """Error kinds by one metric.
 
     Attributes
     ----------
-    column : {'kind', 'guess_kind'}
+    column : {'kind', 'top1_kind'}
         Of the runs' images.
-    judged : {'top1', 'gt_known'}
+    metric : {'top1', 'gt_known'}
     kinds : tuple of str
         Those that any run has, in the order of `wsl.score.protocols.diagnosis`.
     """
 
     column: str
-    judged: str
+    metric: str
     kinds: tuple[str, ...]
 
     @property
     def title(self) -> str:
-        """What is judged, for people."""
-        return _JUDGED[self.judged]
+        """The metric, for people."""
+        return _METRICS[self.metric]
 
     def diagnosis(self, table: RunTable) -> Diagnosis | None:
         """Return the run's own diagnosis."""
-        return table.run.diagnosis if self.column == "kind" else table.run.guesses
+        return table.run.diagnosis if self.column == "kind" else table.run.top1_diagnosis
 
 
 def error_groups(tables: Sequence[RunTable]) -> list[ErrorGroup]:
-    """Ways to judge the errors: the first guesses, if all runs know them, and each run's boxes."""
+    """Metrics of the errors: the top-1 predictions, if all runs know them, and each run's boxes."""
     groups = []
-    if all(table.run.guesses is not None for table in tables):
-        groups.append(ErrorGroup("guess_kind", "top1", _kinds(tables, "guess_kind")))
+    if all(table.run.top1_diagnosis is not None for table in tables):
+        groups.append(ErrorGroup("top1_kind", "top1", _kinds(tables, "top1_kind")))
     diagnosis = next((table.run.diagnosis for table in tables if table.run.diagnosis), None)
     if diagnosis is not None:
-        groups.append(ErrorGroup("kind", diagnosis.judged, _kinds(tables, "kind")))
+        groups.append(ErrorGroup("kind", diagnosis.metric, _kinds(tables, "kind")))
     return groups
 
 
@@ -214,7 +214,7 @@ def class_table(table: RunTable) -> pd.DataFrame:
     DataFrame
         ``label, category, id`` (the dataset's, or None), ``images, right`` (share of boxes with
         an IoU of at least 0.5), ``low, high`` (its 95 % interval), ``mean_iou, class_right``
-        (share of first guesses with the right class; missing if unknown) and ``commonest``
+        (share of top-1 predictions with the right class; missing if unknown) and ``commonest``
         (the commonest error kind; None without errors), in the order of the labels.
     """
     ids = table.run.categories.ids
@@ -241,19 +241,19 @@ def class_table(table: RunTable) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def differences(first: RunTable, second: RunTable) -> list[Figure]:
-    """Paired differences second - first of the figures that both runs have, with intervals."""
+def differences(first: RunTable, second: RunTable) -> list[Estimate]:
+    """Paired differences second - first of the estimates that both runs have, with intervals."""
     found = []
     a_values, b_values = _per_image(first), _per_image(second)
     for name, (a, higher_is_better) in a_values.items():
         if name in b_values:
             b = b_values[name][0]
-            found.append(difference_figure(name, a, b, higher_is_better=higher_is_better))
+            found.append(difference_estimate(name, a, b, higher_is_better=higher_is_better))
     return found
 
 
 def _per_image(table: RunTable) -> dict[str, tuple[NDArray[np.float64], bool]]:
-    """Per figure the images' values that it is the mean of, and whether higher is better."""
+    """Per estimate the images' values that it is the mean of, and whether higher is better."""
     images = table.images
     values: dict[str, tuple[NDArray[np.float64], bool]] = {}
     for name, column in (("classification", "class_right"), ("localization", "box_right")):
@@ -261,7 +261,7 @@ def _per_image(table: RunTable) -> dict[str, tuple[NDArray[np.float64], bool]]:
             right = images.get(f"{column}_top{k}")
             if right is not None and right.notna().all():
                 values[f"{name}_error_top{k}"] = (1.0 - right.to_numpy(dtype=np.float64), False)
-    if table.judged == "ground-truth class":
+    if table.boxes_of == "ground-truth class":
         iou = images["iou"].to_numpy(dtype=np.float64)
         for at in (0.3, 0.5, 0.7):
             values[f"gt_known_{at}"] = ((iou >= at).astype(np.float64), True)

@@ -16,7 +16,7 @@ from wsl.run.info import RunInfo
 from wsl.run.opened import OpenedRun
 from wsl.run.rows import SCALARS
 from wsl.score.protocols import tuning_notes
-from wsl.score.protocols.diagnosis import Judged, diagnose
+from wsl.score.protocols.diagnosis import Metric, diagnose
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 __all__ = ["report_run"]
@@ -37,18 +37,18 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
         If the run cannot be scored.
     """
     predictions = opened.folder.read(SCALARS).to_pandas()
-    judged: Judged = "gt_known" if predictions["is_ground_truth"].any() else "top1"
+    metric: Metric = "gt_known" if predictions["is_ground_truth"].any() else "top1"
     info = opened.info
     scores = score_ilsvrc(predictions, opened.dataset)
-    # Runs of the ground-truth class alone have no first guesses, and say so by this figure's lack.
-    guessed = "localization_error_top1" not in scores.omitted and judged != "top1"
+    # A run of the ground-truth class alone has no top-1 predictions, hence not this estimate.
+    has_top1 = "localization_error_top1" not in scores.omitted and metric != "top1"
     notes = tuning_notes(info.config, opened.dataset)
     return ReportRun(
         name=opened.folder.path.name,
         scores=replace(scores, notes=(*scores.notes, *notes)),
         categories=opened.dataset.categories,
-        diagnosis=diagnose(predictions, opened.dataset, judged=judged),
-        guesses=diagnose(predictions, opened.dataset, judged="top1") if guessed else None,
+        diagnosis=diagnose(predictions, opened.dataset, metric=metric),
+        top1_diagnosis=diagnose(predictions, opened.dataset, metric="top1") if has_top1 else None,
         quality=quality_by_image(predictions),
         steps=_steps_of(opened, predictions) if pictures else None,
         facts=_facts(info),

@@ -217,9 +217,9 @@ def _run_entry(
     entry: dict[str, Any] = {
         "iou": round(float(row["iou"]), 4),
         "kind": row["kind"],
-        "guess_kind": row["guess_kind"],
+        "top1_kind": row["top1_kind"],
         "quality": _number(row["quality"]),
-        "guess": row["guess"],
+        "predicted_category": row["predicted_category"],
         "score": _number(row["predicted_score"]),
     }
     if steps is None:

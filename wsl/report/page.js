@@ -114,16 +114,16 @@ function panels(entry, run) {
 function factsOf(run) {
   const facts = [`IoU ${run.iou.toFixed(2)}`];
   if (run.kind !== null) facts.push(data.kinds[run.kind]);
-  if (run.guess_kind?.startsWith("wrong_class")) facts.push(`guessed ${run.guess}`);
+  if (run.top1_kind?.startsWith("wrong_class")) facts.push(`predicted ${run.predicted_category}`);
   if (run.other) facts.push("picture of another box than the scored one");
   if (run.quality !== null) facts.push(`quality ${run.quality.toFixed(2)}`);
   return facts;
 }
 
-function guessOf(run) {
-  if (!run.guess) return "";
+function predictionOf(run) {
+  if (!run.predicted_category) return "";
   const score = run.score === null ? "" : ` (${run.score.toFixed(2)})`;
-  return `first guess ${run.guess}${score}`;
+  return `top-1 prediction ${run.predicted_category}${score}`;
 }
 
 // ---------------------------------------------------------------------------- the gallery
@@ -247,7 +247,7 @@ function drawLarge(at) {
   byId("large-title").textContent = entry.name || "no class";
   const facts = [entry.id, `${entry.size[0]} × ${entry.size[1]} pixels`];
   const only = entry.runs[0];
-  if (!several) facts.push(...factsOf(only), guessOf(only));
+  if (!several) facts.push(...factsOf(only), predictionOf(only));
   byId("large-facts").textContent = facts.filter(Boolean).join(" · ");
   byId("large-place").textContent = `${place + 1} of ${chosen.length}`;
   // not `disabled`: a disabled button loses the focus, and the keys with it
@@ -259,7 +259,7 @@ function drawLarge(at) {
     if (several) {
       const line = element("p", "of-run");
       line.append(element("b", "", data.runs[index]));
-      line.append(` ${[...factsOf(run), guessOf(run)].filter(Boolean).join(" · ")}`);
+      line.append(` ${[...factsOf(run), predictionOf(run)].filter(Boolean).join(" · ")}`);
       body.append(line);
     }
     const strip = element("div", "panels");

@@ -104,7 +104,7 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
         protocols=_protocols(tables),
         comparisons=[_comparison(tables[0], other) for other in tables[1:]],
         errors=[_errors(tables, group) for group in groups],
-        filters=[(group.column, group.judged, group.kinds) for group in groups],
+        filters=[(group.column, group.metric, group.kinds) for group in groups],
         classes=_classes(tables),
         calibrated=[table for table in tables if table.images["quality"].notna().any()],
         kept_half=_kept_half,
@@ -115,7 +115,7 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
         data=_json_block(
             {
                 "runs": [table.name for table in tables],
-                "judged": tables[0].judged,
+                "boxes_of": tables[0].boxes_of,
                 "kinds": {kind: content.kind_label(kind) for kind in KINDS},
                 "entries": gallery.entries,
                 "colors": {
@@ -161,7 +161,7 @@ def _comparison(first: RunTable, second: RunTable) -> dict[str, Any]:
     differing, counts = content.differing_images(first, second)
     return {
         "name": second.name,
-        "figures": content.differences(first, second),
+        "estimates": content.differences(first, second),
         "rows": _records(differing),
         "counts": counts,
     }
@@ -172,7 +172,7 @@ def _errors(tables: Sequence[RunTable], group: content.ErrorGroup) -> dict[str, 
     shares = [content.kind_shares(table, group) for table in tables]
     diagnoses = (group.diagnosis(table) for table in tables)
     baselines = next((one.baselines for one in diagnoses if one is not None), ())
-    values = [{figure.name: figure.value for figure in one.figures} for one in baselines]
+    values = [{estimate.name: estimate.value for estimate in one.estimates} for one in baselines]
     return {
         "title": group.title,
         "baselines": [baseline.name for baseline in baselines],

@@ -15,7 +15,7 @@ from wsl.data.categories import Categories
 from wsl.draw.overlays import Picture
 from wsl.errors import ScoreError
 from wsl.masks import Mask
-from wsl.score.judge import RIGHT_IOU
+from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols.diagnosis import Diagnosis
 from wsl.score.protocols.ilsvrc import IlsvrcScores
 from wsl.score.result import Scores
@@ -56,7 +56,7 @@ class Steps:
 
 StepsOf = Callable[[str], Steps]
 """From an image's id to its steps, for the class whose box is scored: the ground-truth class where
-the run has it, else the first guess."""
+the run has it, else the top-1 prediction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,9 @@ class ReportRun:
     categories : Categories
     diagnosis : Diagnosis or None
         The error kind of each image.
-    guesses : Diagnosis or None
-        The error kind of each first guess, where `diagnosis` is of the ground-truth class's boxes.
+    top1_diagnosis : Diagnosis or None
+        The error kind of each top-1 prediction, where `diagnosis` is of the ground-truth class's
+        boxes.
     quality : mapping of str to float, or None
         The quality score of each image's localization, by its id; see `quality_by_image`.
     steps : callable or None
@@ -90,7 +91,7 @@ class ReportRun:
     scores: IlsvrcScores
     categories: Categories
     diagnosis: Diagnosis | None = None
-    guesses: Diagnosis | None = None
+    top1_diagnosis: Diagnosis | None = None
     quality: Mapping[str, float] | None = None
     steps: StepsOf | None = None
     further: tuple[Scores, ...] = ()
@@ -109,18 +110,18 @@ class RunTable:
     run : ReportRun
     name : str
         Unique in the report.
-    judged : {'ground-truth class', 'first guess'}
+    boxes_of : {'ground-truth class', 'top-1 prediction'}
         Whose box ``iou`` is of.
     images : DataFrame
         The scores' ``per_image``, indexed by image id, in the order of the report's first run, and
-        beside its columns ``iou``, ``right`` (IoU at least 0.5), ``category`` and ``guess`` (class
-        names), ``kind`` and ``guess_kind`` (of `ReportRun.diagnosis` and `ReportRun.guesses`) and
-        ``quality`` (missing where unknown).
+        beside its columns ``iou``, ``right`` (IoU at least 0.5), ``category`` and
+        ``predicted_category`` (class names), ``kind`` and ``top1_kind`` (of `ReportRun.diagnosis`
+        and `ReportRun.top1_diagnosis`) and ``quality`` (missing where unknown).
     """
 
     run: ReportRun
     name: str
-    judged: str
+    boxes_of: str
     images: pd.DataFrame
 
     def row(self, image_id: str) -> dict[str, Any]:
@@ -130,9 +131,9 @@ class RunTable:
     def differs(self, image_id: str, box: Box | None) -> bool:
         """Whether a box computed again is not the one that was scored.
 
-        Of a run that holds first guesses only, the scored boxes are not known here: False.
+        Of a run that holds top-1 predictions only, the scored boxes are not known here: False.
         """
-        if self.judged != "ground-truth class":
+        if self.boxes_of != "ground-truth class":
             return False
         row = self.row(image_id)
         scored = np.array([row[f"gt_{name}"] for name in ("x0", "y0", "x1", "y1")], dtype=float)
@@ -141,7 +142,7 @@ class RunTable:
 
 
 def quality_by_image(predictions: pd.DataFrame) -> dict[str, float] | None:
-    """Quality of each image's localization: of the ground-truth class, else of the first guess.
+    """Quality of each image's localization: of the ground-truth class, else the top-1 prediction.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ def tabulate(runs: Sequence[ReportRun]) -> list[RunTable]:
     return [
         first,
         *(
-            RunTable(table.run, table.name, table.judged, table.images.loc[order])
+            RunTable(table.run, table.name, table.boxes_of, table.images.loc[order])
             for table in tables[1:]
         ),
     ]
@@ -214,22 +215,24 @@ def _tabulate_one(run: ReportRun, name: str) -> RunTable:
     if len(twice):
         raise ScoreError(f"the scores of run {name!r} hold image {twice.iloc[0]!r} twice")
     images = frame.set_index(frame["image_id"].astype(str), drop=False)
-    judged = "ground-truth class" if images["gt_iou"].notna().any() else "first guess"
-    iou = images["gt_iou" if judged == "ground-truth class" else "predicted_iou"].astype(float)
+    boxes_of = "ground-truth class" if images["gt_iou"].notna().any() else "top-1 prediction"
+    iou = images["gt_iou" if boxes_of == "ground-truth class" else "predicted_iou"].astype(float)
     _check_share(iou, f"the IoU of run {name!r}", missing_allowed=False)
     images = images.assign(
         iou=iou,
         right=iou >= RIGHT_IOU,
         category=_names(images["label"], run.categories, name),
-        guess=_names(images["predicted"], run.categories, name),
+        predicted_category=_names(images["predicted"], run.categories, name),
         kind=_looked_up(images.index, _kinds(run.diagnosis), "error kind", name),
-        guess_kind=_looked_up(images.index, _kinds(run.guesses), "first guess's kind", name),
+        top1_kind=_looked_up(
+            images.index, _kinds(run.top1_diagnosis), "top-1 prediction's kind", name
+        ),
         quality=_looked_up(images.index, run.quality, "quality", name, all_needed=False),
     )
     if run.quality is not None:
         images["quality"] = images["quality"].astype(float)
         _check_share(images["quality"], f"the quality of run {name!r}", missing_allowed=True)
-    return RunTable(run, name, judged, images)
+    return RunTable(run, name, boxes_of, images)
 
 
 def _kinds(diagnosis: Diagnosis | None) -> dict[str, str] | None:
@@ -296,14 +299,14 @@ def _check_comparable(first: RunTable, other: RunTable) -> None:
                 f"runs {first.name!r} and {other.name!r} must be scored with the same annotations, "
                 f"but the {what} of image {a.index[int(np.argmax(differs))]!r} differ"
             )
-    if first.judged != other.judged:
+    if first.boxes_of != other.boxes_of:
         raise ScoreError(
             f"runs {first.name!r} and {other.name!r} cannot be compared: one holds boxes of the "
-            "ground-truth class, the other of the first guess only"
+            "ground-truth class, the other of the top-1 prediction only"
         )
     one, two = first.run.diagnosis, other.run.diagnosis
-    if one is not None and two is not None and one.judged != two.judged:
+    if one is not None and two is not None and one.metric != two.metric:
         raise ScoreError(
-            f"the errors of runs {first.name!r} and {other.name!r} must be judged alike, but are "
-            f"judged by {one.judged} and {two.judged}"
+            f"the errors of runs {first.name!r} and {other.name!r} must be of the same metric, "
+            f"but are of {one.metric} and {two.metric}"
         )

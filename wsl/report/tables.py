@@ -1,4 +1,4 @@
-"""The figures and tables of a report as JSON, CSV, Markdown and LaTeX.
+"""The estimates and tables of a report as JSON, CSV, Markdown and LaTeX.
 
 JSON and CSV hold everything, unrounded, shares in [0, 1]; Markdown and LaTeX are for reading: in
 percent with one decimal. All names are escaped for the format.
@@ -19,7 +19,7 @@ from wsl.errors import ScoreError, choices_hint
 from wsl.report import content
 from wsl.report.files import write_text
 from wsl.report.runs import ReportRun, RunTable, tabulate
-from wsl.score.intervals import Figure
+from wsl.score.estimates import Estimate
 from wsl.score.table import scores_to_json
 
 __all__ = ["FORMATS", "escape_latex", "escape_markdown", "write_tables"]
@@ -28,7 +28,7 @@ _SCHEMA = 1
 
 
 def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> list[Path]:
-    """Write the figures, baselines and tables of one run, or of several over the same images.
+    """Write the estimates, baselines and tables of one run, or of several over the same images.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> li
     out : Path or str
         The folder; it is made.
     form : {'json', 'csv', 'markdown', 'latex'}
-        ``json``: ``report.json``; ``csv``: ``figures.csv``, ``classes.csv`` and, as there are
+        ``json``: ``report.json``; ``csv``: ``estimates.csv``, ``classes.csv`` and, as there are
         any, ``errors.csv`` and ``differences.csv``; ``markdown``: ``report.md``; ``latex``:
         ``report.tex``, tables to be included in a document that loads booktabs and longtable.
 
@@ -63,10 +63,10 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
         "runs": [
             {
                 "name": table.name,
-                "judged": table.judged,
+                "boxes_of": table.boxes_of,
                 "scores": scores_to_json(table.run.scores),
                 "further": [scores_to_json(scores) for scores in table.run.further],
-                "errors": {group.judged: content.kind_shares(table, group) for group in groups},
+                "errors": {group.metric: content.kind_shares(table, group) for group in groups},
                 "classes": _records(content.class_table(table)),
                 "timings": dict(table.run.timings),
                 "versions": dict(table.run.versions),
@@ -78,7 +78,9 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
             {
                 "run": other.name,
                 "against": tables[0].name,
-                "figures": [figure.to_json() for figure in content.differences(tables[0], other)],
+                "estimates": [
+                    estimate.to_json() for estimate in content.differences(tables[0], other)
+                ],
                 "right": content.differing_images(tables[0], other)[1],
             }
             for other in tables[1:]
@@ -89,43 +91,46 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
 
 
 def _csv(tables: Sequence[RunTable]) -> dict[str, str]:
-    head = ["run", "figure", "value", "low", "high", "n", "unit", "higher_is_better"]
-    figures: list[list[Any]] = []
+    head = ["run", "metric", "value", "low", "high", "n", "unit", "higher_is_better"]
+    estimates: list[list[Any]] = []
     for table in tables:
         for scores in (table.run.scores, *table.run.further):
-            figures += [_csv_row(table.name, figure) for figure in scores.figures]
+            estimates += [_csv_row(table.name, estimate) for estimate in scores.estimates]
     for baseline in tables[0].run.scores.baselines:
-        figures += [_csv_row(baseline.name, figure) for figure in baseline.figures]
+        estimates += [_csv_row(baseline.name, estimate) for estimate in baseline.estimates]
     classes = [
         [table.name, *row.values()]
         for table in tables
         for row in _records(content.class_table(table))
     ]
     columns = ["run", *content.class_table(tables[0]).columns]
-    files = {"figures.csv": _csv_text(head, figures), "classes.csv": _csv_text(columns, classes)}
+    files = {
+        "estimates.csv": _csv_text(head, estimates),
+        "classes.csv": _csv_text(columns, classes),
+    }
     groups = content.error_groups(tables)
     if groups:
         shares = [
-            [table.name, group.judged, *row.values()]
+            [table.name, group.metric, *row.values()]
             for group in groups
             for table in tables
             for row in content.kind_shares(table, group)
         ]
-        columns = ["run", "judged", "kind", "count", "share", "low", "high"]
+        columns = ["run", "metric", "kind", "count", "share", "low", "high"]
         files["errors.csv"] = _csv_text(columns, shares)
     if len(tables) > 1:
         rows = [
-            [tables[0].name, *_csv_row(other.name, figure)]
+            [tables[0].name, *_csv_row(other.name, estimate)]
             for other in tables[1:]
-            for figure in content.differences(tables[0], other)
+            for estimate in content.differences(tables[0], other)
         ]
         files["differences.csv"] = _csv_text(["against", *head], rows)
     return files
 
 
-def _csv_row(run: str, figure: Figure) -> list[Any]:
-    ends = [figure.value, figure.low, figure.high, figure.n]
-    return [run, figure.name, *ends, figure.unit, figure.higher_is_better]
+def _csv_row(run: str, estimate: Estimate) -> list[Any]:
+    ends = [estimate.value, estimate.low, estimate.high, estimate.n]
+    return [run, estimate.name, *ends, estimate.unit, estimate.higher_is_better]
 
 
 def _csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -190,11 +195,11 @@ def _reading_tables(tables: Sequence[RunTable]) -> list[_Table]:
     for other in tables[1:]:
         lines = [
             [
-                content.figure_label(figure.name),
-                _points(figure.value),
-                f"{_points(figure.low)} to {_points(figure.high)}",
+                content.figure_label(estimate.name),
+                _points(estimate.value),
+                f"{_points(estimate.low)} to {_points(estimate.high)}",
             ]
-            for figure in content.differences(tables[0], other)
+            for estimate in content.differences(tables[0], other)
         ]
         head = ["Difference in points", "value", "95 % interval"]
         note = "Paired over the same images."
@@ -228,7 +233,7 @@ def _figures_table(tables: Sequence[RunTable]) -> _Table:
         lines.append([f"{row.label} {arrow}", *cells, *beside, n])
     notes = [f"{baseline.name}: {baseline.note}." for baseline in scores.baselines]
     notes += [f"{table.name}: {note}." for table in tables for note in table.run.scores.notes]
-    return ("Figures", head, lines, " ".join(notes))
+    return ("Estimates", head, lines, " ".join(notes))
 
 
 def _classes_table(tables: Sequence[RunTable]) -> _Table:
@@ -241,7 +246,7 @@ def _classes_table(tables: Sequence[RunTable]) -> _Table:
     for rows in zip(*by_run, strict=True):
         values = [text for row in rows for text in (_with_interval(row), _percent(row["mean_iou"]))]
         lines.append([rows[0]["category"] or "—", str(rows[0]["images"]), *values])
-    return ("Classes", head, lines, f"Right: IoU ≥ 0.5, box of the {tables[0].judged}.")
+    return ("Classes", head, lines, f"Right: IoU ≥ 0.5, box of the {tables[0].boxes_of}.")
 
 
 def _with_interval(row: dict[str, Any]) -> str:

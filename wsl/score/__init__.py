@@ -1,1 +1,1 @@
-"""Predictions and annotations -> figures with their intervals, beside the trivial baselines."""
+"""Predictions and annotations -> estimates with their intervals, beside the trivial baselines."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wsl.errors import ScoreError, choices_hint
-from wsl.score.intervals import Figure, mean_figure
+from wsl.score.estimates import Estimate, mean_estimate
 from wsl.score.maps import check_map, resize_map
 from wsl.score.result import Baseline, Scores
 
@@ -219,8 +219,8 @@ class CausalScorer:
                 raise ScoreError(
                     f"image {name}: the class must be in 0 to {scores.shape[1] - 1}, but is {label}"
                 )
-            shares = torch.softmax(scores.double(), dim=1)[:, label]
-        return np.asarray(shares.cpu().numpy(), dtype=np.float64)
+            proportions = torch.softmax(scores.double(), dim=1)[:, label]
+        return np.asarray(proportions.cpu().numpy(), dtype=np.float64)
 
     def scores(self, *, dataset: str = "") -> Scores:
         """Score what was added.
@@ -228,7 +228,7 @@ class CausalScorer:
         Returns
         -------
         Scores
-            Figures ``insertion_auc`` (higher is better) and ``deletion_auc`` (lower is better).
+            Estimates ``insertion_auc`` (higher is better) and ``deletion_auc`` (lower is better).
 
         Raises
         ------
@@ -242,22 +242,22 @@ class CausalScorer:
         return Scores(
             protocol="insertion and deletion",
             dataset=dataset,
-            figures=self._figures(areas[:, :2]),
+            estimates=self._estimates(areas[:, :2]),
             baselines=(
                 Baseline(
                     "center first",
                     "pixels in the order of their distance from the image's center",
-                    self._figures(areas[:, 2:]),
+                    self._estimates(areas[:, 2:]),
                 ),
             ),
             counts={"scored": len(areas)},
             notes=(f"insertion starts from {start}, deletion ends at {end}",),
         )
 
-    def _figures(self, areas: NDArray[np.float64]) -> tuple[Figure, Figure]:
+    def _estimates(self, areas: NDArray[np.float64]) -> tuple[Estimate, Estimate]:
         return (
-            mean_figure("insertion_auc", areas[:, 0], seed=self._seed),
-            mean_figure("deletion_auc", areas[:, 1], higher_is_better=False, seed=self._seed),
+            mean_estimate("insertion_auc", areas[:, 0], seed=self._seed),
+            mean_estimate("deletion_auc", areas[:, 1], higher_is_better=False, seed=self._seed),
         )
 
 

@@ -137,7 +137,7 @@ class AnnotatedImages:
         Boxes of the label's instances of all images, one image after the other.
     starts : ndarray of int64, shape (N + 1,)
         Those of image i are ``boxes[starts[i] : starts[i + 1]]``.
-    left_out : tuple of (str, str)
+    excluded : tuple of (str, str)
         Images that cannot be scored, and why.
     """
 
@@ -146,7 +146,7 @@ class AnnotatedImages:
     sizes: NDArray[np.float64]
     boxes: NDArray[np.float64]
     starts: NDArray[np.int64]
-    left_out: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...]
 
 
 def read_annotations(
@@ -167,14 +167,14 @@ def read_annotations(
     labels: list[int] = []
     sizes: list[tuple[float, float]] = []
     boxes: list[NDArray[np.float64]] = []
-    left_out: list[tuple[str, str]] = []
+    excluded: list[tuple[str, str]] = []
     for image_id, sample in _each_sample(samples, wanted):
         if isinstance(sample, str):
-            left_out.append((image_id, sample))
+            excluded.append((image_id, sample))
             continue
         found = _label_boxes(sample)
         if isinstance(found, str):
-            left_out.append((image_id, found))
+            excluded.append((image_id, found))
             continue
         image_ids.append(image_id)
         labels.append(int(sample.label if sample.label is not None else -1))
@@ -188,7 +188,7 @@ def read_annotations(
         sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
         boxes=np.concatenate(boxes) if boxes else np.zeros((0, 4)),
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        left_out=tuple(left_out),
+        excluded=tuple(excluded),
     )
 
 

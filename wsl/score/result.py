@@ -1,4 +1,4 @@
-"""What every protocol returns: figures, the baselines beside them, and what was counted."""
+"""What every protocol returns: estimates, the baselines beside them, and what was counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wsl.errors import ScoreError, choices_hint
-from wsl.score.intervals import Figure
+from wsl.score.estimates import Estimate
 
 __all__ = ["Baseline", "Scores"]
 
@@ -21,13 +21,13 @@ class Baseline:
         Such as ``"whole image"``.
     note : str
         What it is, and where its parameters come from.
-    figures : tuple of Figure
-        Under the names of the run's figures.
+    estimates : tuple of Estimate
+        Under the names of the run's estimates.
     """
 
     name: str
     note: str
-    figures: tuple[Figure, ...]
+    estimates: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True)
@@ -40,40 +40,40 @@ class Scores:
         Such as ``"ilsvrc"``.
     dataset : str
         Name of what was scored, for reports.
-    figures : tuple of Figure
+    estimates : tuple of Estimate
     baselines : tuple of Baseline
         On the same images.
     counts : mapping of str to int
         What was read, scored, failed and left out.
     omitted : mapping of str to str
-        Name of a figure that could not be computed, and why.
+        Name of an estimate that could not be computed, and why.
     notes : tuple of str
         What a reader must know: which split chose a threshold, what was left out.
-    left_out : tuple of (str, str)
+    excluded : tuple of (str, str)
         Every image that was not scored, and why.
     """
 
     protocol: str
     dataset: str
-    figures: tuple[Figure, ...]
+    estimates: tuple[Estimate, ...]
     baselines: tuple[Baseline, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     omitted: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    left_out: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
 
-    def figure(self, name: str) -> Figure:
-        """Return the figure with this name.
+    def estimate(self, name: str) -> Estimate:
+        """Return the estimate with this name.
 
         Raises
         ------
         ScoreError
             If it was omitted (the reason is given) or never existed (the nearest is offered).
         """
-        for figure in self.figures:
-            if figure.name == name:
-                return figure
+        for estimate in self.estimates:
+            if estimate.name == name:
+                return estimate
         if name in self.omitted:
             raise ScoreError(f"{name} was not computed: {self.omitted[name]}")
-        hint = choices_hint(name, [figure.name for figure in self.figures])
-        raise ScoreError(f"{self.protocol} scores have no figure {name!r}. {hint}")
+        hint = choices_hint(name, [estimate.name for estimate in self.estimates])
+        raise ScoreError(f"{self.protocol} scores have no estimate {name!r}. {hint}")

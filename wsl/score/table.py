@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from wsl.score.intervals import Figure
+from wsl.score.estimates import Estimate
 from wsl.score.result import Baseline, Scores
 
 __all__ = ["SCHEMA", "scores_table", "scores_to_json"]
@@ -30,24 +30,24 @@ def scores_table(scores: Scores) -> Group:
     Returns
     -------
     rich.console.Group
-        A table with one line per figure (value and 95 % interval in percent, with n, and the
+        A table with one line per estimate (value and 95 % interval in percent, with n, and the
         baselines beside), then the counts, what was omitted and why, and the notes.
     """
     title = f"{scores.protocol}: {scores.dataset}" if scores.dataset else scores.protocol
     # Text and not str: brackets in a name would be taken for markup.
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("figure", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
     for heading in ("n", "%", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for baseline in scores.baselines:
         table.add_column(Text(baseline.name), justify="right")
-    for figure in scores.figures:
+    for estimate in scores.estimates:
         table.add_row(
-            _readable(figure),
-            f"{figure.n:,}",
-            _percent(figure.value),
-            f"{_percent(figure.low)} to {_percent(figure.high)}",
-            *(_beside(baseline, figure.name) for baseline in scores.baselines),
+            _readable(estimate),
+            f"{estimate.n:,}",
+            _percent(estimate.value),
+            f"{_percent(estimate.low)} to {_percent(estimate.high)}",
+            *(_beside(baseline, estimate.name) for baseline in scores.baselines),
         )
     return Group(table, *(Text(line) for line in _lines(scores)))
 
@@ -62,31 +62,32 @@ def scores_to_json(scores: Scores) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``schema`` (the number of this layout), ``protocol``, ``dataset``, ``counts``, ``figures``
-        by name, ``baselines`` (name, note, figures by name), ``omitted``, ``notes``, ``left_out``.
+        ``schema`` (the number of this layout), ``protocol``, ``dataset``, ``counts``, ``estimates``
+        by name, ``baselines`` (name, note, estimates by name), ``omitted``, ``notes``,
+        ``excluded``.
     """
     return {
         "schema": SCHEMA,
         "protocol": scores.protocol,
         "dataset": scores.dataset,
         "counts": dict(scores.counts),
-        "figures": {figure.name: figure.to_json() for figure in scores.figures},
+        "estimates": {estimate.name: estimate.to_json() for estimate in scores.estimates},
         "baselines": [
             {
                 "name": baseline.name,
                 "note": baseline.note,
-                "figures": {figure.name: figure.to_json() for figure in baseline.figures},
+                "estimates": {estimate.name: estimate.to_json() for estimate in baseline.estimates},
             }
             for baseline in scores.baselines
         ],
         "omitted": dict(scores.omitted),
         "notes": list(scores.notes),
-        "left_out": [{"image_id": name, "reason": why} for name, why in scores.left_out],
+        "excluded": [{"image_id": name, "reason": why} for name, why in scores.excluded],
     }
 
 
 def _lines(scores: Scores) -> list[str]:
-    """Everything that a reader of the figures must know."""
+    """Everything that a reader of the estimates must know."""
     counted = [
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in scores.counts.items()
@@ -99,19 +100,19 @@ def _lines(scores: Scores) -> list[str]:
         reasons.setdefault(why, []).append(name)
     lines += [f"without {', '.join(names)}: {why}" for why, names in reasons.items()]
     lines += scores.notes
-    if scores.left_out:
-        name, why = scores.left_out[0]
-        lines.append(f"left out: {len(scores.left_out):,}, the first {name!r}: {why}")
+    if scores.excluded:
+        name, why = scores.excluded[0]
+        lines.append(f"left out: {len(scores.excluded):,}, the first {name!r}: {why}")
     return lines
 
 
-def _readable(figure: Figure) -> str:
-    arrow = "↑" if figure.higher_is_better else "↓"
-    return f"{figure.name.replace('_', ' ')} {arrow}"
+def _readable(estimate: Estimate) -> str:
+    arrow = "↑" if estimate.higher_is_better else "↓"
+    return f"{estimate.name.replace('_', ' ')} {arrow}"
 
 
 def _beside(baseline: Baseline, name: str) -> str:
-    found = [figure for figure in baseline.figures if figure.name == name]
+    found = [estimate for estimate in baseline.estimates if estimate.name == name]
     return _percent(found[0].value) if found else ""
 
 

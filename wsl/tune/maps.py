@@ -92,7 +92,7 @@ class MapStore:
         """
         store = cls(Path(path), config, localizer, dataset, read_annotations(dataset), tuple(sizes))
         if not store.truth.image_ids:
-            why = f": {dataset.image_ids[0]!r}: {store.truth.left_out[0][1]}"
+            why = f": {dataset.image_ids[0]!r}: {store.truth.excluded[0][1]}"
             raise RunError(f"no image of {dataset.name} can be used for tuning{why}")
         store._begin(_about(store.info, config))
         return store

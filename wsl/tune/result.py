@@ -1,4 +1,4 @@
-"""What tuning found: every candidate with its figures, the best, and the best centered box."""
+"""What tuning found: every candidate with its estimates, the best, and the best centered box."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.text import Text
 from wsl.run.config import RunConfig, to_yaml
 from wsl.run.folder import write_json
 from wsl.run.tuned_on import TunedOn
-from wsl.score.intervals import Figure, exact_mean, mean_figure, share_figure
+from wsl.score.estimates import Estimate, exact_mean, mean_estimate, proportion_estimate
 from wsl.score.protocols.ilsvrc import GT_KNOWN_IOUS
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
@@ -26,7 +26,7 @@ from wsl.tune.space import Candidate, SearchSpace
 __all__ = [
     "Tried",
     "TuningResult",
-    "known_figures",
+    "known_estimates",
     "objective_value",
     "tuning_table",
     "write_tuning",
@@ -43,16 +43,16 @@ class Tried:
     Attributes
     ----------
     candidate : Candidate
-    figures : tuple of Figure
+    estimates : tuple of Estimate
         ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``.
     """
 
     candidate: Candidate
-    figures: tuple[Figure, ...]
+    estimates: tuple[Estimate, ...]
 
-    def figure(self, name: str) -> Figure:
-        """Return the figure with this name."""
-        return next(figure for figure in self.figures if figure.name == name)
+    def estimate(self, name: str) -> Estimate:
+        """Return the estimate with this name."""
+        return next(estimate for estimate in self.estimates if estimate.name == name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +66,13 @@ class TuningResult:
     tried : tuple of Tried
         In the order in which they were tried; the configuration as given is the first.
     best : Tried
-    center : tuple of (float, Figure)
-        Side of the centered box and its figure by the objective.
+    center : tuple of (float, Estimate)
+        Side of the centered box and its estimate by the objective.
     center_side : float
         The best of them; of equals the smallest.
     failures : tuple of (str, str)
         Images that could not be processed, and why: wrong by every candidate.
-    left_out : int
+    excluded : int
         Images without a readable annotation of their class.
     tuned_on : TunedOn
     """
@@ -81,10 +81,10 @@ class TuningResult:
     space: SearchSpace
     tried: tuple[Tried, ...]
     best: Tried
-    center: tuple[tuple[float, Figure], ...]
+    center: tuple[tuple[float, Estimate], ...]
     center_side: float
     failures: tuple[tuple[str, str], ...]
-    left_out: int
+    excluded: int
     tuned_on: TunedOn
 
     @property
@@ -92,21 +92,21 @@ class TuningResult:
         """All that was tried, the best first."""
         name = self.options.objective
         others = [one for one in self.tried if one is not self.best]
-        return [self.best, *sorted(others, key=lambda one: -one.figure(name).value)]
+        return [self.best, *sorted(others, key=lambda one: -one.estimate(name).value)]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the figures must know."""
-        where, n = self.tuned_on.dataset, self.best.figures[0].n
+        """What a reader of the estimates must know."""
+        where, n = self.tuned_on.dataset, self.best.estimates[0].n
         chosen = shlex.quote(f"score.center_chosen=chosen on {where}")
         notes = [
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
             f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
-            "beside a run's figures: wsl score RUN "
+            "beside a run's estimates: wsl score RUN "
             f"--set score.center_side={self.center_side:g} --set {chosen}",
         ]
-        if self.left_out:
-            notes.append(f"{self.left_out:,} images without an annotation of their class left out")
+        if self.excluded:
+            notes.append(f"{self.excluded:,} images without an annotation of their class left out")
         if self.failures:
             name, why = self.failures[0]
             notes.append(
@@ -135,28 +135,28 @@ class TuningResult:
                 {
                     "choices": dict(one.candidate.choices),
                     "chosen": one is self.best,
-                    "figures": {figure.name: figure.to_json() for figure in one.figures},
+                    "estimates": {estimate.name: estimate.to_json() for estimate in one.estimates},
                 }
                 for one in self.tried
             ],
             "center_side": self.center_side,
-            "center": [{"side": side, **figure.to_json()} for side, figure in self.center],
+            "center": [{"side": side, **estimate.to_json()} for side, estimate in self.center],
             "notes": list(self.notes),
             "failures": [{"image_id": name, "reason": why} for name, why in self.failures],
         }
 
 
-def known_figures(iou: NDArray[np.float64], *, seed: int = 0) -> tuple[Figure, ...]:
-    """Figures of boxes of the ground-truth class, from their IoU with the best instance (N,)."""
+def known_estimates(iou: NDArray[np.float64], *, seed: int = 0) -> tuple[Estimate, ...]:
+    """Estimates of boxes of the ground-truth class, from their IoU with the best instance (N,)."""
     return (
-        mean_figure("gt_known_mean", _mean_of_shares(iou), seed=seed),
-        *(share_figure(f"gt_known_{at}", iou >= at) for at in GT_KNOWN_IOUS),
-        mean_figure("mean_iou", iou, seed=seed),
+        mean_estimate("gt_known_mean", _mean_of_shares(iou), seed=seed),
+        *(proportion_estimate(f"gt_known_{at}", iou >= at) for at in GT_KNOWN_IOUS),
+        mean_estimate("mean_iou", iou, seed=seed),
     )
 
 
 def objective_value(iou: NDArray[np.float64], objective: Objective) -> float:
-    """Value of an objective alone: that of the figure of its name."""
+    """Value of an objective alone: that of the estimate of its name."""
     if objective == "mean_iou":
         return exact_mean(iou)
     return exact_mean(_mean_of_shares(iou) if objective == "gt_known_mean" else iou >= 0.5)
@@ -177,8 +177,8 @@ def tuning_table(result: TuningResult) -> Group:
     shown = ordered[:_SHOWN]
     given = result.tried[0]
     for one in shown if given in shown else [*shown, given]:
-        figure = one.figure(result.options.objective)
-        table.add_row(*_interval_cells(figure), Text(one.candidate.text))
+        estimate = one.estimate(result.options.objective)
+        table.add_row(*_interval_cells(estimate), Text(one.candidate.text))
     side = result.center_side
     table.add_row(*_interval_cells(dict(result.center)[side]), f"centered box, side {side:g}")
     more = len(ordered) - len(shown)
@@ -190,7 +190,7 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     """Write what was found into a folder.
 
     ``tuned.yaml`` (the configuration, for ``wsl run``), ``tuning.json`` and ``tuning.md`` (every
-    candidate with its figures).
+    candidate with its estimates).
 
     Returns
     -------
@@ -201,7 +201,7 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     (folder / "tuning.md").write_text(_markdown(result), encoding="utf-8")
     header = [
         f"Chosen by {result.options.objective} among {len(result.tried)} settings on",
-        f"{result.tuned_on.dataset} ({result.best.figures[0].n:,} images): score other images.",
+        f"{result.tuned_on.dataset} ({result.best.estimates[0].n:,} images): score other images.",
         f"Chosen: {result.best.candidate.text}",
     ]
     path = folder / "tuned.yaml"
@@ -213,8 +213,10 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
 def _markdown(result: TuningResult) -> str:
     heads = ["settings", result.options.objective, "95 % interval", "n", "0.3", "0.5", "0.7", "IoU"]
     rows = [[one.candidate.text, *_cells(result, one)] for one in result.ordered]
-    figure = dict(result.center)[result.center_side]
-    rows.append([f"centered box, side {result.center_side:g}", *_interval_cells(figure), *[""] * 4])
+    estimate = dict(result.center)[result.center_side]
+    rows.append(
+        [f"centered box, side {result.center_side:g}", *_interval_cells(estimate), *[""] * 4]
+    )
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "\n".join(f"- {note}" for note in result.notes)
@@ -224,14 +226,14 @@ def _markdown(result: TuningResult) -> str:
 def _cells(result: TuningResult, one: Tried) -> list[str]:
     names = [*(f"gt_known_{at}" for at in GT_KNOWN_IOUS), "mean_iou"]
     return [
-        *_interval_cells(one.figure(result.options.objective)),
-        *(f"{100 * one.figure(name).value:.2f}" for name in names),
+        *_interval_cells(one.estimate(result.options.objective)),
+        *(f"{100 * one.estimate(name).value:.2f}" for name in names),
     ]
 
 
-def _interval_cells(figure: Figure) -> Sequence[str]:
+def _interval_cells(estimate: Estimate) -> Sequence[str]:
     return (
-        f"{100 * figure.value:.2f}",
-        f"{100 * figure.low:.2f} to {100 * figure.high:.2f}",
-        f"{figure.n:,}",
+        f"{100 * estimate.value:.2f}",
+        f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f}",
+        f"{estimate.n:,}",
     )

@@ -10,7 +10,7 @@ from wsl.tune.space import Choices, SearchSpace
 __all__ = ["Evaluate", "coordinate_descent", "grid_search"]
 
 Evaluate = Callable[[Sequence[Choices]], Sequence[float]]
-"""From choices to their figures, the larger the better; what was tried before costs nothing."""
+"""From choices to their estimates, the larger the better; what was tried before costs nothing."""
 
 AS_CONFIGURED: Choices = {}
 
@@ -56,5 +56,5 @@ def coordinate_descent(space: SearchSpace, evaluate: Evaluate, *, passes: int) -
     return best
 
 
-def _first_best(figures: Sequence[float]) -> int:
-    return max(range(len(figures)), key=lambda index: (figures[index], -index))
+def _first_best(estimates: Sequence[float]) -> int:
+    return max(range(len(estimates)), key=lambda index: (estimates[index], -index))

@@ -14,8 +14,8 @@ from wsl.run.config import RunConfig
 from wsl.run.progress import NoProgress, Progress
 from wsl.run.runner import build_localizer
 from wsl.run.tuned_on import TunedOn
+from wsl.score.estimates import Estimate
 from wsl.score.inputs import best_instances
-from wsl.score.intervals import Figure
 from wsl.tune.boxes import BoxTable
 from wsl.tune.center import CENTER_SIDES, center_ious
 from wsl.tune.maps import MapStore
@@ -23,7 +23,7 @@ from wsl.tune.options import TuneOptions
 from wsl.tune.result import (
     Tried,
     TuningResult,
-    known_figures,
+    known_estimates,
     objective_value,
 )
 from wsl.tune.search import coordinate_descent, grid_search
@@ -97,7 +97,7 @@ def tune(
     Returns
     -------
     TuningResult
-        The figures are those that a run with these settings scores on these images.
+        The estimates are those that a run with these settings scores on these images.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def tune(
         center=center,
         center_side=side,
         failures=tuple((image_id, why) for image_id, why in failures if why is not None),
-        left_out=len(store.truth.left_out),
+        excluded=len(store.truth.excluded),
         tuned_on=TunedOn.of(
             store.dataset,
             objective=options.objective,
@@ -157,7 +157,7 @@ class _Judge:
     def tried(self) -> tuple[Tried, ...]:
         seed = self._options.seed
         return tuple(
-            Tried(self._candidates[digest], known_figures(iou, seed=seed))
+            Tried(self._candidates[digest], known_estimates(iou, seed=seed))
             for digest, iou in self.ious.items()
         )
 
@@ -180,15 +180,15 @@ def _first_candidates(
 
 def _center(
     store: MapStore, options: TuneOptions
-) -> tuple[tuple[tuple[float, Figure], ...], float]:
-    """Figures of centered boxes by side, and the best side."""
+) -> tuple[tuple[tuple[float, Estimate], ...], float]:
+    """Estimates of centered boxes by side, and the best side."""
     ious = center_ious(store.dataset, store.truth, max_pixels=store.config.data.max_pixels)
     objective = options.objective
     best = max(CENTER_SIDES, key=lambda side: (objective_value(ious[side], objective), -side))
-    curve = tuple((side, _objective_figure(iou, options)) for side, iou in ious.items())
+    curve = tuple((side, _objective_estimate(iou, options)) for side, iou in ious.items())
     return curve, best
 
 
-def _objective_figure(iou: NDArray[np.float64], options: TuneOptions) -> Figure:
-    figures = known_figures(iou, seed=options.seed)
-    return next(figure for figure in figures if figure.name == options.objective)
+def _objective_estimate(iou: NDArray[np.float64], options: TuneOptions) -> Estimate:
+    estimates = known_estimates(iou, seed=options.seed)
+    return next(estimate for estimate in estimates if estimate.name == options.objective)

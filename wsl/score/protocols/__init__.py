@@ -46,10 +46,10 @@ class ScoreOptions(Options):
     """How a run is scored."""
 
     center_side: float = Field(0.75, gt=0, le=1)
-    """Side of the centered box that stands beside the run, as a share of the image's side."""
+    """Side of the centered box that stands beside the run, as a proportion of the image's side."""
     center_chosen: str = "fixed in advance"
-    """How that side was chosen, for the reader of the figures."""
-    partial: bool = False
+    """How that side was chosen, for the reader of the estimates."""
+    allow_partial: bool = False
     """Score a run that is not complete (`ilsvrc`)."""
     blacklist: Path | None = None
     """File of positions (1-based) in the list of images to leave out (`ilsvrc`)."""
@@ -63,7 +63,7 @@ class ScoreOptions(Options):
     """A threshold (`max_box_acc`) or alpha (`heatmap`) chosen on other images; null takes the best
     of the scored images, which the result calls an oracle."""
     chosen_on: str = "other images"
-    """Where a given threshold was chosen, for the reader of the figures."""
+    """Where a given threshold was chosen, for the reader of the estimates."""
     seed: int = 0
     """Of the bootstrap."""
 
@@ -125,7 +125,7 @@ def _ilsvrc(folder: RunFolder, dataset: Dataset, options: ScoreOptions) -> Score
         dataset,
         center_side=options.center_side,
         center_chosen=options.center_chosen,
-        partial=options.partial,
+        allow_partial=options.allow_partial,
         blacklist=read_blacklist(options.blacklist) if options.blacklist else (),
         seed=options.seed,
     )

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
-from wsl.score.intervals import Figure, percentile_interval
+from wsl.score.estimates import Estimate, percentile_interval
 from wsl.score.result import Scores
 
 __all__ = ["coco_detections", "coco_ground_truth", "score_coco_masks"]
 
-# Each figure in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
+# Each estimate in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
 # objects (all, small, medium, large), and detections per image and category.
-_FIGURES = {
+_ESTIMATES = {
     "ap": ("precision", slice(None), 0, 100),
     "ap_50": ("precision", slice(0, 1), 0, 100),
     "ap_75": ("precision", slice(5, 6), 0, 100),
@@ -167,8 +167,8 @@ def score_coco_masks(
     Returns
     -------
     Scores
-        Figures ``ap`` (mean over IoU 0.50 to 0.95), ``ap_50``, ``ap_75``, ``ap_small``, … and
-        ``ar_1``, … as pycocotools gives them; n counts images. A figure of a size that no object
+        Estimates ``ap`` (mean over IoU 0.50 to 0.95), ``ap_50``, ``ap_75``, ``ap_small``, … and
+        ``ar_1``, … as pycocotools gives them; n counts images. An estimate of a size that no object
         has is omitted. The trivial baselines have no confidence by which to rank, hence no AP.
 
     Raises
@@ -183,10 +183,10 @@ def score_coco_masks(
     evaluation = _evaluate(ground_truth, detections)
     n = len(ground_truth["images"])
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    figures: list[Figure] = []
+    estimates: list[Estimate] = []
     omitted: dict[str, str] = {}
     replicates: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
-    for (name, how), value in zip(_FIGURES.items(), evaluation.stats.tolist(), strict=True):
+    for (name, how), value in zip(_ESTIMATES.items(), evaluation.stats.tolist(), strict=True):
         which, ious, objects, most = how
         if value < 0:
             omitted[name] = "no object has this size"
@@ -195,11 +195,11 @@ def score_coco_masks(
             replicates[objects, most] = _resampled(evaluation, drawn, objects=objects, most=most)
         some = replicates[objects, most][which][:, ious]
         low, high = percentile_interval(np.nanmean(some[~np.isnan(some).all(axis=(1, 2))], (1, 2)))
-        figures.append(Figure(name, value, n, low, high, "mean", interval="bootstrap"))
+        estimates.append(Estimate(name, value, n, low, high, "mean", interval="bootstrap"))
     return Scores(
         protocol="coco masks",
         dataset=samples.name if isinstance(samples, Dataset) else "",
-        figures=tuple(figures),
+        estimates=tuple(estimates),
         counts={"scored": n, "objects": len(ground_truth["annotations"]), "found": len(detections)},
         omitted=omitted,
     )

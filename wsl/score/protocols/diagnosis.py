@@ -1,15 +1,15 @@
 """Error analysis: what is wrong with a box.
 
-Each scored image is of exactly one kind. Let P be the judged box, G the boxes of all instances of
-the image's class (those to be ignored left out), and B the one of them with the highest IoU, the
-first of equals. The first line that fits decides:
+Each scored image is of exactly one kind. Let P be the predicted box, G the boxes of all instances
+of the image's class (those to be ignored left out), and B the one of them with the highest IoU,
+the first of equals. The first line that fits decides:
 
 =======================  =========================================================================
 kind                     when
 =======================  =========================================================================
 failed                   the image could not be processed
-wrong_class_box_right    the first guess is of another class; IoU(P, B) >= 0.5
-wrong_class_box_wrong    the first guess is of another class; any other box, or none
+wrong_class_box_right    the top-1 prediction is of another class; IoU(P, B) >= 0.5
+wrong_class_box_wrong    the top-1 prediction is of another class; any other box, or none
 no_box                   there is no P
 right                    IoU(P, B) >= 0.5
 several                  P covers at least 0.5 of each of two or more of G
@@ -19,14 +19,15 @@ background               IoU(P, B) < 0.1
 shifted                  what is left: a box that meets B in part, with an IoU of 0.1 to 0.5
 =======================  =========================================================================
 
-Judged is either the first guess (``top1``), by the challenge's rule, or the box of the ground-truth
-class, whatever was predicted (``gt_known``), where the two kinds of wrong classes do not exist. So
-the share of ``right`` is one minus the localization error at top-1, or GT-known localization, and
-the wrong classes and the failed images together are the classification error at top-1. A box in a
-large object can be ``part`` with an IoU below 0.1, and the whole image around a small object
-``too_large``: background is only where neither holds. A box without area covers nothing.
+P is either the top-1 prediction's box (``top1``), by the challenge's rule, or the box of the
+ground-truth class, whatever was predicted (``gt_known``), where the two kinds of wrong classes do
+not exist. So the proportion of ``right`` is one minus the localization error at top-1, or GT-known
+localization, and the wrong classes and the failed images together are the classification error at
+top-1. A box in a large object can be ``part`` with an IoU below 0.1, and the whole image around a
+small object ``too_large``: background is only where neither holds. A box without area covers
+nothing.
 
-The size of an image's object is the area of the largest instance of its class as a share of the
+The size of an image's object is the area of the largest instance of its class as a fraction of the
 image's: small below 0.1, large above 0.4, medium between; it does not depend on the prediction, so
 that runs are compared on the same groups.
 
@@ -47,14 +48,14 @@ from numpy.typing import NDArray
 from wsl.boxes import box_area, centered_box
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
+from wsl.score.estimates import Estimate, proportion_estimate
 from wsl.score.inputs import AnnotatedImages, PredictionRows, read_annotations
-from wsl.score.intervals import Figure, share_figure
-from wsl.score.judge import RIGHT_IOU, JudgedImages, judge_images
+from wsl.score.matching import RIGHT_IOU, MatchedImages, match_images
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "Judged", "diagnose", "diagnose_images"]
+__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "Metric", "diagnose", "diagnose_matched"]
 
-Judged = Literal["top1", "gt_known"]
+Metric = Literal["top1", "gt_known"]
 
 KINDS = (
     *("right", "wrong_class_box_right", "wrong_class_box_wrong", "part", "too_large", "several"),
@@ -86,19 +87,20 @@ _Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Diagnosis(Scores):
-    """The kind of each image, and the kinds' shares.
+    """The kind of each image, and the kinds' proportions.
 
     Attributes
     ----------
-    judged : {'top1', 'gt_known'}
-        Whose box: the first guess's, or the ground-truth class's.
+    metric : {'top1', 'gt_known'}
+        Whose box: the top-1 prediction's, or the ground-truth class's.
     per_image : DataFrame
-        One row per scored image: ``image_id, label, kind``; ``iou`` with B, ``within`` (share of P
-        in B), ``covered`` (share of B in P), ``instances_covered`` (how many of G P covers by half;
-        all four 0 for no box); ``object_share`` (of the image's area) and ``object_size``.
+        One row per scored image: ``image_id, label, kind``; ``iou`` with B, ``within`` (fraction
+        of P in B), ``covered`` (fraction of B in P), ``instances_covered`` (how many of G P covers
+        by half; all four 0 for no box); ``object_fraction`` (of the image's area) and
+        ``object_size``.
     """
 
-    judged: Judged = "gt_known"
+    metric: Metric = "gt_known"
     per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     @property
@@ -108,16 +110,16 @@ class Diagnosis(Scores):
 
     def by_class(self) -> pd.DataFrame:
         """Share of each kind by the image's label, which is the index; ``n`` counts the images."""
-        return _shares(self.per_image, "label")
+        return _proportions(self.per_image, "label")
 
     def by_size(self) -> pd.DataFrame:
         """Share of each kind by ``object_size``, which is the index; ``n`` counts the images."""
-        table = _shares(self.per_image, "object_size")
+        table = _proportions(self.per_image, "object_size")
         return table.loc[[size for size in OBJECT_SIZES if size in table.index]]
 
 
 def diagnose(
-    predictions: pd.DataFrame, samples: Dataset | Iterable[Sample], *, judged: Judged = "gt_known"
+    predictions: pd.DataFrame, samples: Dataset | Iterable[Sample], *, metric: Metric = "gt_known"
 ) -> Diagnosis:
     """Say what is wrong with each box of a run.
 
@@ -127,7 +129,7 @@ def diagnose(
         One row per image and class, as `wsl.score.protocols.ilsvrc.score_ilsvrc` takes them.
     samples : Dataset or iterable of Sample
         The images' labels and annotations. Images without a prediction do not count.
-    judged : {'top1', 'gt_known'}
+    metric : {'top1', 'gt_known'}
 
     Returns
     -------
@@ -136,41 +138,47 @@ def diagnose(
     Raises
     ------
     ScoreError
-        If a prediction's image is not in the dataset, no image can be judged, predictions
-        contradict themselves, or the run does not hold the boxes to be judged.
+        If a prediction's image is not in the dataset, no image can be scored, predictions
+        contradict themselves, or the run does not hold the boxes to be diagnosed.
     """
     rows = PredictionRows.from_frame(predictions)
     predicted = set(rows.image_ids.tolist())
     truth = read_annotations(samples, wanted=predicted)
-    foreign = predicted - set(truth.image_ids) - {image_id for image_id, _ in truth.left_out}
+    foreign = predicted - set(truth.image_ids) - {image_id for image_id, _ in truth.excluded}
     if foreign:
         raise ScoreError(
             f"{len(foreign)} of the {len(predicted)} predicted images are not in the dataset, "
             f"such as {min(foreign)!r}"
         )
     if not truth.image_ids:
-        why = f": {truth.left_out[0][0]!r}: {truth.left_out[0][1]}" if truth.left_out else ""
-        raise ScoreError(f"no image can be judged{why}")
+        why = f": {truth.excluded[0][0]!r}: {truth.excluded[0][1]}" if truth.excluded else ""
+        raise ScoreError(f"no image can be scored{why}")
     name = samples.name if isinstance(samples, Dataset) else ""
-    return diagnose_images(judge_images(rows, truth), judged=judged, dataset=name)
+    return diagnose_matched(match_images(rows, truth), metric=metric, dataset=name)
 
 
-def diagnose_images(
-    images: JudgedImages, *, judged: Judged = "gt_known", dataset: str = ""
+def diagnose_matched(
+    images: MatchedImages, *, metric: Metric = "gt_known", dataset: str = ""
 ) -> Diagnosis:
-    """Say what is wrong with each box of a run that was judged; see `diagnose`."""
-    if judged == "gt_known" and not images.gt_known:
-        raise ScoreError("the run holds no rows of the ground-truth class: judge its first guesses")
-    if judged == "top1" and images.guesses == 0:
-        raise ScoreError("the run does not hold the first guess of every image: judge gt_known")
-    row = images.gt_row if judged == "gt_known" else images.first_row
+    """Say what is wrong with each box of a run matched with its annotations; see `diagnose`."""
+    if metric == "gt_known" and not images.gt_known:
+        raise ScoreError(
+            "the run holds no rows of the ground-truth class: score its top-1 predictions"
+        )
+    if metric == "top1" and images.predicted_ranks == 0:
+        raise ScoreError(
+            "the run does not hold the top-1 prediction of every image: score gt_known"
+        )
+    row = images.gt_row if metric == "gt_known" else images.first_row
     boxes = np.where(row[:, None] < 0, np.nan, images.rows.boxes[row])
-    table = _per_image(images, boxes, judged)
+    table = _per_image(images, boxes, metric)
     baselines = tuple(
         Baseline(
             name,
             note,
-            _figures(_per_image(images, _fixed_boxes(images.sizes, side), judged)["kind"], judged),
+            _estimates(
+                _per_image(images, _fixed_boxes(images.sizes, side), metric)["kind"], metric
+            ),
         )
         for name, note, side in _FIXED_BOXES
     )
@@ -178,28 +186,28 @@ def diagnose_images(
         "read": len(set(images.rows.image_ids.tolist())),
         "scored": len(table),
         "failed": int(np.count_nonzero(images.failed)),
-        "unannotated": len(images.truth.left_out),
+        "unannotated": len(images.truth.excluded),
     }
-    whose = "the ground-truth class's box" if judged == "gt_known" else "the first guess"
+    whose = "the ground-truth class's box" if metric == "gt_known" else "the top-1 prediction"
     return Diagnosis(
         protocol="diagnosis",
         dataset=dataset,
-        figures=_figures(table["kind"], judged),
+        estimates=_estimates(table["kind"], metric),
         baselines=baselines,
         counts=counts,
-        omitted=_omitted(judged),
-        notes=(f"judged: {whose}",),
-        left_out=images.truth.left_out,
-        judged=judged,
+        omitted=_omitted(metric),
+        notes=(f"scored: {whose}",),
+        excluded=images.truth.excluded,
+        metric=metric,
         per_image=table,
     )
 
 
-def _per_image(images: JudgedImages, boxes: _Floats, judged: Judged) -> pd.DataFrame:
+def _per_image(images: MatchedImages, boxes: _Floats, metric: Metric) -> pd.DataFrame:
     truth = images.truth
     meets = _Meeting.of(boxes, truth)
-    class_right = np.ones(len(boxes), dtype=bool) if judged == "gt_known" else images.class_right[1]
-    share = _object_shares(truth, images.sizes)
+    class_right = np.ones(len(boxes), dtype=bool) if metric == "gt_known" else images.class_right[1]
+    share = _object_fractions(truth, images.sizes)
     return pd.DataFrame(
         {
             "image_id": list(truth.image_ids),
@@ -209,7 +217,7 @@ def _per_image(images: JudgedImages, boxes: _Floats, judged: Judged) -> pd.DataF
             "within": meets.within,
             "covered": meets.covered,
             "instances_covered": meets.instances_covered,
-            "object_share": share,
+            "object_fraction": share,
             "object_size": _size_names(share),
         }
     )
@@ -232,9 +240,9 @@ class _Meeting:
         # One entry for each instance, with the box of its image.
         owners = np.repeat(np.arange(len(boxes)), np.diff(truth.starts))
         of_image = np.where(has_box[:, None], boxes, 0.0)
-        judged, instance = of_image[owners], truth.boxes
-        sides = np.minimum(judged[:, 2:], instance[:, 2:]) - np.maximum(
-            judged[:, :2], instance[:, :2]
+        predicted, instance = of_image[owners], truth.boxes
+        sides = np.minimum(predicted[:, 2:], instance[:, 2:]) - np.maximum(
+            predicted[:, :2], instance[:, :2]
         )
         shared = np.clip(sides, 0, None).prod(axis=1)
         area, instance_area = box_area(of_image)[owners], box_area(instance)
@@ -294,8 +302,8 @@ def _fixed_boxes(sizes: _Floats, side: float) -> _Floats:
     return boxes
 
 
-def _object_shares(truth: AnnotatedImages, sizes: _Floats) -> _Floats:
-    """Area of each image's largest instance as a share of the image's; NaN if that is unknown."""
+def _object_fractions(truth: AnnotatedImages, sizes: _Floats) -> _Floats:
+    """Area of each image's largest instance as a fraction of the image's; NaN if unknown."""
     largest = np.maximum.reduceat(box_area(truth.boxes), truth.starts[:-1])
     areas = sizes.prod(axis=1)
     share: _Floats = np.full(len(areas), np.nan)
@@ -310,28 +318,28 @@ def _size_names(share: _Floats) -> NDArray[np.str_]:
     )
 
 
-def _figures(kinds: pd.Series[str], judged: Judged) -> tuple[Figure, ...]:
+def _estimates(kinds: pd.Series[str], metric: Metric) -> tuple[Estimate, ...]:
     return tuple(
-        share_figure(kind, (kinds == kind).to_numpy(), higher_is_better=kind == "right")
+        proportion_estimate(kind, (kinds == kind).to_numpy(), higher_is_better=kind == "right")
         for kind in KINDS
-        if kind not in _omitted(judged)
+        if kind not in _omitted(metric)
     )
 
 
-def _omitted(judged: Judged) -> dict[str, str]:
-    if judged == "top1":
+def _omitted(metric: Metric) -> dict[str, str]:
+    if metric == "top1":
         return {}
     return dict.fromkeys(
-        ("wrong_class_box_right", "wrong_class_box_wrong"), "the class is given, not guessed"
+        ("wrong_class_box_right", "wrong_class_box_wrong"), "the class is given, not predicted"
     )
 
 
-def _shares(per_image: pd.DataFrame, group: str) -> pd.DataFrame:
+def _proportions(per_image: pd.DataFrame, group: str) -> pd.DataFrame:
     table = pd.crosstab(per_image[group], per_image["kind"]).reindex(
         columns=list(KINDS), fill_value=0
     )
     n = table.sum(axis=1)
-    shares = table.div(n, axis=0)
-    shares.insert(0, "n", n)
-    shares.columns.name = None
-    return shares
+    proportions = table.div(n, axis=0)
+    proportions.insert(0, "n", n)
+    proportions.columns.name = None
+    return proportions

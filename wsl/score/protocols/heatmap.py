@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wsl.boxes import Box, as_boxes, box_iou, centered_box
 from wsl.errors import ScoreError, choices_hint
-from wsl.score.intervals import Figure, mean_figure, share_figure
+from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
 from wsl.score.maps import Map, check_map, resize_map
 from wsl.score.result import Baseline, Scores
 
@@ -47,7 +47,7 @@ class HeatmapScores(Scores):
     Attributes
     ----------
     alpha : float
-        Alpha at which the figures stand.
+        Alpha at which the estimates stand.
     alphas : tuple of float
         All that were tried.
     curve : tuple of float
@@ -89,7 +89,7 @@ def heatmap_boxes(map_: Map, rule: Rule, alphas: Sequence[float]) -> list[Box | 
     map_ : ndarray of float64, shape (H, W)
         In [0, 1].
     rule : {'value', 'energy', 'mean'}
-        Keep the pixels above alpha; the smallest set of top pixels that holds a share alpha of
+        Keep the pixels above alpha; the smallest set of top pixels that holds a proportion alpha of
         the map's sum, pixels of equal value being kept or left together; the pixels above alpha
         times the map's mean.
     alphas : sequence of float
@@ -194,7 +194,7 @@ class HeatmapScorer:
         Returns
         -------
         HeatmapScores
-            Figures ``heatmap_error`` (share of images whose box has an IoU below 0.5) and
+            Estimates ``heatmap_error`` (proportion of images whose box has an IoU below 0.5) and
             ``heatmap_mean_iou``, at the frozen alpha or at the one of least error (the first of
             equals).
 
@@ -218,13 +218,13 @@ class HeatmapScorer:
         return HeatmapScores(
             protocol=f"heatmap {self.rule}",
             dataset=dataset,
-            figures=self._figures(ious[:, best]),
+            estimates=self._estimates(ious[:, best]),
             baselines=(
-                Baseline("whole image", "the box is the whole image", self._figures(fixed[:, 0])),
+                Baseline("whole image", "the box is the whole image", self._estimates(fixed[:, 0])),
                 Baseline(
                     f"centered box {side:g}",
                     f"the box is centered, each side {side:g} of the image's, {chosen}",
-                    self._figures(fixed[:, 1]),
+                    self._estimates(fixed[:, 1]),
                 ),
             ),
             counts={"scored": len(ious)},
@@ -234,10 +234,10 @@ class HeatmapScorer:
             curve=tuple(errors.tolist()),
         )
 
-    def _figures(self, ious: NDArray[np.float64]) -> tuple[Figure, ...]:
+    def _estimates(self, ious: NDArray[np.float64]) -> tuple[Estimate, ...]:
         return (
-            share_figure("heatmap_error", ious < _RIGHT_IOU, higher_is_better=False),
-            mean_figure("heatmap_mean_iou", ious, seed=self._seed),
+            proportion_estimate("heatmap_error", ious < _RIGHT_IOU, higher_is_better=False),
+            mean_estimate("heatmap_mean_iou", ious, seed=self._seed),
         )
 
 
@@ -247,7 +247,7 @@ def _energy_values(map_: Map, alphas: Sequence[float]) -> NDArray[np.float64]:
     held = descending.cumsum()
     last = np.searchsorted(held, np.asarray(alphas) * held[-1], side="left")
     values = descending[np.minimum(last, len(held) - 1)]
-    # No share, or a share of no mass, is held by no pixel.
+    # No share, or a proportion of no mass, is held by no pixel.
     return np.where((np.asarray(alphas) > 0) & (held[-1] > 0), values, np.nan)
 
 

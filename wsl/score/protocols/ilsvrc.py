@@ -1,9 +1,9 @@
 """The ILSVRC rules: classification error, localization error, GT-known localization.
 
-A guess is a class and a box. It is right if the class is right and the box has an IoU of at least
-0.5 with any instance of that class; an image is right at top-k if any of its first k guesses is
-(Russakovsky et al. 2015, sec. 4.1 and 4.2, and the challenge's development kit). GT-known
-localization asks for the box of the ground-truth class only, whatever was predicted.
+A prediction is a class and a box. It is right if the class is right and the box has an IoU of at
+least 0.5 with any instance of that class; an image is right at top-k if any of its first k
+predictions is (Russakovsky et al. 2015, sec. 4.1 and 4.2, and the challenge's development kit).
+GT-known localization asks for the box of the ground-truth class only, whatever was predicted.
 
 No box is wrong and never a zero box; an image that could not be processed is wrong; boxes are
 neither rounded nor clipped. Images without a readable annotation are left out and named.
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
+from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
 from wsl.score.inputs import PredictionRows, read_annotations
-from wsl.score.intervals import Figure, mean_figure, share_figure
-from wsl.score.judge import RIGHT_IOU, TOPS, JudgedImages, judge_images
+from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
 from wsl.score.result import Baseline, Scores
 
 __all__ = ["GT_KNOWN_IOUS", "IlsvrcScores", "read_blacklist", "score_ilsvrc"]
@@ -48,8 +48,8 @@ class IlsvrcScores(Scores):
     per_image : DataFrame
         One row per scored image, in the dataset's order: ``image_id, status, height, width, label,
         instances`` (how many boxes of its class); ``predicted, predicted_score, predicted_iou``
-        (the first guess, and the IoU of its box with the best instance of the ground-truth class,
-        also where the guess is of another class); ``class_right_top1, box_right_top1,
+        (the top-1 prediction, and the IoU of its box with the best instance of the ground-truth
+        class, also where the prediction is of another class); ``class_right_top1, box_right_top1,
         class_right_top5, box_right_top5`` (the image is right by the rule); ``gt_rank, gt_iou,
         gt_x0, gt_y0, gt_x1, gt_y1`` (the ground-truth class) and ``best_x0, best_y0, best_x1,
         best_y1`` (the instance that its box meets best); ``whole_iou, center_iou`` (the
@@ -88,7 +88,7 @@ def score_ilsvrc(
     *,
     center_side: float = 0.75,
     center_chosen: str = "fixed in advance",
-    partial: bool = False,
+    allow_partial: bool = False,
     blacklist: Collection[int] = (),
     seed: int = 0,
 ) -> IlsvrcScores:
@@ -103,10 +103,10 @@ def score_ilsvrc(
     samples : Dataset or iterable of Sample
         The images' labels and annotations.
     center_side : float
-        Side of the centered box that stands beside the run, as a share of the image's side.
+        Side of the centered box that stands beside the run, as a proportion of the image's side.
     center_chosen : str
-        How that side was chosen, for the reader of the figures.
-    partial : bool
+        How that side was chosen, for the reader of the estimates.
+    allow_partial : bool
         The run did not do all images: images without a prediction are counted, not refused.
     blacklist : collection of int
         1-based positions in the list of images that are left out (kits of 2014 and later).
@@ -116,8 +116,8 @@ def score_ilsvrc(
     Returns
     -------
     IlsvrcScores
-        Figures: ``classification_error_top1``, ``…_top5``, ``localization_error_top1``,
-        ``…_top5``, ``gt_known_0.3``, ``…_0.5``, ``…_0.7`` (shares of right images) and
+        Estimates: ``classification_error_top1``, ``…_top5``, ``localization_error_top1``,
+        ``…_top5``, ``gt_known_0.3``, ``…_0.5``, ``…_0.7`` (proportions of right images) and
         ``mean_iou`` (of the ground-truth class's box with its best instance). All rest on the
         same n images.
 
@@ -125,7 +125,7 @@ def score_ilsvrc(
     ------
     ScoreError
         If a prediction's image is not in the dataset, an image of the dataset has no prediction
-        and the run is not partial, predictions contradict themselves or were made with other
+        and `allow_partial` is false, predictions contradict themselves or were made with other
         labels, the annotations are of other images, or no image can be scored.
 
     References
@@ -137,22 +137,22 @@ def score_ilsvrc(
         samples = list(samples)
     listed = _listed_ids(samples)
     predicted = set(rows.image_ids.tolist())
-    missing = _check_lists(predicted, listed, partial=partial)
+    missing = _check_lists(predicted, listed, allow_partial=allow_partial)
     banned = _blacklisted(listed, blacklist)
     truth = read_annotations(samples, wanted=predicted - banned)
     if not truth.image_ids:
-        why = f": {truth.left_out[0][0]!r}: {truth.left_out[0][1]}" if truth.left_out else ""
+        why = f": {truth.excluded[0][0]!r}: {truth.excluded[0][1]}" if truth.excluded else ""
         raise ScoreError(f"no image can be scored{why}")
-    images = judge_images(rows, truth, center_side=center_side)
+    images = match_images(rows, truth, center_side=center_side)
     _check_sizes(images)
     omitted = _omitted(images)
-    whole = _figures(images, images.whole_iou, omitted, fixed_box=True, seed=seed)
-    center = _figures(images, images.center_iou, omitted, fixed_box=True, seed=seed)
+    whole = _estimates(images, images.whole_iou, omitted, fixed_box=True, seed=seed)
+    center = _estimates(images, images.center_iou, omitted, fixed_box=True, seed=seed)
     counts = {
         "read": len(predicted),
         "scored": len(truth.image_ids),
         "failed": len(set(rows.image_ids[rows.failed].tolist())),
-        "unannotated": len(truth.left_out),
+        "unannotated": len(truth.excluded),
         "without_box": int(np.count_nonzero(images.without_box)),
         "blacklisted": len(banned & predicted),
         "missing": missing,
@@ -160,7 +160,7 @@ def score_ilsvrc(
     return IlsvrcScores(
         protocol="ilsvrc",
         dataset=samples.name if isinstance(samples, Dataset) else "",
-        figures=_figures(images, images.gt_iou, omitted, fixed_box=False, seed=seed),
+        estimates=_estimates(images, images.gt_iou, omitted, fixed_box=False, seed=seed),
         baselines=(
             Baseline("whole image", "the box is the whole image", whole),
             Baseline(
@@ -172,36 +172,36 @@ def score_ilsvrc(
         counts=counts,
         omitted=omitted,
         notes=_notes(images, counts, blacklist),
-        left_out=truth.left_out,
+        excluded=truth.excluded,
         per_image=images.table(),
     )
 
 
-def _figures(
-    images: JudgedImages,
+def _estimates(
+    images: MatchedImages,
     iou: NDArray[np.float64],
     omitted: Mapping[str, str],
     *,
     fixed_box: bool,
     seed: int,
-) -> tuple[Figure, ...]:
-    """Figures of the run, or of a box that is the same whatever the class."""
-    figures: list[Figure] = []
+) -> tuple[Estimate, ...]:
+    """Estimates of the run, or of a box that is the same whatever the class."""
+    estimates: list[Estimate] = []
     for k in TOPS:
         right = images.class_right[k]
         box_right = right & (iou >= RIGHT_IOU) if fixed_box else images.box_right[k]
         if not fixed_box:
-            figures.append(
-                share_figure(f"classification_error_top{k}", ~right, higher_is_better=False)
+            estimates.append(
+                proportion_estimate(f"classification_error_top{k}", ~right, higher_is_better=False)
             )
-        figures.append(
-            share_figure(f"localization_error_top{k}", ~box_right, higher_is_better=False)
+        estimates.append(
+            proportion_estimate(f"localization_error_top{k}", ~box_right, higher_is_better=False)
         )
-    figures += [share_figure(f"gt_known_{at}", iou >= at) for at in GT_KNOWN_IOUS]
-    figures.append(mean_figure("mean_iou", iou, seed=seed))
-    figures.sort(key=lambda figure: _ORDER.index(figure.name))
+    estimates += [proportion_estimate(f"gt_known_{at}", iou >= at) for at in GT_KNOWN_IOUS]
+    estimates.append(mean_estimate("mean_iou", iou, seed=seed))
+    estimates.sort(key=lambda estimate: _ORDER.index(estimate.name))
     # A fixed box needs no row of the ground-truth class, but what stands beside nothing misleads.
-    return tuple(figure for figure in figures if figure.name not in omitted)
+    return tuple(estimate for estimate in estimates if estimate.name not in omitted)
 
 
 def _listed_ids(samples: Dataset | list[Sample]) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ def _listed_ids(samples: Dataset | list[Sample]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _check_lists(predicted: set[str], listed: tuple[str, ...], *, partial: bool) -> int:
+def _check_lists(predicted: set[str], listed: tuple[str, ...], *, allow_partial: bool) -> int:
     """Refuse predictions of other images; return how many images have none."""
     if not predicted:
         raise ScoreError("there are no predictions")
@@ -228,10 +228,10 @@ def _check_lists(predicted: set[str], listed: tuple[str, ...], *, partial: bool)
             f"such as {min(foreign)!r}: were these predictions made on another list of images?"
         )
     missing = [image_id for image_id in listed if image_id not in predicted]
-    if missing and not partial:
+    if missing and not allow_partial:
         raise ScoreError(
             f"{len(missing)} of the dataset's {len(listed)} images have no prediction, such as "
-            f"{missing[0]!r}: finish the run, or score it as partial"
+            f"{missing[0]!r}: finish the run, or set score.allow_partial"
         )
     return len(missing)
 
@@ -246,7 +246,7 @@ def _blacklisted(listed: tuple[str, ...], blacklist: Collection[int]) -> set[str
     return {listed[position - 1] for position in blacklist}
 
 
-def _check_sizes(images: JudgedImages) -> None:
+def _check_sizes(images: MatchedImages) -> None:
     n = len(images.truth.image_ids)
     differing = images.differing_sizes()
     if n >= _FEW_IMAGES and 2 * len(differing) > n:
@@ -256,7 +256,7 @@ def _check_sizes(images: JudgedImages) -> None:
         )
 
 
-def _size_example(images: JudgedImages, at: int) -> str:
+def _size_example(images: MatchedImages, at: int) -> str:
     stated, found = images.truth.sizes[at], images.sizes[at]
     return (
         f"{images.truth.image_ids[at]!r} is {found[1]:g} × {found[0]:g} pixels (width × height), "
@@ -264,15 +264,15 @@ def _size_example(images: JudgedImages, at: int) -> str:
     )
 
 
-def _omitted(images: JudgedImages) -> dict[str, str]:
-    """Figures that these rows cannot give, and why."""
+def _omitted(images: MatchedImages) -> dict[str, str]:
+    """Estimates that these rows cannot give, and why."""
     omitted: dict[str, str] = {}
     for k in TOPS:
-        if images.guesses is not None and images.guesses < k:
+        if images.predicted_ranks is not None and images.predicted_ranks < k:
             why = (
-                f"the run holds the first {images.guesses} classes of every image, not {k}"
-                if images.guesses
-                else "the run does not hold the first guess of every image"
+                f"the run holds the first {images.predicted_ranks} classes of every image, not {k}"
+                if images.predicted_ranks
+                else "the run does not hold the top-1 prediction of every image"
             )
             omitted[f"classification_error_top{k}"] = why
             omitted[f"localization_error_top{k}"] = why
@@ -283,7 +283,7 @@ def _omitted(images: JudgedImages) -> dict[str, str]:
 
 
 def _notes(
-    images: JudgedImages, counts: Mapping[str, int], blacklist: Collection[int]
+    images: MatchedImages, counts: Mapping[str, int], blacklist: Collection[int]
 ) -> tuple[str, ...]:
     notes: list[str] = []
     if blacklist:

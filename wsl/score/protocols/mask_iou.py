@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.boxes import box_to_mask, centered_box
 from wsl.errors import ScoreError
 from wsl.masks import Mask, mask_iou
-from wsl.score.intervals import (
-    Figure,
+from wsl.score.estimates import (
+    Estimate,
     PoissonBootstrap,
     exact_mean,
-    mean_figure,
+    mean_estimate,
     percentile_interval,
 )
 from wsl.score.result import Baseline, Scores
@@ -57,7 +57,7 @@ def score_masks(
     Returns
     -------
     Scores
-        The figure ``mask_iou``.
+        The estimate ``mask_iou``.
 
     Raises
     ------
@@ -80,18 +80,18 @@ def score_masks(
     return Scores(
         protocol="mask_iou",
         dataset=dataset,
-        figures=(mean_figure("mask_iou", ious, seed=seed),),
+        estimates=(mean_estimate("mask_iou", ious, seed=seed),),
         baselines=(
             Baseline(
                 "whole image",
                 "the mask is the whole image",
-                (mean_figure("mask_iou", whole, seed=seed),),
+                (mean_estimate("mask_iou", whole, seed=seed),),
             ),
             Baseline(
                 f"centered box {center_side:g}",
                 f"the mask is a centered box, each side {center_side:g} of the image's, "
                 f"{center_chosen}",
-                (mean_figure("mask_iou", center, seed=seed),),
+                (mean_estimate("mask_iou", center, seed=seed),),
             ),
         ),
         counts={"scored": len(ious)},
@@ -167,7 +167,7 @@ class MeanIoU:
         Returns
         -------
         Scores
-            The figure ``miou``, the mean over the classes that occur, predicted or true; n counts
+            The estimate ``miou``, the mean over the classes that occur, predicted or true; n counts
             images.
 
         Raises
@@ -187,20 +187,20 @@ class MeanIoU:
         return Scores(
             protocol="miou",
             dataset=dataset,
-            figures=(Figure("miou", mean, self.n, low, high, "mean", interval="bootstrap"),),
+            estimates=(Estimate("miou", mean, self.n, low, high, "mean", interval="bootstrap"),),
             baselines=(self._all_background(),),
             counts={"scored": self.n, "classes": int(occurring.size)},
             notes=(f"pixels labeled {self.ignored} do not count",),
         )
 
     def _all_background(self) -> Baseline:
-        """Everything predicted as class 0: its own share of pixels, over the true classes."""
+        """Everything predicted as class 0: its own proportion of pixels, over the true classes."""
         true = self.confusion.sum(axis=1)
         ious = np.where(np.arange(self.classes) == 0, true / max(int(true.sum()), 1), 0.0)
         occurring = (true > 0) | (np.arange(self.classes) == 0)
         mean = exact_mean(ious[occurring])
-        figure = Figure("miou", mean, self.n, mean, mean, "mean", interval="bootstrap")
-        return Baseline("all class 0", "every pixel is of class 0", (figure,))
+        estimate = Estimate("miou", mean, self.n, mean, mean, "mean", interval="bootstrap")
+        return Baseline("all class 0", "every pixel is of class 0", (estimate,))
 
 
 def _overlaps(confusion: _Ints) -> tuple[_Ints, _Ints]:

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from wsl.boxes import as_boxes, centered_box
 from wsl.errors import ScoreError
-from wsl.score.intervals import (
-    Figure,
+from wsl.score.estimates import (
+    Estimate,
     PoissonBootstrap,
     exact_mean,
     percentile_interval,
@@ -64,11 +64,11 @@ class MaxBoxScores(Scores):
     Attributes
     ----------
     thresholds : ndarray of float64, shape (T,)
-        Thresholds tried, as shares of a map's maximum.
+        Thresholds tried, as proportions of a map's maximum.
     curves : mapping of str to ndarray of float64, shape (T,)
-        Share of hits at each threshold, by the figure's name.
+        Share of hits at each threshold, by the estimate's name.
     best : mapping of str to float
-        Threshold at which each figure stands, the first of equals.
+        Threshold at which each estimate stands, the first of equals.
     """
 
     thresholds: _Floats = field(default_factory=lambda: np.zeros(0), compare=False)
@@ -237,8 +237,8 @@ class MaxBoxAcc:
     step : float
         Distance of the thresholds tried.
     threshold : float, mapping of str to float, or None
-        A threshold in [0, 1) that was chosen on other images: one for all figures, or one per
-        figure (``MaxBoxScores.best`` of the other images). None takes each figure's best on the
+        A threshold in [0, 1) that was chosen on other images: one for all estimates, or one per
+        estimate (``MaxBoxScores.best`` of the other images). None takes each estimate's best on the
         added images.
     chosen_on : str
         Where a given threshold comes from, for the reader.
@@ -316,7 +316,7 @@ class MaxBoxAcc:
         Returns
         -------
         MaxBoxScores
-            Figures ``max_box_acc`` (largest contour, IoU 0.5), ``max_box_acc_v2`` (all contours,
+            Estimates ``max_box_acc`` (largest contour, IoU 0.5), ``max_box_acc_v2`` (all contours,
             mean over IoU 0.3, 0.5 and 0.7, each at its own threshold) and its three parts.
 
         Raises
@@ -342,9 +342,9 @@ class MaxBoxAcc:
         return MaxBoxScores(
             protocol="max_box_acc",
             dataset=dataset,
-            figures=self._figures(self._hits[at, columns], replicates, weights),
+            estimates=self._estimates(self._hits[at, columns], replicates, weights),
             baselines=tuple(
-                Baseline(name, note, self._figures(hits, fixed_sums[:, index], weights))
+                Baseline(name, note, self._estimates(hits, fixed_sums[:, index], weights))
                 for index, ((name, note), hits) in enumerate(
                     zip(described, self._fixed_hits, strict=True)
                 )
@@ -357,29 +357,31 @@ class MaxBoxAcc:
         )
 
     def _chosen(self) -> NDArray[np.intp]:
-        """Position of each figure's threshold: the given one, or the best, first of equals."""
+        """Position of each estimate's threshold: the given one, or the best, first of equals."""
         if self._given:
             places = [int(np.searchsorted(self.thresholds, self._given[name])) for name in _NAMES]
             return np.array(places)
         return np.asarray(self._hits.argmax(axis=0))
 
-    def _figures(self, hits: _Floats, replicates: _Floats, weights: _Floats) -> tuple[Figure, ...]:
-        figures = []
+    def _estimates(
+        self, hits: _Floats, replicates: _Floats, weights: _Floats
+    ) -> tuple[Estimate, ...]:
+        estimates = []
         for name, count in zip(_NAMES, hits.tolist(), strict=True):
             low, high = wilson(int(count), self.n)
-            figures.append(Figure(name, count / self.n, self.n, low, high))
+            estimates.append(Estimate(name, count / self.n, self.n, low, high))
         # With very few images a replicate may have drawn none: it says nothing.
         drawn = weights > 0
         low, high = percentile_interval(replicates[drawn, 1:].mean(axis=1) / weights[drawn])
         mean = exact_mean(hits[1:] / self.n)
-        overall = Figure("max_box_acc_v2", mean, self.n, low, high, "mean", interval="bootstrap")
-        return (figures[0], overall, *figures[1:])
+        overall = Estimate("max_box_acc_v2", mean, self.n, low, high, "mean", interval="bootstrap")
+        return (estimates[0], overall, *estimates[1:])
 
     def _note(self) -> str:
         if self._given:
             return f"the thresholds were chosen on {self._chosen_on}"
         return (
-            f"oracle: each figure stands at the best of {len(self.thresholds)} thresholds on the "
+            f"oracle: each estimate stands at the best of {len(self.thresholds)} thresholds on the "
             "scored images themselves"
         )
 

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.boxes import Box, as_boxes
 from wsl.errors import ScoreError
 from wsl.masks import Mask
-from wsl.score.intervals import (
-    Figure,
+from wsl.score.estimates import (
+    Estimate,
     PoissonBootstrap,
     exact_mean,
     percentile_interval,
@@ -163,8 +163,8 @@ class PointingGame:
         Returns
         -------
         Scores
-            Figures ``pointing_accuracy`` (share of all pairs of an image and a class) and
-            ``pointing_accuracy_by_class`` (mean over classes of the share of the class's images).
+            Estimates ``pointing_accuracy`` (proportion of all pairs of an image and a class) and
+            ``pointing_accuracy_by_class`` (mean over classes of the class's proportion).
 
         Raises
         ------
@@ -177,21 +177,23 @@ class PointingGame:
         return Scores(
             protocol="pointing game",
             dataset=dataset,
-            figures=self._figures(hits[:, 0]),
+            estimates=self._estimates(hits[:, 0]),
             baselines=(
-                Baseline("center", "points at the center of the image", self._figures(hits[:, 1])),
+                Baseline(
+                    "center", "points at the center of the image", self._estimates(hits[:, 1])
+                ),
             ),
             counts={"scored": len(hits), "classes": len(set(self._labels))},
             notes=(f"a hit is at most {self.tolerance:g} pixels away from an instance",),
         )
 
-    def _figures(self, hits: NDArray[np.bool_]) -> tuple[Figure, Figure]:
+    def _estimates(self, hits: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
         n = len(hits)
         low, high = wilson(int(hits.sum()), n)
-        overall = Figure("pointing_accuracy", int(hits.sum()) / n, n, low, high)
+        overall = Estimate("pointing_accuracy", int(hits.sum()) / n, n, low, high)
         classes, of_class = np.unique(self._labels, return_inverse=True)
         totals = np.bincount(of_class, minlength=len(classes))
-        shares = np.bincount(of_class, weights=hits, minlength=len(classes)) / totals
+        proportions = np.bincount(of_class, weights=hits, minlength=len(classes)) / totals
         bootstrap = PoissonBootstrap(2 * len(classes), seed=self._seed)
         for position, hit in zip(of_class.tolist(), hits.tolist(), strict=True):
             vector = np.zeros(2 * len(classes))
@@ -203,9 +205,9 @@ class PointingGame:
         counts = drawn[:, len(classes) :]
         np.divide(drawn[:, : len(classes)], counts, out=found, where=counts > 0)
         low, high = percentile_interval(np.nanmean(found, axis=1))
-        mean = exact_mean(shares)
+        mean = exact_mean(proportions)
         name = "pointing_accuracy_by_class"
-        return overall, Figure(name, mean, n, low, high, "mean", interval="bootstrap")
+        return overall, Estimate(name, mean, n, low, high, "mean", interval="bootstrap")
 
 
 def _as_masks(instances: Sequence[Mask] | ArrayLike) -> Sequence[Mask] | None:

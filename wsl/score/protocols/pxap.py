@@ -1,6 +1,6 @@
 """PxAP: the pixel-wise average precision of maps against masks, all images pooled.
 
-No threshold is chosen: the figure is the area under the precision-recall curve over all of them.
+No threshold is chosen: the estimate is the area under the precision-recall curve over all of them.
 
 References
 ----------
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.boxes import box_to_mask, centered_box
 from wsl.errors import ScoreError
 from wsl.masks import Mask
-from wsl.score.intervals import Figure, PoissonBootstrap, percentile_interval
+from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
 from wsl.score.maps import check_unit_map
 from wsl.score.protocols.max_box_acc import MAP_SIDE, threshold_grid
 from wsl.score.result import Baseline, Scores
@@ -148,7 +148,7 @@ class PxAP:
         Returns
         -------
         Scores
-            The figure ``px_ap``, a share (not in percent); n counts images.
+            The estimate ``px_ap``, a proportion (not in percent); n counts images.
 
         Raises
         ------
@@ -161,30 +161,30 @@ class PxAP:
         side, chosen = self._center
         whole = Baseline(
             "whole image",
-            "a constant map: the share of foreground",
-            (self._figure(_constant(self._sums), _constant(replicates)),),
+            "a constant map: the proportion of foreground",
+            (self._estimate(_constant(self._sums), _constant(replicates)),),
         )
         center = Baseline(
             f"centered box {side:g}",
             f"1 in a centered box, each side {side:g} of the image's, {chosen}, and 0 outside",
-            (self._figure(self._sums[self._split :], replicates[:, self._split :]),),
+            (self._estimate(self._sums[self._split :], replicates[:, self._split :]),),
         )
         return Scores(
             protocol="pxap",
             dataset=dataset,
-            figures=(self._figure(self._sums[: self._split], replicates[:, : self._split]),),
+            estimates=(self._estimate(self._sums[: self._split], replicates[:, : self._split]),),
             baselines=(whole, center),
             counts={"scored": self.n},
             notes=("no threshold is chosen: all of them are pooled",),
         )
 
-    def _figure(self, sums: _Floats, replicates: _Floats) -> Figure:
+    def _estimate(self, sums: _Floats, replicates: _Floats) -> Estimate:
         value = float(average_precision(*_halves(sums)))
         if np.isnan(value):
             raise ScoreError("PxAP needs foreground pixels, but the masks have none")
         redrawn = average_precision(*_halves(replicates))
         low, high = percentile_interval(redrawn[~np.isnan(redrawn)])
-        return Figure("px_ap", value, self.n, low, high, "mean", interval="bootstrap")
+        return Estimate("px_ap", value, self.n, low, high, "mean", interval="bootstrap")
 
 
 def _halves(sums: _Floats) -> tuple[_Floats, _Floats]:

@@ -1,4 +1,4 @@
-"""Figures and their intervals, against formulas solved in another way and simulated coverage."""
+"""Estimates and their intervals, against formulas solved in another way and simulated coverage."""
 
 import json
 import math
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
-from wsl.score.intervals import (
-    Figure,
+from wsl.score.estimates import (
+    Estimate,
     PoissonBootstrap,
     bootstrap_difference,
     bootstrap_mean,
-    difference_figure,
+    difference_estimate,
     exact_mean,
-    mean_figure,
+    mean_estimate,
     percentile_interval,
-    share_figure,
+    proportion_estimate,
     wilson,
 )
 
@@ -83,7 +83,7 @@ def test_bootstrap_is_near_the_normal_interval():
 def test_bootstrap_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
     values = np.random.default_rng(1).random(30)
     whole = bootstrap_mean(values, seed=5)
-    monkeypatch.setattr("wsl.score.intervals._DRAWN_AT_ONCE", 64)
+    monkeypatch.setattr("wsl.score.estimates._DRAWN_AT_ONCE", 64)
     assert bootstrap_mean(values, seed=5) == whole
     assert bootstrap_mean(values, seed=6) != whole
 
@@ -95,10 +95,10 @@ def test_paired_difference_uses_the_pairs():
     low, high = bootstrap_difference(first, second)
     assert low == pytest.approx(0.01)
     assert high == pytest.approx(0.01)
-    figure = difference_figure("x", first > 0.5, first > 0.4)
-    assert figure.value == np.mean((first > 0.4) & (first <= 0.5))
-    assert figure.low < figure.value < figure.high
-    assert (figure.n, figure.unit) == (300, "difference")
+    estimate = difference_estimate("x", first > 0.5, first > 0.4)
+    assert estimate.value == np.mean((first > 0.4) & (first <= 0.5))
+    assert estimate.low < estimate.value < estimate.high
+    assert (estimate.n, estimate.unit) == (300, "difference")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_paired_difference_uses_the_pairs():
         (lambda: bootstrap_mean([]), "at least one image"),
         (lambda: bootstrap_mean([0.5, np.nan]), "finite values, but got NaN"),
         (lambda: bootstrap_difference([1.0], [1.0, 2.0]), "but got 1 and 2"),
-        (lambda: share_figure("gt_known_0.5", []), "gt_known_0.5 needs at least one image"),
+        (lambda: proportion_estimate("gt_known_0.5", []), "gt_known_0.5 needs at least one image"),
         (lambda: exact_mean([]), "at least one image"),
     ],
     ids=["empty", "nan", "unpaired", "share", "mean"],
@@ -124,9 +124,9 @@ def test_exact_mean_does_not_depend_on_order():
 
 
 def test_figures():
-    share = share_figure("error", [True, False, False, True], higher_is_better=False)
-    assert share == Figure("error", 0.5, 4, *wilson(2, 4), "share", False, "wilson")
-    mean = mean_figure("mean_iou", [0.25, 0.75])
+    share = proportion_estimate("error", [True, False, False, True], higher_is_better=False)
+    assert share == Estimate("error", 0.5, 4, *wilson(2, 4), "proportion", False, "wilson")
+    mean = mean_estimate("mean_iou", [0.25, 0.75])
     assert (mean.value, mean.n, mean.unit, mean.interval) == (0.5, 2, "mean", "bootstrap")
     assert 0.25 <= mean.low <= 0.5 <= mean.high <= 0.75
     assert json.loads(json.dumps(share.to_json())) == {
@@ -135,7 +135,7 @@ def test_figures():
         "n": 4,
         "low": wilson(2, 4)[0],
         "high": wilson(2, 4)[1],
-        "unit": "share",
+        "unit": "proportion",
         "higher_is_better": False,
         "interval": "wilson",
     }

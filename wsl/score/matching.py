@@ -1,4 +1,4 @@
-"""Judging a run image by image, by the ILSVRC rules: the table that all its figures come from."""
+"""Judging a run image by image, by the ILSVRC rules: the table that all its estimates come from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsl.boxes import centered_box
 from wsl.errors import ScoreError
 from wsl.score.inputs import AnnotatedImages, PredictionRows, best_instances
 
-__all__ = ["RIGHT_IOU", "TOPS", "JudgedImages", "judge_images"]
+__all__ = ["RIGHT_IOU", "TOPS", "MatchedImages", "match_images"]
 
 RIGHT_IOU = 0.5
 TOPS = (1, 5)
@@ -23,7 +23,7 @@ _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class JudgedImages:
+class MatchedImages:
     """What the ILSVRC rules say of each image. Arrays have one entry per image of `truth`.
 
     Attributes
@@ -35,21 +35,21 @@ class JudgedImages:
     sizes : ndarray of float64, shape (N, 2)
         (height, width), the annotation's where the run does not know it.
     class_right, box_right : mapping of int to ndarray of bool
-        For each k of `TOPS`: one of the first k guesses has the right class; has the right class
-        and a right box.
-    guesses : int or None
-        Every image that did not fail has its first so many guesses, at most 5 being counted; None
-        if all failed.
+        For each k of `TOPS`: one of the first k predictions has the right class; has the right
+        class and a right box.
+    predicted_ranks : int or None
+        Every image that did not fail has predictions of rank 1 to this, at most 5; None if all
+        failed.
     has_gt_rows : bool
         The run holds rows of the ground-truth class.
     gt_row, first_row : ndarray of int64
-        Row of the ground-truth class and of the first guess in `rows`; -1 if there is none.
+        Row of the ground-truth class and of the top-1 prediction in `rows`; -1 if there is none.
     gt_instance : ndarray of int64
         The instance that the ground-truth class's box meets best, as a row of ``truth.boxes``; -1
         if it meets none.
     gt_iou, first_iou, whole_iou, center_iou : ndarray of float64
         IoU with the best instance of the ground-truth class: of that class's box, of the first
-        guess's box, of the whole image, of the centered box. 0 for no box.
+        prediction's box, of the whole image, of the centered box. 0 for no box.
     """
 
     rows: PredictionRows
@@ -58,7 +58,7 @@ class JudgedImages:
     sizes: _Floats
     class_right: Mapping[int, _Flags]
     box_right: Mapping[int, _Flags]
-    guesses: int | None
+    predicted_ranks: int | None
     has_gt_rows: bool
     gt_row: NDArray[np.int64]
     first_row: NDArray[np.int64]
@@ -75,7 +75,7 @@ class JudgedImages:
 
     @property
     def without_box(self) -> _Flags:
-        """Processed images whose ground-truth class (else first guess) found no box."""
+        """Processed images whose ground-truth class (else top-1 prediction) found no box."""
         row = self.gt_row if self.has_gt_rows else self.first_row
         return ~self.failed & ~np.isfinite(_at(self.rows.boxes[:, 0], row, np.nan))
 
@@ -101,7 +101,7 @@ class JudgedImages:
             "predicted_iou": self.first_iou,
         }
         for k in TOPS:
-            known = self.guesses is None or self.guesses >= k
+            known = self.predicted_ranks is None or self.predicted_ranks >= k
             missing = pd.array([pd.NA] * n, dtype="boolean")
             columns[f"class_right_top{k}"] = self.class_right[k] if known else missing
             columns[f"box_right_top{k}"] = self.box_right[k] if known else missing
@@ -115,9 +115,9 @@ class JudgedImages:
         return pd.DataFrame(columns)
 
 
-def judge_images(
+def match_images(
     rows: PredictionRows, truth: AnnotatedImages, *, center_side: float = 0.75
-) -> JudgedImages:
+) -> MatchedImages:
     """Judge each annotated image of a run.
 
     Parameters
@@ -130,7 +130,7 @@ def judge_images(
 
     Returns
     -------
-    JudgedImages
+    MatchedImages
 
     Raises
     ------
@@ -144,26 +144,28 @@ def judge_images(
         pd.Index(rows.image_ids, dtype=object)
     )
     scored = owners >= 0
-    guess = scored & ~rows.failed & ~np.isnan(rows.labels)
-    listed, of_gt = guess & rows.in_top_k, guess & rows.is_ground_truth
+    predicted = scored & ~rows.failed & ~np.isnan(rows.labels)
+    listed, of_gt = predicted & rows.in_top_k, predicted & rows.is_ground_truth
     _check_ranks(rows, listed)
     _check_ground_truth(rows, of_gt, owners, truth)
     iou, instance = np.zeros(len(rows)), np.full(len(rows), -1, dtype=np.int64)
-    iou[guess], instance[guess] = best_instances(rows.boxes[guess], owners[guess], truth)
+    iou[predicted], instance[predicted] = best_instances(
+        rows.boxes[predicted], owners[predicted], truth
+    )
     right = listed & (rows.labels == truth.labels[owners])
     right_box = right & (iou >= RIGHT_IOU)
     failed = _any_of_image(owners[rows.failed & scored], n)
     gt_row = _row_of_image(of_gt, owners, n)
     first_row = _row_of_image(listed & (rows.ranks == 1), owners, n)
     sizes = _sizes(rows, owners, truth)
-    return JudgedImages(
+    return MatchedImages(
         rows=rows,
         truth=truth,
         failed=failed,
         sizes=sizes,
         class_right={k: _any_of_image(owners[right & (rows.ranks <= k)], n) for k in TOPS},
         box_right={k: _any_of_image(owners[right_box & (rows.ranks <= k)], n) for k in TOPS},
-        guesses=_complete_guesses(rows, owners, listed, ~failed),
+        predicted_ranks=_complete_ranks(rows, owners, listed, ~failed),
         has_gt_rows=bool(of_gt.any()),
         gt_row=gt_row,
         first_row=first_row,
@@ -221,10 +223,10 @@ def _sizes(rows: PredictionRows, owners: NDArray[np.intp], truth: AnnotatedImage
     return sizes
 
 
-def _complete_guesses(
+def _complete_ranks(
     rows: PredictionRows, owners: NDArray[np.intp], listed: _Flags, processed: _Flags
 ) -> int | None:
-    """Largest k such that every processed image has guesses of rank 1 to k (k up to 5)."""
+    """Largest k such that every processed image has predictions of rank 1 to k (k up to 5)."""
     if not processed.any():
         return None
     complete = 0

@@ -1,4 +1,4 @@
-"""Figures that say how sure they are: Wilson's interval for shares, the bootstrap for means.
+"""Estimates that say how sure they are: Wilson's interval for proportions, the bootstrap for means.
 
 Images are the unit of resampling. All draws come from a seed, so that a score is the same whenever
 and wherever it is computed.
@@ -18,19 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.errors import ScoreError
 
 __all__ = [
-    "Figure",
+    "Estimate",
     "PoissonBootstrap",
     "bootstrap_difference",
     "bootstrap_mean",
-    "difference_figure",
+    "difference_estimate",
     "exact_mean",
-    "mean_figure",
+    "mean_estimate",
     "percentile_interval",
-    "share_figure",
+    "proportion_estimate",
     "wilson",
 ]
 
-Unit = Literal["share", "mean", "difference"]
+Unit = Literal["proportion", "mean", "difference"]
 
 # Indices drawn at once: bounds the memory of the bootstrap to about 50 MB for any n.
 _DRAWN_AT_ONCE = 1 << 22
@@ -38,7 +38,7 @@ _IMAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """One number, how many images it rests on, and its 95 % interval. Nothing is rounded.
 
     Attributes
@@ -46,14 +46,14 @@ class Figure:
     name : str
         Such as ``"localization_error_top5"``.
     value : float
-        A share is in [0, 1], not in percent.
+        A proportion is in [0, 1], not in percent.
     n : int
         Images (or whatever else is counted, as the protocol says) behind the value.
     low, high : float
         Ends of the interval.
-    unit : {'share', 'mean', 'difference'}
-        ``share``: of the n, so many; ``mean``: of a quantity in [0, 1]; ``difference``: of two
-        shares or means on the same images, in [-1, 1].
+    unit : {'proportion', 'mean', 'difference'}
+        ``proportion``: of the n, so many; ``mean``: of a quantity in [0, 1]; ``difference``: of two
+        proportions or means on the same images, in [-1, 1].
     higher_is_better : bool
     interval : {'wilson', 'bootstrap'}
         How the interval was made.
@@ -64,17 +64,17 @@ class Figure:
     n: int
     low: float
     high: float
-    unit: Unit = "share"
+    unit: Unit = "proportion"
     higher_is_better: bool = True
     interval: Literal["wilson", "bootstrap"] = "wilson"
 
     def to_json(self) -> dict[str, str | float | int | bool]:
-        """Return the figure as JSON's types."""
+        """Return the estimate as JSON's types."""
         return asdict(self)
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share.
+    """Wilson's score interval of a proportion.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class PoissonBootstrap:
         self._waiting.clear()
 
 
-def share_figure(name: str, flags: ArrayLike, *, higher_is_better: bool = True) -> Figure:
+def proportion_estimate(name: str, flags: ArrayLike, *, higher_is_better: bool = True) -> Estimate:
     """Share of images for which a flag is true, with Wilson's interval.
 
     Raises
@@ -251,33 +251,33 @@ def share_figure(name: str, flags: ArrayLike, *, higher_is_better: bool = True) 
         raise ScoreError(f"{name} needs at least one image, but there is none")
     count = int(np.count_nonzero(array))
     low, high = wilson(count, array.size)
-    return Figure(name, count / array.size, array.size, low, high, "share", higher_is_better)
+    return Estimate(name, count / array.size, array.size, low, high, "proportion", higher_is_better)
 
 
-def mean_figure(
+def mean_estimate(
     name: str, values: ArrayLike, *, higher_is_better: bool = True, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """Mean over images, with a bootstrap interval."""
     array = np.asarray(values, dtype=np.float64).ravel()
     low, high = bootstrap_mean(array, seed=seed)
     mean = exact_mean(array)
-    return Figure(name, mean, array.size, low, high, "mean", higher_is_better, "bootstrap")
+    return Estimate(name, mean, array.size, low, high, "mean", higher_is_better, "bootstrap")
 
 
-def difference_figure(
+def difference_estimate(
     name: str,
     first: Sequence[float] | NDArray[np.generic],
     second: Sequence[float] | NDArray[np.generic],
     *,
     higher_is_better: bool = True,
     seed: int = 0,
-) -> Figure:
+) -> Estimate:
     """Paired difference mean(second) - mean(first) on the same images, with its interval."""
     differences = _differences(first, second)
     low, high = bootstrap_mean(differences, seed=seed)
     mean = exact_mean(differences)
     n = differences.size
-    return Figure(name, mean, n, low, high, "difference", higher_is_better, "bootstrap")
+    return Estimate(name, mean, n, low, high, "difference", higher_is_better, "bootstrap")
 
 
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
