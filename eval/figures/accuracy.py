@@ -47,7 +47,6 @@ from wsl.run.rows import SCALARS
 from wsl.run.runner import run_dataset
 from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
 from wsl.score.inputs import read_annotations
-from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
 from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
@@ -251,7 +250,7 @@ def cam_rows(study: Study, method: str, name: str) -> list[Row]:
     for options, objectives in chosen.items():
         note = (
             f"{options.seeds.foreground:g} of the maximum, the best of {len(result.tried)} on "
-            f"{result.tuned_on.dataset} ({result.best.figures[0].n} images)"
+            f"{result.tuned_on.dataset} ({result.best.estimates[0].n} images)"
         )
         title = f"{name}, best threshold for {' and '.join(objectives)}"
         best = config.model_copy(update={"localize": options})

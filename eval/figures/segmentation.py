@@ -248,7 +248,7 @@ class Figures:
 
 
 def _percent(scores: Scores) -> dict[str, Any]:
-    (figure,) = scores.figures
+    (figure,) = scores.estimates
     low, high = 100 * figure.low, 100 * figure.high
     return {
         "value": round(100 * figure.value, 2),
