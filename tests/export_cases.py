@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,11 +13,13 @@ from PIL import Image
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
+from wsl.export.export import FORMATS, ExportSummary, export_run
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.maps import map_key, stored_map, write_maps
+from wsl.run.progress import Progress
 from wsl.run.rows import prediction_rows, write_part
 
 CATEGORIES = Categories(("tench, Tinca tinca", "hen", "žába & co"), ("n1", "n2", "n3"))
@@ -172,3 +175,18 @@ def expected_masks(predictions: Sequence[Prediction]) -> dict[tuple[str, int], L
         for localization in prediction.localizations
         if localization.mask.any()
     }
+
+
+def export(
+    run: Path,
+    name: str,
+    out: Path | str,
+    *,
+    dataset: Dataset | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> ExportSummary:
+    """Export a run in a format; the images go in only where there is a dataset."""
+    if dataset is None and "images" in FORMATS[name].model_fields and name != "image_folder":
+        options.setdefault("images", "none")
+    return export_run(run, out, FORMATS[name](**options), dataset=dataset, progress=progress)

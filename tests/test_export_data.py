@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from export_cases import found, write_run
+from export_cases import export, found, write_run
 from PIL import Image
 from torchvision.datasets import CocoDetection, ImageFolder, VOCDetection, VOCSegmentation
 
@@ -17,8 +17,6 @@ from wsl.data.categories import Categories
 from wsl.data.images import image_size
 from wsl.data.open import open_dataset
 from wsl.data.options import DataOptions
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import decode_rle
 
@@ -60,7 +58,7 @@ def annotated(shared_data, tmp_path_factory):
 
 def test_coco(annotated, tmp_path):
     dataset, run, expected = annotated
-    summary = export_run(run, "coco", tmp_path / "out", dataset=dataset)
+    summary = export(run, "coco", tmp_path / "out", dataset=dataset)
     with contextlib.redirect_stdout(io.StringIO()):
         loaded = CocoDetection(
             str(dataset.root), str(tmp_path / "out/annotations/instances_train.json")
@@ -78,8 +76,7 @@ def test_coco(annotated, tmp_path):
 
 def test_voc(annotated, tmp_path):
     dataset, run, expected = annotated
-    options = ExportOptions(boundary_ignore=0)
-    export_run(run, "voc", tmp_path / "out", options, dataset=dataset)
+    export(run, "voc", tmp_path / "out", boundary_ignore=0, class_list="all", dataset=dataset)
     detection = VOCDetection(str(tmp_path / "out"), year="2012", image_set="train")
     segmentation = VOCSegmentation(str(tmp_path / "out"), year="2012", image_set="train")
     assert len(detection) == len(segmentation) == 650
@@ -94,7 +91,7 @@ def test_voc(annotated, tmp_path):
 
 def test_yolo_boxes(annotated, tmp_path):
     dataset, run, expected = annotated
-    export_run(run, "yolo", tmp_path / "out", dataset=dataset)
+    export(run, "yolo", tmp_path / "out", class_list="all", dataset=dataset)
     images = list((tmp_path / "out/images/train").iterdir())
     assert len(images) == 650
     for path in images:
@@ -110,8 +107,8 @@ def test_yolo_boxes(annotated, tmp_path):
 
 def test_masks_and_tables(annotated, tmp_path):
     dataset, run, expected = annotated
-    export_run(run, "masks", tmp_path / "masks", dataset=dataset)
-    export_run(run, "parquet", tmp_path / "table", dataset=dataset)
+    export(run, "masks", tmp_path / "masks", dataset=dataset)
+    export(run, "parquet", tmp_path / "table", dataset=dataset)
     boxes = pd.read_parquet(tmp_path / "table/boxes.parquet").set_index("image_id")
     files = pd.read_csv(tmp_path / "masks/masks.csv").set_index("image_id")
     assert len(boxes) == len(files) == 650
@@ -125,7 +122,7 @@ def test_masks_and_tables(annotated, tmp_path):
 
 def test_image_folder(annotated, tmp_path):
     dataset, run, expected = annotated
-    export_run(run, "image_folder", tmp_path / "out", dataset=dataset)
+    export(run, "image_folder", tmp_path / "out", dataset=dataset)
     loaded = ImageFolder(str(tmp_path / "out/train"))
     assert len(loaded) == 650
     assert set(loaded.classes) == {dataset.categories.ids[it.label] for it in expected.values()}

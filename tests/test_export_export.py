@@ -12,16 +12,17 @@ from export_cases import (
     EMPTY,
     LEFT,
     ListedImages,
+    export,
     found,
     hard_predictions,
     image,
     write_images,
     write_run,
 )
+from pydantic import TypeAdapter, ValidationError
 
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.export.export import FORMATS, export_run
-from wsl.export.options import ExportOptions
+from wsl.export.export import FORMATS, AnyExportOptions, options_type
 from wsl.localize.prediction import Prediction
 from wsl.run.rows import write_part
 from wsl.storage import as_path
@@ -78,10 +79,8 @@ def hard(tmp_path):
     return write_run(tmp_path / "run", predictions, maps=maps), dataset
 
 
-def options_of(name: str, tmp_path: Path) -> ExportOptions:
-    if name == "ilsvrc":
-        return ExportOptions(ilsvrc_map=tmp_path / "ids.txt")
-    return ExportOptions()
+def options_of(name: str, tmp_path: Path) -> dict[str, Path]:
+    return {"ilsvrc_map": tmp_path / "ids.txt"} if name == "ilsvrc" else {}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -89,8 +88,8 @@ def test_the_run_stays_as_it_is_and_nothing_is_left_over(tmp_path, hard, name):
     run, dataset = hard
     before = tree(run)
     progress = Recorder()
-    summary = export_run(
-        run, name, run / "export" / name, options_of(name, tmp_path), dataset=dataset,
+    summary = export(
+        run, name, run / "export" / name, **options_of(name, tmp_path), dataset=dataset,
         progress=progress,
     )  # fmt: skip
     out = run / "export" / name
@@ -108,7 +107,7 @@ def test_the_run_stays_as_it_is_and_nothing_is_left_over(tmp_path, hard, name):
 def test_all_files_stay_inside(tmp_path, hard, name):
     run, dataset = hard
     before = tree(tmp_path)
-    export_run(run, name, tmp_path / "out", options_of(name, tmp_path), dataset=dataset)
+    export(run, name, tmp_path / "out", **options_of(name, tmp_path), dataset=dataset)
     after = tree(tmp_path)
     assert {key: value for key, value in after.items() if not key.startswith("out/")} == before
 
@@ -118,13 +117,13 @@ def test_all_files_stay_inside(tmp_path, hard, name):
 def test_a_killed_export_goes_on_to_the_same_files(tmp_path, hard, name, after):
     run, dataset = hard
     options = options_of(name, tmp_path)
-    whole = export_run(run, name, tmp_path / "whole", options, dataset=dataset)
+    whole = export(run, name, tmp_path / "whole", **options, dataset=dataset)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        export_run(run, name, out, options, dataset=dataset, progress=Killed(after))
+        export(run, name, out, **options, dataset=dataset, progress=Killed(after))
     assert not (out / "export.json").exists()
     progress = Recorder()
-    summary = export_run(run, name, out, options, dataset=dataset, progress=progress)
+    summary = export(run, name, out, **options, dataset=dataset, progress=progress)
     assert summary == whole
     assert tree(out) == tree(tmp_path / "whole")
     assert progress.before == (after - 1) // 3 * 3
@@ -133,7 +132,8 @@ def test_a_killed_export_goes_on_to_the_same_files(tmp_path, hard, name, after):
 
 _DIES = """
 import os, sys
-from wsl.export import export_run
+from wsl.export.export import export_run
+from wsl.export.formats.masks import MasksOptions
 class Dies:
     done = 0
     def start(self, total, done): pass
@@ -141,16 +141,16 @@ class Dies:
         self.done += count
         if self.done == 8:
             os._exit(9)
-export_run(sys.argv[1], "masks", sys.argv[2], progress=Dies())
+export_run(sys.argv[1], sys.argv[2], MasksOptions(), progress=Dies())
 """
 
 
 def test_a_process_that_dies_leaves_nothing_half_done(tmp_path, hard):
     run, _ = hard
-    whole = export_run(run, "masks", tmp_path / "whole")
+    whole = export(run, "masks", tmp_path / "whole")
     died = subprocess.run([sys.executable, "-c", _DIES, str(run), str(tmp_path / "out")])
     assert died.returncode == 9
-    assert export_run(run, "masks", tmp_path / "out") == whole
+    assert export(run, "masks", tmp_path / "out") == whole
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
@@ -158,7 +158,7 @@ def test_killed_while_the_shared_files_are_put_together(tmp_path, hard, monkeypa
     from wsl.export.formats.coco import CocoExporter
 
     run, _ = hard
-    whole = export_run(run, "coco", tmp_path / "whole")
+    whole = export(run, "coco", tmp_path / "whole")
     finish = CocoExporter.finish
 
     def cut_off(self, staging, counts):
@@ -167,25 +167,25 @@ def test_killed_while_the_shared_files_are_put_together(tmp_path, hard, monkeypa
 
     monkeypatch.setattr(CocoExporter, "finish", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        export_run(run, "coco", tmp_path / "out")
+        export(run, "coco", tmp_path / "out")
     monkeypatch.undo()
-    assert export_run(run, "coco", tmp_path / "out") == whole
+    assert export(run, "coco", tmp_path / "out") == whole
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
 def test_a_whole_export_is_left_alone(tmp_path, hard):
     run, _ = hard
-    first = export_run(run, "csv", tmp_path / "out")
+    first = export(run, "csv", tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     progress = Recorder()
-    assert export_run(run, "csv", tmp_path / "out", progress=progress) == first
+    assert export(run, "csv", tmp_path / "out", progress=progress) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
     assert progress.total == 0
 
 
 def test_the_summary_is_stored(tmp_path, hard):
     run, _ = hard
-    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(classes="all"))
+    summary = export(run, "csv", tmp_path / "out", classes="all")
     stored = json.loads((tmp_path / "out/export.json").read_text())
     assert stored["summary"]["masks"] == summary.masks == 11
     assert stored["summary"]["left_out"] == {"nothing found": 2}
@@ -210,21 +210,21 @@ def test_a_run_and_images_in_a_store(tmp_path, monkeypatch):
         (store / "photos" / sample.path.name).write_bytes(sample.path.read_bytes())
     files = {sample.image_id: store / "photos" / sample.path.name for sample in local}
     dataset = ListedImages(store / "photos", files)
-    export_run(run, "yolo", tmp_path / "out", dataset=dataset)
+    export(run, "yolo", tmp_path / "out", dataset=dataset)
     placed = tmp_path / "out/images/train/a.png"
     assert not placed.is_symlink()
     assert placed.read_bytes() == local.sample(0).path.read_bytes()
-    assert export_run(run, "maps", tmp_path / "maps").masks == 2
-    export_run(run, "coco", tmp_path / "coco", dataset=dataset)
+    assert export(run, "maps", tmp_path / "maps").masks == 2
+    export(run, "coco", tmp_path / "coco", dataset=dataset)
     content = json.loads((tmp_path / "coco/annotations/instances_train.json").read_text())
     assert content["images"][0]["file_name"] == "photo 0.png"
     with pytest.raises(ConfigError, match="folder must be local, but is memory://export-test/out"):
-        export_run(run, "csv", str(store / "out"))
+        export(run, "csv", str(store / "out"))
 
 
 def test_names_that_are_not_ids_are_listed(tmp_path, hard):
     run, _ = hard
-    export_run(run, "masks", tmp_path / "out")
+    export(run, "masks", tmp_path / "out")
     lines = (tmp_path / "out/names.csv").read_text("utf-8").splitlines()
     assert lines[:4] == [
         "image_id,name",
@@ -241,16 +241,16 @@ def test_a_folder_of_another_export_is_refused(tmp_path, hard, unfinished):
     out = tmp_path / "out"
     if unfinished:
         with pytest.raises(KeyboardInterrupt):
-            export_run(run, "csv", out, progress=Killed(1))
+            export(run, "csv", out, progress=Killed(1))
     else:
-        export_run(run, "csv", out)
+        export(run, "csv", out)
     with pytest.raises(RunMismatchError, match=r"another export \(it differs in options\)"):
-        export_run(run, "csv", out, ExportOptions(min_score=0.5))
+        export(run, "csv", out, min_score=0.5)
     with pytest.raises(RunMismatchError, match=r"another export \(it differs in format\)"):
-        export_run(run, "masks", out)
+        export(run, "masks", out)
     write_part(run / "predictions/part-00000.parquet", [])
     with pytest.raises(RunMismatchError, match=r"another export \(it differs in run\)"):
-        export_run(run, "csv", out)
+        export(run, "csv", out)
 
 
 def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path, hard):
@@ -258,7 +258,7 @@ def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path, hard):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("words")
     with pytest.raises(RunError, match="must be a new or empty folder"):
-        export_run(run, "csv", tmp_path / "out")
+        export(run, "csv", tmp_path / "out")
     assert tree(tmp_path / "out").keys() == {"thesis.tex"}
 
 
@@ -266,64 +266,78 @@ def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path, hard):
 def test_the_runs_own_folders_are_refused(hard, inside):
     run, _ = hard
     with pytest.raises(ConfigError, match="holds the run itself"):
-        export_run(run, "csv", run / inside)
+        export(run, "csv", run / inside)
 
 
 def test_an_unfinished_run_is_refused_unless_allowed(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))], expected=3)
     with pytest.raises(RunError, match="has 1 of 3 images: finish the run, or set"):
-        export_run(run, "csv", tmp_path / "out")
-    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(allow_partial=True))
+        export(run, "csv", tmp_path / "out")
+    summary = export(run, "csv", tmp_path / "out", allow_partial=True)
     assert summary.notes == ("the run is not complete: 1 of 3",)
 
 
 def test_no_run_no_predictions_no_format(tmp_path):
     with pytest.raises(RunError, match="is not a run: it has no"):
-        export_run(tmp_path, "csv", tmp_path / "out")
+        export(tmp_path, "csv", tmp_path / "out")
     run = write_run(tmp_path / "run", [])
     with pytest.raises(RunError, match="holds no predictions yet"):
-        export_run(run, "csv", tmp_path / "out")
+        export(run, "csv", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"there is no format 'cocoa'\. Did you mean coco"):
-        export_run(run, "cocoa", tmp_path / "out")
+        options_type("cocoa")
 
 
 def test_one_id_twice_is_refused(tmp_path):
     predictions = [image("a", found(LEFT)), image("b", found(LEFT)), image("a", found(LEFT))]
     run = write_run(tmp_path / "run", predictions, chunk_size=2)
     with pytest.raises(RunError, match="two images of one id"):
-        export_run(run, "csv", tmp_path / "out")
+        export(run, "csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "key"),
+    ("name", "options", "message"),
     [
-        ("coco", {"boundary_ignore": 0.1}, "boundary_ignore"),
-        ("csv", {"images": "copy"}, "images"),
-        ("masks", {"split": "val"}, "split"),
-        ("ilsvrc", {"empty_images": True}, "empty_images"),
-        ("voc", {"shapes": ("box",)}, "shapes"),
+        ("coco", {"boundary_ignore": 0.1}, "boundary_ignore\n.*not permitted"),
+        ("csv", {"images": "copy"}, "images\n.*not permitted"),
+        ("masks", {"split": "val"}, "split\n.*not permitted"),
+        ("image_folder", {"empty_images": True}, "empty_images\n.*not permitted"),
+        ("image_folder", {"images": "none"}, "should be 'link' or 'copy'"),
+        ("voc", {"shape": "box"}, "shape\n.*not permitted"),
+        ("coco", {"shape": ("mask", "box")}, "should be 'mask', 'polygon' or 'box'"),
+        ("yolo", {"shape": "mask"}, "should be 'box' or 'polygon'"),
+        ("cvat", {"shapes": ()}, "must name at least one"),
+        ("cvat", {"shapes": ("box", "box")}, "none twice"),
+        ("label_studio", {"image_url": "/data"}, "should match pattern"),
+        ("ilsvrc", {}, "ilsvrc_map\n.*required"),
+        ("ilsvrc", {"ilsvrc_map": "x", "classes": "ground_truth"}, "should be 'top1' or 'all'"),
+        ("csv", {"top_fraction_per_class": False}, "must come with top_fraction"),
+        ("coco", {"split": "../up"}, "should match pattern"),
+        ("csv", {"min_score": 1.5}, "less than or equal to 1"),
+        ("csv", {"top_fraction": 0}, "greater than 0"),
+        ("csv", {"class_list": ()}, "must name at least one"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(tmp_path, hard, name, options, key):
-    with pytest.raises(ConfigError, match=f"the format {name} has no use for the option {key}"):
-        export_run(hard[0], name, tmp_path / "out", ExportOptions(**options))
+def test_options_are_checked(name, options, message):
+    with pytest.raises(ValidationError, match=message):
+        options_type(name)(**options)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"keep_best_within": "all"}, "must come with top_fraction"),
-        ({"shapes": ()}, "shapes must name each shape once"),
-        ({"shapes": ("box", "box")}, "shapes must name each shape once"),
-        ({"image_url": "/data"}, "must contain {path}"),
-        ({"split": "../up"}, "should match pattern"),
-        ({"min_score": 1.5}, "less than or equal to 1"),
-        ({"top_fraction": 0}, "greater than 0"),
-    ],
-)
-def test_options_are_checked(options, message):
-    with pytest.raises(ValueError, match=message):
-        ExportOptions(**options)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_described_beside_its_code(name):
+    members = FORMATS[name]
+    assert members.label
+    assert members.summary
+    for key, field in members.model_fields.items():
+        assert key == "format" or field.description, key
+
+
+def test_options_of_any_format_are_told_by_its_name():
+    adapter = TypeAdapter(AnyExportOptions)
+    for name, members in FORMATS.items():
+        given = {"format": name} | ({"ilsvrc_map": "ids.txt"} if name == "ilsvrc" else {})
+        options = adapter.validate_python(given)
+        assert type(options) is members
+        assert adapter.validate_json(adapter.dump_json(options)) == options
 
 
 def test_nothing_found_anywhere(tmp_path):
@@ -332,9 +346,7 @@ def test_nothing_found_anywhere(tmp_path):
     (tmp_path / "ids.txt").write_text("n1 1\nn2 2\nn3 3\n")
     dataset = write_images(tmp_path / "photos", predictions)
     for name in set(FORMATS) - {"maps"}:
-        summary = export_run(
-            run, name, tmp_path / name, options_of(name, tmp_path), dataset=dataset
-        )
+        summary = export(run, name, tmp_path / name, **options_of(name, tmp_path), dataset=dataset)
         assert summary.masks == (name == "ilsvrc")
         assert summary.images_without_mask == (1 if name == "ilsvrc" else 2)
         listed = (tmp_path / name / "without_mask.csv").read_text()

@@ -12,6 +12,7 @@ from export_cases import (
     LEFT,
     PARTS,
     expected_masks,
+    export,
     found,
     hard_predictions,
     image,
@@ -22,9 +23,6 @@ from pycocotools.coco import COCO
 from torchvision.datasets import CocoDetection
 
 from wsl.data.readers.coco import CocoDataset
-from wsl.errors import ConfigError
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 from wsl.masks import decode_rle
 
 
@@ -36,7 +34,7 @@ def load(path) -> COCO:
 def exported(tmp_path, predictions, *, dataset=None, **options):
     run = write_run(tmp_path / "run", predictions)
     out = tmp_path / "out"
-    summary = export_run(run, "coco", out, ExportOptions(**options), dataset=dataset)
+    summary = export(run, "coco", out, **options, dataset=dataset)
     return summary, load(out / "annotations/instances_train.json")
 
 
@@ -50,7 +48,7 @@ def by_key(coco: COCO) -> dict:
 @pytest.mark.parametrize("shape", ["mask", "polygon"])
 def test_masks_and_boxes_come_back(tmp_path, shape):
     predictions = hard_predictions()
-    _, coco = exported(tmp_path, predictions, classes="all", shapes=(shape,))
+    _, coco = exported(tmp_path, predictions, classes="all", shape=shape)
     expected, items = expected_masks(predictions), by_key(coco)
     assert set(items) == set(expected)
     for key, localization in expected.items():
@@ -67,7 +65,7 @@ def test_masks_and_boxes_come_back(tmp_path, shape):
 def test_layout_is_the_published_one(tmp_path):
     predictions = hard_predictions()
     run = write_run(tmp_path / "run", predictions)
-    export_run(run, "coco", tmp_path / "out", ExportOptions(shapes=("polygon",)))
+    export(run, "coco", tmp_path / "out", shape="polygon")
     content = json.loads((tmp_path / "out/annotations/instances_train.json").read_text("ascii"))
     assert set(content) == {"info", "licenses", "images", "annotations", "categories"}
     assert [category["id"] for category in content["categories"]] == [1, 2, 3]
@@ -90,7 +88,7 @@ def test_layout_is_the_published_one(tmp_path):
 
 def test_a_mask_with_a_hole_stays_run_lengths_and_parts_are_polygons(tmp_path):
     summary, coco = exported(
-        tmp_path, [image("hole", found(HOLE)), image("parts", found(PARTS))], shapes=("polygon",)
+        tmp_path, [image("hole", found(HOLE)), image("parts", found(PARTS))], shape="polygon"
     )
     first, second = coco.anns[1], coco.anns[2]
     assert isinstance(first["segmentation"], dict)
@@ -99,7 +97,7 @@ def test_a_mask_with_a_hole_stays_run_lengths_and_parts_are_polygons(tmp_path):
 
 
 def test_boxes_alone(tmp_path):
-    _, coco = exported(tmp_path, [image("a", found(LEFT))], shapes=("box",))
+    _, coco = exported(tmp_path, [image("a", found(LEFT))], shape="box")
     assert coco.anns[1]["segmentation"] == []
     assert coco.anns[1]["bbox"] == [0, 0, 4, 4]
     assert coco.anns[1]["area"] == 16
@@ -175,12 +173,6 @@ def test_empty_images_only_if_asked_for(tmp_path):
     without = {item["image_id"] for item in coco.imgs.values() if not coco.imgToAnns[item["id"]]}
     assert without == {"nothing", "failed later"}
     assert summary.images_without_mask == 3
-
-
-def test_two_shapes_are_refused(tmp_path):
-    run = write_run(tmp_path / "run", [image("a", found(LEFT))])
-    with pytest.raises(ConfigError, match="shapes must be one of them, but got mask, box"):
-        export_run(run, "coco", tmp_path / "out", ExportOptions(shapes=("mask", "box")))
 
 
 def test_nothing_at_all_is_an_empty_but_valid_file(tmp_path):

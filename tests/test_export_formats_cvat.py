@@ -5,14 +5,21 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from export_cases import HOLE, PARTS, expected_masks, found, hard_predictions, image, write_images
+from export_cases import (
+    HOLE,
+    PARTS,
+    expected_masks,
+    export,
+    found,
+    hard_predictions,
+    image,
+    write_images,
+)
 from export_cases import write_run as write
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from wsl.export.export import export_run
 from wsl.export.formats.cvat import cropped_runs, run_lengths
-from wsl.export.options import ExportOptions
 from wsl.masks import mask_to_box
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -54,7 +61,7 @@ def decoded(element: ET.Element, size: tuple[int, int]) -> np.ndarray:
 
 def exported(tmp_path, predictions, *, dataset=None, **options) -> ET.Element:
     run = write(tmp_path / "run", predictions)
-    export_run(run, "cvat", tmp_path / "out", ExportOptions(**options), dataset=dataset)
+    export(run, "cvat", tmp_path / "out", **options, dataset=dataset)
     root = ET.parse(tmp_path / "out/annotations.xml").getroot()
     check_structure(root)
     return root

@@ -4,12 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from export_cases import expected_masks, hard_predictions, write_images, write_run
+from export_cases import expected_masks, export, hard_predictions, write_images, write_run
 from torchvision.datasets import ImageFolder
 
-from wsl.errors import ConfigError
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 from wsl.masks import decode_rle, mask_to_box
 
 
@@ -18,8 +15,9 @@ def exported(tmp_path):
     predictions = hard_predictions()
     dataset = write_images(tmp_path / "photos", predictions)
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(classes="all", images="copy")
-    summary = export_run(run, "image_folder", tmp_path / "out", options, dataset=dataset)
+    summary = export(
+        run, "image_folder", tmp_path / "out", classes="all", images="copy", dataset=dataset
+    )
     return predictions, tmp_path / "out/train", summary
 
 
@@ -51,9 +49,3 @@ def test_torchvision_reads_it_as_a_folder_of_classes(exported):
     counts = np.bincount([label for _, label in loaded.samples])
     assert counts.tolist() == [5, 4, 1]
     assert all(picture.size for picture, _ in loaded)
-
-
-def test_without_images_there_is_no_image_folder(tmp_path):
-    run = write_run(tmp_path / "run", hard_predictions())
-    with pytest.raises(ConfigError, match="images must be link or copy"):
-        export_run(run, "image_folder", tmp_path / "out", ExportOptions(images="none"))

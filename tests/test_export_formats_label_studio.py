@@ -11,6 +11,7 @@ from export_cases import (
     LEFT,
     PARTS,
     expected_masks,
+    export,
     found,
     hard_predictions,
     image,
@@ -21,9 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from wsl.export.export import export_run
 from wsl.export.formats.label_studio import brush_rle
-from wsl.export.options import ExportOptions
 from wsl.masks import mask_to_box
 
 
@@ -64,7 +63,7 @@ def mask_of(region: dict) -> np.ndarray:
 def exported(tmp_path, predictions, *, dataset=None, **options) -> list[dict]:
     run = write_run(tmp_path / "run", predictions)
     out = tmp_path / "out"
-    export_run(run, "label_studio", out, ExportOptions(**options), dataset=dataset)
+    export(run, "label_studio", out, **options, dataset=dataset)
     files = sorted(out.glob("tasks-*.json"))
     return [task for path in files for task in json.loads(path.read_text("ascii"))]
 

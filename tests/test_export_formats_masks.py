@@ -3,17 +3,14 @@ from __future__ import annotations
 import csv
 
 import numpy as np
-from export_cases import expected_masks, hard_predictions, write_run
+from export_cases import expected_masks, export, hard_predictions, write_run
 from PIL import Image
-
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 
 
 def test_masks_come_back(tmp_path):
     predictions = hard_predictions()
     run = write_run(tmp_path / "run", predictions)
-    summary = export_run(run, "masks", tmp_path / "out", ExportOptions(classes="all"))
+    summary = export(run, "masks", tmp_path / "out", classes="all")
     expected, seen = expected_masks(predictions), set()
     with (tmp_path / "out/masks.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

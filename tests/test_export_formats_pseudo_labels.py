@@ -4,15 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from export_cases import LEFT, RIGHT, found, image, write_images, write_run
+from export_cases import LEFT, RIGHT, export, found, image, write_images, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from wsl.export.export import export_run
 from wsl.export.formats.pseudo_labels import owners, uncertain_band
-from wsl.export.options import ExportOptions
 
 label_images = arrays(
     np.int32,
@@ -60,10 +58,12 @@ def test_owners_follow_the_strongest_of_the_masks_that_cover_a_pixel(data):
         assert settled[at] == best + 1
 
 
+DEFAULTS = {"classes": "all", "class_list": "all"}
+
+
 def label_image(tmp_path, predictions, *, maps=None, name="two", **options):
     run = write_run(tmp_path / "run", predictions, maps=maps)
-    options = ExportOptions(classes="all", **options)
-    summary = export_run(run, "segmentation", tmp_path / "out", options)
+    summary = export(run, "segmentation", tmp_path / "out", **{**DEFAULTS, **options})
     return np.array(Image.open(tmp_path / f"out/labels/{name}.png")), summary
 
 
@@ -146,8 +146,15 @@ def test_foreground_only(tmp_path):
 def test_lists_and_images(tmp_path):
     dataset = write_images(tmp_path / "photos", TWO)
     run = write_run(tmp_path / "run", TWO)
-    options = ExportOptions(images="copy", split="val")
-    export_run(run, "segmentation", tmp_path / "out", options, dataset=dataset)
+    export(
+        run,
+        "segmentation",
+        tmp_path / "out",
+        images="copy",
+        split="val",
+        class_list="all",
+        dataset=dataset,
+    )
     assert (tmp_path / "out/val.txt").read_text() == "two\n"
     assert (tmp_path / "out/images/two.png").is_file()
     assert (tmp_path / "out/classes.csv").read_text("utf-8").splitlines()[1:4] == [
@@ -167,8 +174,9 @@ def test_one_class_per_image(tmp_path, classes):
         )
     ]
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(classes=classes, boundary_ignore=0)
-    export_run(run, "segmentation", tmp_path / "out", options)
+    export(
+        run, "segmentation", tmp_path / "out", **DEFAULTS | {"classes": classes}, boundary_ignore=0
+    )
     labels = np.array(Image.open(tmp_path / "out/labels/two.png"))
     expected = [0, 0, 3, 3, 3, 3] if classes == "ground_truth" else [1, 1, 1, 1, 0, 0]
     assert labels.tolist() == [expected] * 4

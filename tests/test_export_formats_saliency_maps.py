@@ -4,12 +4,10 @@ import csv
 
 import numpy as np
 import pytest
-from export_cases import LEFT, RIGHT, found, image, write_run
+from export_cases import LEFT, RIGHT, export, found, image, write_run
 from PIL import Image
 
 from wsl.errors import RunError
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 
 PREDICTIONS = [
     image("a b", found(LEFT, 0), found(RIGHT, 2, rank=2)),
@@ -21,7 +19,7 @@ MAPS = {("a b", 0): RAMP, ("a b", 2): np.zeros((4, 6))}
 
 def exported(tmp_path, **options):
     run = write_run(tmp_path / "run", PREDICTIONS, maps=MAPS)
-    summary = export_run(run, "maps", tmp_path / "out", ExportOptions(classes="all", **options))
+    summary = export(run, "maps", tmp_path / "out", classes="all", **options)
     with (tmp_path / "out/maps.csv").open(encoding="utf-8", newline="") as file:
         return summary, {(row["image_id"], int(row["label"])): row for row in csv.DictReader(file)}
 
@@ -49,7 +47,7 @@ def test_npy_holds_the_map_itself(tmp_path):
 def test_maps_are_enlarged_to_the_image(tmp_path):
     small = {("c", 1): np.array([[0.0, 1.0]])}
     run = write_run(tmp_path / "run", PREDICTIONS, maps=small)
-    export_run(run, "maps", tmp_path / "out", ExportOptions(classes="all", map_format="npy"))
+    export(run, "maps", tmp_path / "out", classes="all", map_format="npy")
     saliency = np.load(tmp_path / "out/maps/c.1.npy")
     assert saliency.shape == (4, 6)
     # The small map's pixels are centered on the second and the fifth of the six columns.
@@ -59,11 +57,11 @@ def test_maps_are_enlarged_to_the_image(tmp_path):
 def test_a_run_without_maps_is_refused(tmp_path):
     run = write_run(tmp_path / "run", PREDICTIONS)
     with pytest.raises(RunError, match="has no maps: the run must store them"):
-        export_run(run, "maps", tmp_path / "out")
+        export(run, "maps", tmp_path / "out")
 
 
 def test_damaged_maps_are_named(tmp_path):
     run = write_run(tmp_path / "run", PREDICTIONS, maps=MAPS)
     (run / "maps/part-00000.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(RunError, match=r"part-00000\.npz cannot be read"):
-        export_run(run, "maps", tmp_path / "out")
+        export(run, "maps", tmp_path / "out")

@@ -5,17 +5,15 @@ import csv
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from export_cases import LEFT, expected_masks, found, hard_predictions, image, write_run
+from export_cases import LEFT, expected_masks, export, found, hard_predictions, image, write_run
 
-from wsl.export.export import export_run
 from wsl.export.formats import tables as tables_module
-from wsl.export.options import ExportOptions
 from wsl.masks import mask_to_box
 
 
 def exported(tmp_path, predictions, format_, **options) -> pd.DataFrame:
     run = write_run(tmp_path / "run", predictions)
-    export_run(run, format_, tmp_path / format_, ExportOptions(**options))
+    export(run, format_, tmp_path / format_, **options)
     if format_ == "csv":
         frame = pd.read_csv(tmp_path / "csv/boxes.csv", dtype=str)
         texts = ["image_id", "category", "category_id", "is_ground_truth"]
@@ -55,7 +53,7 @@ def test_ids_with_quotes_and_line_breaks(tmp_path):
     ids = ['say "hi", twice', "two\nlines", "=1+1"]
     predictions = [image(image_id, found(LEFT)) for image_id in ids]
     run = write_run(tmp_path / "run", predictions)
-    export_run(run, "csv", tmp_path / "out")
+    export(run, "csv", tmp_path / "out")
     with (tmp_path / "out/boxes.csv").open(encoding="utf-8", newline="") as file:
         assert [row["image_id"] for row in csv.DictReader(file)] == ids
 

@@ -9,6 +9,7 @@ from export_cases import (
     LEFT,
     RIGHT,
     expected_masks,
+    export,
     found,
     hard_predictions,
     image,
@@ -20,9 +21,7 @@ from torchvision.datasets import VOCDetection, VOCSegmentation
 
 from wsl.data.categories import Categories
 from wsl.data.readers.voc import VocDataset
-from wsl.export.export import export_run
 from wsl.export.names import FileNames, fingerprint, repeated
-from wsl.export.options import ExportOptions
 from wsl.masks import decode_rle
 
 # Published structure: each element's children in their order; * may repeat.
@@ -60,8 +59,9 @@ def exported(tmp_path):
     predictions = hard_predictions()
     dataset = write_images(tmp_path / "photos", predictions)
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(classes="all", boundary_ignore=0)
-    summary = export_run(run, "voc", tmp_path / "out", options, dataset=dataset)
+    summary = export(
+        run, "voc", tmp_path / "out", classes="all", boundary_ignore=0, dataset=dataset
+    )
     return predictions, tmp_path / "out", summary
 
 
@@ -162,8 +162,7 @@ def test_own_reader_finds_the_same_annotations(exported):
 
 def test_the_band_is_255_in_both_label_images(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))])
-    options = ExportOptions(images="none", boundary_ignore_pixels=1)
-    export_run(run, "voc", tmp_path / "out", options)
+    export(run, "voc", tmp_path / "out", images="none", boundary_ignore_pixels=1)
     for kind in ("Class", "Object"):
         path = tmp_path / f"out/VOCdevkit/VOC2012/Segmentation{kind}/a.png"
         assert np.array(Image.open(path)).tolist() == [[1, 1, 1, 255, 255, 0]] * 4
@@ -172,8 +171,7 @@ def test_the_band_is_255_in_both_label_images(tmp_path):
 def test_more_than_254_classes_need_16_bits(tmp_path):
     names = tuple(f"class {index}" for index in range(300))
     run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
-    options = ExportOptions(images="none", boundary_ignore_pixels=1)
-    summary = export_run(run, "voc", tmp_path / "out", options)
+    summary = export(run, "voc", tmp_path / "out", class_list="all", boundary_ignore_pixels=1)
     folder = tmp_path / "out/VOCdevkit/VOC2012"
     classes = np.array(Image.open(folder / "SegmentationClass/a.png"))
     assert classes.tolist() == [[0, 65535, 65535, 3, 3, 3]] * 4
@@ -183,11 +181,25 @@ def test_more_than_254_classes_need_16_bits(tmp_path):
     assert (folder / "classes.csv").read_text().splitlines()[-1] == "65535,uncertain,"
 
 
+def test_8_bits_are_enough_for_the_few_that_occur_of_many_classes(tmp_path):
+    names = tuple(f"class {index}" for index in range(300))
+    run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
+    export(run, "voc", tmp_path / "out", boundary_ignore=0)
+    folder = tmp_path / "out/VOCdevkit/VOC2012"
+    classes = Image.open(folder / "SegmentationClass/a.png")
+    assert classes.mode == "P"
+    assert np.array(classes).tolist() == [[0, 0, 1, 1, 1, 1]] * 4
+    assert (folder / "classes.csv").read_text().splitlines()[1:] == [
+        "0,background,",
+        "1,class 2,",
+        "255,uncertain,",
+    ]
+
+
 def test_an_empty_image_is_uncertain_everywhere(tmp_path):
     predictions = hard_predictions()
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(images="none", empty_images=True)
-    export_run(run, "voc", tmp_path / "out", options)
+    export(run, "voc", tmp_path / "out", images="none", empty_images=True)
     path = tmp_path / "out/VOCdevkit/VOC2012/SegmentationClass/nothing.png"
     assert np.unique(np.array(Image.open(path))).tolist() == [255]
 
@@ -208,7 +220,7 @@ def test_the_label_map_has_the_palette(exported):
 def test_a_label_map_of_too_many_classes_has_no_colors(tmp_path):
     names = tuple(f"class: {index}" for index in range(300))
     run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))], categories=Categories(names))
-    export_run(run, "voc", tmp_path / "out", ExportOptions(images="none"))
+    export(run, "voc", tmp_path / "out", class_list="all")
     lines = (tmp_path / "out/VOCdevkit/VOC2012/labelmap.txt").read_text().splitlines()
     assert lines[1:3] == ["background:::", "class  0:::"]
     assert len(lines) == 302
@@ -216,6 +228,6 @@ def test_a_label_map_of_too_many_classes_has_no_colors(tmp_path):
 
 def test_the_label_map_of_the_foreground_alone_knows_the_objects_names(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(RIGHT, 2))])
-    export_run(run, "voc", tmp_path / "out", ExportOptions(images="none", foreground_only=True))
+    export(run, "voc", tmp_path / "out", images="none", foreground_only=True)
     lines = (tmp_path / "out/VOCdevkit/VOC2012/labelmap.txt").read_text("utf-8").splitlines()
-    assert lines[1:4] == ["background:0,0,0::", "foreground:128,0,0::", "tench:::"]
+    assert lines[1:] == ["background:0,0,0::", "foreground:128,0,0::", "žába & co:::"]

@@ -11,6 +11,7 @@ from export_cases import (
     LEFT,
     PARTS,
     expected_masks,
+    export,
     found,
     hard_predictions,
     image,
@@ -20,9 +21,7 @@ from export_cases import (
 from PIL import Image
 
 from wsl.errors import ConfigError
-from wsl.export.export import export_run
 from wsl.export.names import FileNames, fingerprint, repeated
-from wsl.export.options import ExportOptions
 from wsl.masks import mask_to_box
 
 
@@ -57,7 +56,7 @@ def read_yolo(root: Path) -> dict[str, tuple[tuple[int, int], list[tuple[int, np
 def exported(tmp_path, predictions, **options):
     dataset = write_images(tmp_path / "photos", predictions)
     run = write_run(tmp_path / "run", predictions)
-    export_run(run, "yolo", tmp_path / "out", ExportOptions(**options), dataset=dataset)
+    export(run, "yolo", tmp_path / "out", **options, dataset=dataset)
     keys = [fingerprint(FileNames.key(one.image_id)) for one in predictions]
     names = FileNames(frozenset(repeated(keys).tolist()))
     ids = {names.stem(one.image_id): one.image_id for one in predictions}
@@ -94,7 +93,7 @@ def test_boxes_come_back(tmp_path):
 
 def test_polygons_come_back_by_the_even_odd_rule(tmp_path):
     predictions = hard_predictions()
-    read = exported(tmp_path, predictions, classes="all", shapes=("polygon",))
+    read = exported(tmp_path, predictions, classes="all", shape="polygon")
     expected = expected_masks(predictions)
     seen = set()
     for image_id, ((height, width), objects) in read.items():
@@ -119,7 +118,7 @@ def test_any_mask_comes_back_to_the_last_pixel(tmp_path, share):
     read = exported(
         tmp_path,
         [image(f"{at}", found(mask)) for at, mask in enumerate(masks)],
-        shapes=("polygon",),
+        shape="polygon",
     )
     assert len(read) == len(masks) >= 8
     for at, mask in enumerate(masks):
@@ -131,7 +130,7 @@ def test_any_mask_comes_back_to_the_last_pixel(tmp_path, share):
 def test_fill_poly_adds_to_the_right_and_below_only(tmp_path):
     mask = np.zeros((20, 30), dtype=bool)
     mask[5:12, 3:20] = mask[8:16, 10:14] = True
-    read = exported(tmp_path, [image("a", found(mask))], shapes=("polygon",))
+    read = exported(tmp_path, [image("a", found(mask))], shape="polygon")
     ((_, ((_, numbers),)),) = read.values()
     filled = np.zeros(mask.shape, dtype=np.uint8)
     cv2.fillPoly(filled, [(numbers.reshape(-1, 2) * np.float32([30, 20])).astype(np.int32)], 1)
@@ -154,20 +153,14 @@ def test_coordinates_of_corners_survive_truncation():
 
 @pytest.mark.parametrize("mask", [HOLE, PARTS], ids=["hole", "parts"])
 def test_one_line_per_object(tmp_path, mask):
-    read = exported(tmp_path, [image("a", found(mask))], shapes=("polygon",))
+    read = exported(tmp_path, [image("a", found(mask))], shape="polygon")
     assert [len(objects) for _, objects in read.values()] == [1]
 
 
 def test_a_run_without_its_dataset_has_no_images(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))])
     with pytest.raises(ConfigError, match="images: link needs the run's dataset"):
-        export_run(run, "yolo", tmp_path / "out")
-    export_run(run, "yolo", tmp_path / "out", ExportOptions(images="none"))
+        export(run, "yolo", tmp_path / "out", images="link")
+    export(run, "yolo", tmp_path / "out", images="none")
     label = (tmp_path / "out/labels/train/a.txt").read_text()
     assert label == "0 0.3333333333 0.5 0.6666666667 1\n"
-
-
-def test_masks_are_no_shape_of_yolo(tmp_path):
-    run = write_run(tmp_path / "run", [image("a", found(LEFT))])
-    with pytest.raises(ConfigError, match="shapes must be among box, polygon, but got mask"):
-        export_run(run, "yolo", tmp_path / "out", ExportOptions(shapes=("mask",), images="none"))

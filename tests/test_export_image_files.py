@@ -4,19 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export_cases import LEFT, ListedImages, found, image, write_images, write_run
+from export_cases import LEFT, ListedImages, export, found, image, write_images, write_run
 from PIL import Image
 
 from wsl.data.images import load_image
 from wsl.errors import ConfigError
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
 
 
 def exported(tmp_path, predictions, dataset, **options):
     run = write_run(tmp_path / "run", predictions)
-    options = ExportOptions(**options)
-    return export_run(run, "yolo", tmp_path / "out", options, dataset=dataset)
+    return export(run, "yolo", tmp_path / "out", **options, dataset=dataset)
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])
@@ -53,7 +50,7 @@ def test_an_image_with_an_orientation_is_written_upright(tmp_path, orientation):
     with Image.open(placed) as picture:
         assert not picture.getexif()
         assert np.array_equal(np.array(picture), load_image(source))
-    assert summary.notes == ("1 images have an EXIF orientation and were written upright",)
+    assert summary.notes[0] == "1 images have an EXIF orientation and were written upright"
 
 
 def test_a_missing_or_changed_image_is_left_out_and_named(tmp_path):

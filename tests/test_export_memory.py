@@ -25,13 +25,13 @@ _MEASURED = """
 import re, sys, time
 from pathlib import Path
 from export_cases import ListedImages
-from wsl.export import ExportOptions, export_run
+from wsl.export.export import FORMATS, export_run
 run, name, out, ids, photo, count = sys.argv[1:]
 options = {"ilsvrc_map": Path(ids)} if name == "ilsvrc" else {}
 photo = Path(photo)
 dataset = ListedImages(photo.parent, {f"image {n:06d}": photo for n in range(int(count))})
 begin = time.perf_counter()
-export_run(run, name, out, ExportOptions(**options), dataset=dataset)
+export_run(run, out, FORMATS[name](**options), dataset=dataset)
 seconds = time.perf_counter() - begin
 kibibytes = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)
 print(int(kibibytes) / 1024, seconds)

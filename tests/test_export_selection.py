@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from export_cases import EMPTY, LEFT, RIGHT, found, image, write_run
+import yaml
+from export_cases import EMPTY, LEFT, RIGHT, export, found, image, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsl.errors import ConfigError
-from wsl.export.export import export_run
-from wsl.export.options import ExportOptions
-from wsl.export.selection import _Candidates, _thresholds
+from wsl.export.selection import quality_thresholds
 
 PREDICTIONS = [
     image("a", found(LEFT, 0, score=0.9, quality=0.9), found(RIGHT, 1, rank=2, score=0.1)),
@@ -25,7 +28,7 @@ PREDICTIONS = [
 
 def exported(tmp_path, predictions=PREDICTIONS, **options):
     run = write_run(tmp_path / "run", predictions)
-    summary = export_run(run, "csv", tmp_path / "out", ExportOptions(**options))
+    summary = export(run, "csv", tmp_path / "out", **options)
     frame = pd.read_csv(tmp_path / "out/boxes.csv")
     return [f"{row.image_id}{row.label}" for row in frame.itertuples()], summary
 
@@ -49,7 +52,7 @@ def exported(tmp_path, predictions=PREDICTIONS, **options):
             {"nothing found": 1, "not among the best": 2},
         ),
         (
-            {"top_fraction": 0.4, "keep_best_within": "all"},
+            {"top_fraction": 0.4, "top_fraction_per_class": False},
             ["a0", "a1"],
             {"nothing found": 1, "not among the best": 3},
         ),
@@ -97,27 +100,79 @@ def test_what_the_run_does_not_have_is_refused(tmp_path):
     predictions = [image("a", found(LEFT, truth=False, quality=None))]
     run = write_run(tmp_path / "run", predictions)
     with pytest.raises(ConfigError, match="classes must be top1 or all"):
-        export_run(run, "csv", tmp_path / "out", ExportOptions(classes="ground_truth"))
-    for options in (ExportOptions(min_quality=0.1), ExportOptions(top_fraction=0.5)):
+        export(run, "csv", tmp_path / "out", classes="ground_truth")
+    for key in ("min_quality", "top_fraction"):
         with pytest.raises(ConfigError, match="need qualities"):
-            export_run(run, "csv", tmp_path / "out", options)
+            export(run, "csv", tmp_path / "out", **{key: 0.5})
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from([-1.0, 0.0, 0.3, 0.5, 1.0])), min_size=1),
     st.floats(0.01, 1),
 )
-def test_at_least_the_share_is_kept_and_nothing_better_is_left(rows, share):
-    candidates = _Candidates([label for label, _ in rows], [quality for _, quality in rows])
-    thresholds = _thresholds(candidates, share, within_class=True)
-    for label in {label for label, _ in rows}:
-        group = [quality for other, quality in rows if other == label]
-        kept = [quality for quality in group if quality >= thresholds[label]]
-        assert len(kept) >= share * len(group) - 1e-6
-        above = [quality for quality in kept if quality > thresholds[label]]
-        assert len(above) < math.ceil(round(share * len(group), 9))
+def test_at_least_the_fraction_is_kept_and_nothing_better_is_left(rows, fraction):
+    candidates = pd.DataFrame(rows, columns=["label", "quality"])
+    thresholds = quality_thresholds(candidates, fraction, per_class=True)
+    for label, group in candidates.groupby("label")["quality"]:
+        kept = group[group >= thresholds[label]]
+        assert len(kept) >= fraction * len(group) - 1e-6
+        assert (kept > thresholds[label]).sum() < math.ceil(round(fraction * len(group), 9))
 
 
-def test_a_share_is_not_rounded_up_by_binary_fractions():
-    candidates = _Candidates([0] * 100, [float(number) for number in range(100)])
-    assert _thresholds(candidates, 0.07, within_class=True) == {0: 93.0}
+def test_a_fraction_is_not_rounded_up_by_binary_fractions():
+    candidates = pd.DataFrame({"label": 0, "quality": np.arange(100.0)})
+    assert quality_thresholds(candidates, 0.07, per_class=True).to_dict() == {0: 93.0}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "labels", "kept"),
+    [
+        ("occurring", ["hen", "tench"], ["a0", "a1", "b0", "c1", "d1"]),
+        ("all", ["hen", "tench", "žába & co"], ["a0", "a1", "b0", "c1", "d1"]),
+        (("hen", "n3"), ["hen", "žába & co"], ["a1", "c1", "d1"]),
+        ("file", ["hen"], ["a1", "c1", "d1"]),
+    ],
+    ids=["occurring", "all", "named", "file"],
+)
+def test_the_class_list_says_what_is_named_and_what_goes_in(tmp_path, chosen, labels, kept):
+    if chosen == "file":
+        chosen = tmp_path / "classes.txt"
+        chosen.write_text("hen\n\n", encoding="utf-8")
+    rows, summary = exported(tmp_path, class_list=chosen)
+    assert rows == kept
+    assert summary.left_out.get("not in the class list", 0) == 5 + 1 - len(kept) - 1
+    export(tmp_path / "run", "cvat", tmp_path / "cvat", class_list=chosen)
+    named = [label["name"] for label in json.loads((tmp_path / "cvat/labels.json").read_text())]
+    assert sorted(named) == sorted(labels)
+
+
+def test_numbers_follow_the_class_list(tmp_path):
+    run = write_run(tmp_path / "run", PREDICTIONS)
+    export(run, "yolo", tmp_path / "own", class_list=("hen", "tench"))
+    assert (tmp_path / "own/labels/train/b.txt").read_text().startswith("1 ")
+    assert yaml.safe_load((tmp_path / "own/data.yaml").read_text())["names"] == {
+        0: "hen",
+        1: "tench",
+    }
+    summary = export(
+        run, "segmentation", tmp_path / "gt", class_list=("hen", "tench"), boundary_ignore=0
+    )
+    assert set(np.array(Image.open(tmp_path / "gt/labels/c.png")).flat) == {0, 1}
+    assert not [note for note in summary.notes if "class_list" in note]
+    (note,) = export(run, "segmentation", tmp_path / "x").notes[-1:]
+    assert "in the order of the 2 that occur" in note
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (("tench", 0), "'tench' is repeated"),
+        (("cow",), "there is no class 'cow'"),
+        (Path("nowhere.txt"), "cannot read the class list nowhere.txt"),
+    ],
+    ids=["twice", "unknown", "no file"],
+)
+def test_a_class_list_that_is_none_is_refused(tmp_path, chosen, message):
+    run = write_run(tmp_path / "run", PREDICTIONS)
+    with pytest.raises(ConfigError, match=message):
+        export(run, "csv", tmp_path / "out", class_list=chosen)

@@ -35,7 +35,6 @@ from eval.provenance import commit
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
 from wsl.export.export import FORMATS, export_run
-from wsl.export.options import ExportOptions
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import largest_component, mask_to_box
 from wsl.run.folder import RunFolder
@@ -140,7 +139,7 @@ def export_one(work: Path, run: str, form: str) -> None:
     count = int(RunFolder(work / run).read_info().dataset["count"])
     dataset = LinkedImages(work / "images", count)
     started, busy = time.perf_counter(), time.process_time()
-    summary = export_run(work / run, form, out, ExportOptions(**options), dataset=dataset)
+    summary = export_run(work / run, out, FORMATS[form](**options), dataset=dataset)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     if summary.images_exported != count or summary.masks != count:
         raise SystemExit(f"{form}: {summary.text()}")

@@ -110,6 +110,7 @@ def make_pseudo_labels(work: Path, plan: Plan) -> dict[str, Any]:
     config = build_config(DEMO_CONFIG, [f"data.root={data}", "classes.select=ground_truth"])
     run_dataset(config, run)
     command = ["wsl", "export", str(run), "--format", "segmentation", "--out", str(export)]
+    command += ["--set", "export.class_list=all"]
     subprocess.run([str(Path(sys.executable).parent / command[0]), *command[1:]], check=True)
     localizer = json.loads((run / "run.json").read_text())["config"]
     return {key: localizer[key] for key in ("saliency", "localize")}

@@ -1,32 +1,36 @@
-"""A run to another tool's format: look through it, write chunk by chunk, put together, sum up."""
+"""A run to another tool's format: scan it, write chunk by chunk, put together, sum up."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
+
+from pydantic import Field
 
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, ImageError, RunError, choices_hint
-from wsl.export.exporter import Context, Exporter, class_names, csv_line
-from wsl.export.formats.coco import CocoExporter
-from wsl.export.formats.cvat import CvatExporter
-from wsl.export.formats.ilsvrc import IlsvrcExporter
-from wsl.export.formats.image_folder import ImageFolderExporter
-from wsl.export.formats.label_studio import LabelStudioExporter
-from wsl.export.formats.masks import MasksExporter
-from wsl.export.formats.pseudo_labels import SegmentationExporter
-from wsl.export.formats.saliency_maps import SaliencyMapsExporter
-from wsl.export.formats.tables import CsvExporter, ParquetExporter
-from wsl.export.formats.voc import VocExporter
-from wsl.export.formats.yolo import YoloExporter
+from wsl.export.classes import ClassList
+from wsl.export.exporter import Context, csv_line
+from wsl.export.formats.coco import CocoOptions
+from wsl.export.formats.cvat import CvatOptions
+from wsl.export.formats.ilsvrc import IlsvrcOptions
+from wsl.export.formats.image_folder import ImageFolderOptions
+from wsl.export.formats.label_studio import LabelStudioOptions
+from wsl.export.formats.masks import MasksOptions
+from wsl.export.formats.pseudo_labels import SegmentationOptions
+from wsl.export.formats.saliency_maps import SaliencyMapsOptions
+from wsl.export.formats.tables import CsvOptions, ParquetOptions
+from wsl.export.formats.voc import VocOptions
+from wsl.export.formats.yolo import YoloOptions
 from wsl.export.image_files import ImageFiles
 from wsl.export.options import ClassChoice, ExportOptions
 from wsl.export.reading import Run, open_run
-from wsl.export.selection import Scan, Selection, make_selection, scan
+from wsl.export.selection import Scan, make_selection, scan
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 from wsl.run.maps import Maps, open_maps
@@ -34,22 +38,56 @@ from wsl.run.progress import NoProgress, Progress
 from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 
-__all__ = ["FORMATS", "ExportSummary", "export_run"]
+__all__ = [
+    "FORMATS",
+    "AnyExportOptions",
+    "ExportSummary",
+    "export_run",
+    "format_lines",
+    "options_type",
+]
 
-FORMATS: dict[str, type[Exporter]] = {
-    "coco": CocoExporter,
-    "voc": VocExporter,
-    "yolo": YoloExporter,
-    "segmentation": SegmentationExporter,
-    "masks": MasksExporter,
-    "image_folder": ImageFolderExporter,
-    "ilsvrc": IlsvrcExporter,
-    "label_studio": LabelStudioExporter,
-    "cvat": CvatExporter,
-    "csv": CsvExporter,
-    "parquet": ParquetExporter,
-    "maps": SaliencyMapsExporter,
+AnyExportOptions = Annotated[
+    CocoOptions
+    | VocOptions
+    | YoloOptions
+    | SegmentationOptions
+    | MasksOptions
+    | ImageFolderOptions
+    | IlsvrcOptions
+    | LabelStudioOptions
+    | CvatOptions
+    | CsvOptions
+    | ParquetOptions
+    | SaliencyMapsOptions,
+    Field(discriminator="format"),
+]
+"""The options of any format; a new format is one more line here."""
+
+FORMATS: dict[str, type[ExportOptions]] = {
+    get_args(member.model_fields["format"].annotation)[0]: member
+    for member in get_args(get_args(AnyExportOptions)[0])
 }
+"""Options classes by the format's name."""
+
+
+def options_type(name: str) -> type[ExportOptions]:
+    """Options class of a format.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such format; the nearest is offered.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"there is no format {name!r}. {choices_hint(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def format_lines() -> list[tuple[str, str, str]]:
+    """Name, label and summary of each format."""
+    return [(name, each.label, each.summary) for name, each in FORMATS.items()]
+
 
 _LEFT_OUT = "left out: "
 
@@ -107,9 +145,8 @@ class ExportSummary:
 
 def export_run(
     run_folder: Path | str,
-    format: str,  # noqa: A002 - the word that users know it by
     out: Path | str,
-    options: ExportOptions | None = None,
+    options: ExportOptions,
     *,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
@@ -124,11 +161,10 @@ def export_run(
     ----------
     run_folder : Path or str
         Local or in a store.
-    format : str
-        A key of `FORMATS`; the module of each describes its files.
     out : Path or str
         Local; new, empty, or of the same export.
-    options : ExportOptions, optional
+    options : ExportOptions
+        Of the format, such as ``CocoOptions()``; the module of each format describes its files.
     dataset : Dataset, optional
         The run's dataset, which knows the image files. Formats that hold no image do without it;
         paths in them are image ids then.
@@ -142,23 +178,18 @@ def export_run(
     Raises
     ------
     ConfigError
-        If there is no such format, or it cannot be written with these options from this run.
+        If the format cannot be written with these options from this run.
     RunError
         If the run's folder cannot be read, is not complete, or the export cannot be written.
     RunMismatchError
         If `out` holds another export.
     """
-    exporter_type = FORMATS.get(format)
-    if exporter_type is None:
-        raise ConfigError(f"there is no format {format!r}. {choices_hint(format, FORMATS)}")
-    options = options or ExportOptions()
-    exporter_type.check_options(options, name=format)
     run = open_run(run_folder)
     folder = as_path(out)
     _check_folder(folder, run.folder)
     state = {
-        "format": format,
-        "options": options.model_dump(mode="json"),
+        "format": options.format,
+        "options": options.model_dump(mode="json", exclude={"format"}),
         "run": run.identity,
         "images": None if dataset is None else str(dataset.root),
     }
@@ -166,55 +197,35 @@ def export_run(
     if (whole := staging.manifest) is not None:
         staging.clear()
         return _summary_from(whole["summary"], staging)
-    surveyed = scan(run)
-    if surveyed.images != run.expected and not options.allow_partial:
+    scanned = scan(run)
+    if scanned.images != run.expected and not options.allow_partial:
         raise RunError(
-            f"{run.folder} has {surveyed.images} of {run.expected} images: finish the run, or set "
+            f"{run.folder} has {scanned.images} of {run.expected} images: finish the run, or set "
             "allow_partial"
         )
-    work = _Work(format, exporter_type, run, options, surveyed, dataset)
+    export = _Export(run, options, scanned, dataset)
     try:
-        return work.run_through(staging, progress or NoProgress())
+        return export.write(staging, progress or NoProgress())
     except OSError as error:
         raise RunError(f"cannot write the export folder {out}: {error}") from error
 
 
-class _Work:
-    """One export, all its parts ready."""
+class _Export:
+    """One export, with all its parts."""
 
     def __init__(
-        self,
-        name: str,
-        exporter_type: type[Exporter],
-        run: Run,
-        options: ExportOptions,
-        surveyed: Scan,
-        dataset: Dataset | None,
+        self, run: Run, options: ExportOptions, scanned: Scan, dataset: Dataset | None
     ) -> None:
-        self.name = name
         self.run = run
         self.options = options
-        self.images = surveyed.images
-        mode = options.images or exporter_type.default_images
-        names = class_names(run.categories)
-        files = ImageFiles(dataset, mode)
-        self.context = Context(run, options, surveyed, files, names)
-        self.exporter = exporter_type(self.context)
-        classes = options.classes or exporter_type.default_classes
-        self.classes: ClassChoice = classes or (
-            "ground_truth" if surveyed.has_ground_truth else "top1"
-        )
-        self.selection: Selection = make_selection(
-            run,
-            options,
-            surveyed=surveyed,
-            classes=self.classes,
-            usable=lambda found: exporter_type.usable(options, found),
-        )
-        empty = options.empty_images
-        self.takes_empty = exporter_type.takes_empty if empty is None else empty
+        self.images = scanned.images
+        files = ImageFiles(dataset, getattr(options, "images", "none"))
+        self.selection = make_selection(run, options, scanned)
+        classes = ClassList(run.categories, self.selection.labels or ())
+        self.exporter = options.exporter(Context(run, scanned, files, classes))
+        self.takes_empty = bool(getattr(options, "empty_images", False))
 
-    def run_through(self, staging: Staging, progress: Progress) -> ExportSummary:
+    def write(self, staging: Staging, progress: Progress) -> ExportSummary:
         """Write everything that is not written yet."""
         staging.begin()
         before: Counter[str] = Counter()
@@ -231,20 +242,29 @@ class _Work:
     def _part(
         self, part: Path, staging: Staging, before: Counter[str], progress: Progress
     ) -> Counter[str]:
+        reasons = self.selection.reasons(part)
         maps_path = part.parent.parent / "maps" / f"{part.stem}.npz"
         with staging.chunk(part.stem, before) as chunk, open_maps(maps_path) as maps:
             for image in read_predictions(part):
-                self._image(image, chunk, maps)
+                self._image(image, reasons, chunk, maps)
                 progress.advance(1, int(image.error is not None))
         return chunk.counts
 
-    def _image(self, image: Prediction, chunk: Chunk, maps: Maps) -> None:
-        """Write one image, count it, and say what became of it."""
-        taken, left_out = self.selection.split(image)
+    def _image(
+        self,
+        image: Prediction,
+        reasons: Mapping[tuple[str, int], str],
+        chunk: Chunk,
+        maps: Maps,
+    ) -> None:
+        """Write one image and count what went in and what was left out."""
+        meant = [found for found in image.localizations if (image.image_id, found.label) in reasons]
+        why = [reasons[image.image_id, found.label] for found in meant]
+        taken = tuple(found for found, reason in zip(meant, why, strict=True) if not reason)
+        left_out = Counter(reason for reason in why if reason)
         chunk.counts["images"] += 1
         chunk.counts["failed"] += int(image.error is not None)
-        for objection, count in left_out.items():
-            chunk.counts[_LEFT_OUT + objection] += count
+        chunk.counts.update({_LEFT_OUT + reason: count for reason, count in left_out.items()})
         reason: str | None = None if taken else _why_empty(image, left_out)
         if taken or self.exporter.takes_every_image or (self.takes_empty and image.size):
             try:
@@ -259,7 +279,7 @@ class _Work:
             chunk.line("without_mask", csv_line((image.image_id, reason)))
 
     def _note_name(self, image_id: str, chunk: Chunk) -> None:
-        stem = self.context.names.stem(image_id)
+        stem = self.exporter.context.stem(image_id)
         if self.exporter.names_files and stem != image_id:
             chunk.line("names", csv_line((image_id, stem)))
 
@@ -274,9 +294,9 @@ class _Work:
         if counts["images"] != self.run.expected:
             notes.append(f"the run is not complete: {counts['images']:,} of {self.run.expected:,}")
         summary = ExportSummary(
-            format=self.name,
+            format=self.options.format,
             dataset=self.run.dataset,
-            classes=self.classes,
+            classes=self.selection.classes,
             images=counts["images"],
             images_exported=counts["exported"],
             images_without_mask=counts["without mask"],

@@ -9,95 +9,78 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from wsl.boxes import Box
-from wsl.data.categories import Categories
-from wsl.errors import ConfigError
+from wsl.export.classes import ClassList
 from wsl.export.image_files import ImageFiles
-from wsl.export.names import FileNames
-from wsl.export.options import ClassChoice, ExportOptions, ImageMode, Shape
+from wsl.export.options import ExportOptions
 from wsl.export.reading import Run
 from wsl.export.selection import Scan
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["Context", "Exporter", "class_names", "csv_line", "json_line", "number_text"]
-
-COMMON_OPTIONS = frozenset(
-    {
-        *("classes", "min_score", "min_quality", "top_fraction", "keep_best_within"),
-        "allow_partial",
-    }
-)
+__all__ = [
+    "Context",
+    "Exporter",
+    "box_corner_size",
+    "csv_line",
+    "image_size",
+    "json_line",
+    "number_text",
+    "required_box",
+]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an exporter knows of the run and the options.
+    """What an exporter knows of the run.
 
     Attributes
     ----------
     run : Run
-    options : ExportOptions
     scan : Scan
     images : ImageFiles
-    class_names : tuple of str
-        One unique name per category; see `class_names`.
+    classes : ClassList
+        The classes that the export names.
     """
 
     run: Run
-    options: ExportOptions
     scan: Scan
     images: ImageFiles
-    class_names: tuple[str, ...]
+    classes: ClassList
 
-    @property
-    def names(self) -> FileNames:
-        """File names of the images."""
-        return self.scan.names
+    def stem(self, image_id: str) -> str:
+        """Name of an image's files, without an ending."""
+        return self.scan.names.stem(image_id)
 
 
-class Exporter(ABC):
-    """Writes one format. Made anew for every export; remembers nothing from image to image.
+OptionsT = TypeVar("OptionsT", bound=ExportOptions)
+
+
+class Exporter(ABC, Generic[OptionsT]):
+    """Writer of one format. Made anew for every export; remembers nothing from image to image.
 
     Parameters
     ----------
+    options : ExportOptions
     context : Context
 
     Attributes
     ----------
-    options_used : frozenset of str
-        Options that mean something to this format, beside those that mean something to all.
-    allowed_shapes, default_shapes : tuple of {'mask', 'polygon', 'box'}
-        What can be written of an object, and what is without being asked for.
-    several_shapes : bool
-        More than one of them for the same object.
-    default_images : {'link', 'none'}
-    takes_empty : bool
-        Images without a mask go in without being asked for.
     takes_every_image : bool
         All images go in, failed ones too: the format has a line for each.
-    default_classes : {'ground_truth', 'top1', 'all'} or None
-        None: the given labels, or the first class if there are none.
     names_files : bool
         Files are named after images.
     """
 
-    options_used: ClassVar[frozenset[str]] = frozenset()
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask",)
-    default_shapes: ClassVar[tuple[Shape, ...]] = ("mask",)
-    several_shapes: ClassVar[bool] = False
-    default_images: ClassVar[ImageMode] = "none"
-    takes_empty: ClassVar[bool] = False
     takes_every_image: ClassVar[bool] = False
-    default_classes: ClassVar[ClassChoice | None] = None
     names_files: ClassVar[bool] = True
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, options: OptionsT, context: Context) -> None:
+        self.options = options
         self.context = context
-        self.shapes = self.resolved_shapes(context.options)
 
     @abstractmethod
     def image(
@@ -116,7 +99,7 @@ class Exporter(ABC):
         Returns
         -------
         int
-            How many localizations were written.
+            Number of localizations written.
 
         Raises
         ------
@@ -130,78 +113,59 @@ class Exporter(ABC):
 
     def notes(self, counts: Counter[str]) -> list[str]:
         """Say what a person should know of this export, beside the counts."""
-        notes = []
-        if counts["upright"]:
-            notes.append(
-                f"{counts['upright']:,} images have an EXIF orientation and were written upright"
-            )
-        return notes
+        upright = counts["upright"]
+        text = f"{upright:,} images have an EXIF orientation and were written upright"
+        return [text] if upright else []
 
-    @classmethod
-    def resolved_shapes(cls, options: ExportOptions) -> tuple[Shape, ...]:
-        """Shapes that are written.
+    def numbering_notes(self) -> list[str]:
+        """Say that classes are numbered by their order in the export, where they are."""
+        classes = self.context.classes
+        text = (
+            f"classes are numbered in the order of the {len(classes):,} that occur; exports that "
+            "are used together need the same class_list"
+        )
+        return [text] if self.options.class_list == "occurring" and classes.renumbered else []
 
-        Raises
-        ------
-        ConfigError
-            If the format cannot hold them.
+    def place(
+        self, image: Prediction, chunk: Chunk, folder: str, *, ending: str | None = None
+    ) -> str | None:
+        """Put an image's file into a folder of the export; see `ImageFiles.place`."""
+        target = f"{folder}/{self.context.stem(image.image_id)}"
+        images = self.context.images
+        return images.place(image.image_id, image_size(image), chunk, target, ending=ending)
+
+    def placed_or_original(self, image: Prediction, chunk: Chunk) -> tuple[str, bool]:
+        """Path of an image, and whether it is below the export's ``images/``.
+
+        Otherwise images do not go in, and the path is below the dataset's root.
         """
-        shapes = options.shapes or cls.default_shapes
-        if not set(shapes) <= set(cls.allowed_shapes):
-            allowed = ", ".join(cls.allowed_shapes)
-            raise ConfigError(f"shapes must be among {allowed}, but got {', '.join(shapes)}")
-        if len(shapes) > 1 and not cls.several_shapes:
-            raise ConfigError(f"shapes must be one of them, but got {', '.join(shapes)}")
-        return shapes
-
-    @classmethod
-    def usable(cls, options: ExportOptions, found: Localization) -> bool:
-        """Whether the run found what this format writes: a mask, or a box if that is all."""
-        if set(cls.resolved_shapes(options)) == {"box"}:
-            return found.box is not None
-        return found.run_lengths.area > 0
-
-    @classmethod
-    def check_options(cls, options: ExportOptions, *, name: str) -> None:
-        """Refuse options that would do nothing.
-
-        Raises
-        ------
-        ConfigError
-        """
-        used = COMMON_OPTIONS | cls.options_used
-        for key, field in ExportOptions.model_fields.items():
-            if key not in used and getattr(options, key) != field.default:
-                raise ConfigError(f"the format {name} has no use for the option {key}")
+        placed = self.place(image, chunk, "images")
+        if placed is None:
+            return self.context.images.relative_path(image.image_id), False
+        return placed.removeprefix("images/"), True
 
 
-def class_names(categories: Categories) -> tuple[str, ...]:
-    """One name per category, all different, found again by `Categories.find` where possible.
-
-    The first of these that no other category shares: the first synonym, the whole name, the id;
-    else the name and the category's number.
-
-    Examples
-    --------
-    >>> class_names(Categories(("tench, Tinca tinca", "crane", "crane"), ("n1", "n2", "n3")))
-    ('tench', 'n2', 'n3')
-    """
-    names = []
-    for index, name in enumerate(categories.names):
-        candidates = [name.split(",")[0].strip(), name]
-        if categories.ids is not None:
-            candidates.append(categories.ids[index])
-        unique = (text for text in candidates if text and categories.find(text) == index)
-        names.append(next(unique, f"{name} {index}"))
-    return tuple(names)
+def image_size(image: Prediction) -> tuple[int, int]:
+    """(height, width) of an image that was read."""
+    if image.size is None:
+        raise ValueError(f"image {image.image_id!r} must have a size")
+    return image.size
 
 
 def required_box(found: Localization) -> Box:
     """Box of a localization that has a box or a mask."""
-    box = found.box
-    if box is None:
+    if found.box is None:
         raise ValueError("a localization without a box and without a mask has nothing to write")
-    return box
+    return found.box
+
+
+def box_corner_size(found: Localization) -> list[float | int]:
+    """COCO's form of a localization's box: x and y of its corner, width, height."""
+    x0, y0, x1, y1 = required_box(found)
+    return [
+        int(value) if float(value).is_integer() else float(value)
+        for value in (x0, y0, x1 - x0, y1 - y0)
+    ]
 
 
 def number_text(value: float) -> str:
@@ -214,11 +178,6 @@ def number_text(value: float) -> str:
     """
     value = float(value)
     return str(int(value)) if value.is_integer() else repr(value)
-
-
-def json_number(value: float) -> float | int:
-    """Return a whole number as an int, for JSON."""
-    return int(value) if float(value).is_integer() else float(value)
 
 
 def json_line(content: Any) -> str:

@@ -3,32 +3,37 @@
 In this order:
 
 1. `classes` says which rows are meant. Rows of other classes are not counted as left out.
-2. ``nothing found``: the run found no object (an empty mask; no box, where boxes are written).
-3. ``score too low``: below `min_score`.
-4. ``quality too low``: below `min_quality`, or without a quality.
-5. ``not among the best``: by `top_fraction`, a share of what the steps before leave. Of n
-   localizations (of one class, or of all) the best ceil(share × n) by quality stay, and all that
+2. ``not in the class list``: another class than those of `class_list`.
+3. ``nothing found``: the run found no object (an empty mask; no box, where boxes are written).
+4. ``score too low``: below `min_score`.
+5. ``quality too low``: below `min_quality`, or without a quality.
+6. ``not among the best``: by `top_fraction`, a fraction of what the steps before leave. Of n
+   localizations (of one class, or of all) the best ceil(fraction × n) by quality stay, and all that
    equal the last of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
+import pandas as pd
 
 from wsl.errors import ConfigError, RunError
+from wsl.export.classes import read_class_list
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.export.options import ClassChoice, ExportOptions
 from wsl.export.reading import Run
-from wsl.localize.prediction import Localization, Prediction
-from wsl.run.rows import read_predictions, read_table
+from wsl.run.rows import read_table
 
 __all__ = ["Scan", "Selection", "make_selection", "scan"]
+
+_COLUMNS = (
+    *("image_id", "label", "rank", "is_ground_truth", "score", "quality", "mask_area", "x0"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,10 @@ def scan(run: Run) -> Scan:
     truth = quality = False
     numeric = True
     for part in run.parts:
-        table = read_table([part], columns=["image_id", "is_ground_truth", "quality"])
-        truth = truth or bool(pc.any(table["is_ground_truth"]).as_py())
-        quality = quality or table["quality"].null_count < len(table)
-        for image_id in dict.fromkeys(table["image_id"].to_pylist()):
+        rows = _rows(part, "image_id", "is_ground_truth", "quality")
+        truth = truth or bool(rows["is_ground_truth"].any())
+        quality = quality or bool(rows["quality"].notna().any())
+        for image_id in rows["image_id"].unique():
             ids.append(fingerprint(image_id))
             keys.append(fingerprint(FileNames.key(image_id)))
             numeric = numeric and _is_number(image_id)
@@ -79,114 +84,138 @@ def scan(run: Run) -> Scan:
     return Scan(len(ids), truth, quality, numeric, names)
 
 
+def _rows(part: Path, *columns: str) -> pd.DataFrame:
+    return pd.DataFrame(read_table([part], columns=columns).to_pandas())
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 15 and str(int(text)) == text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
-    """Takes an image's localizations or leaves them out.
+    """Takes localizations or leaves them out.
 
     Attributes
     ----------
+    options : ExportOptions
     classes : {'ground_truth', 'top1', 'all'}
-    min_score, min_quality : float or None
-    usable : callable
-        Whether anything was found, for the format at hand.
-    thresholds : dict of int to float, or None
-        Least quality of each class that is among the best.
+    labels : tuple of int or None
+        The classes that the export names; None while those that occur are not known.
+    thresholds : Series or None
+        Least quality of each label that is among the best.
     """
 
+    options: ExportOptions
     classes: ClassChoice
-    min_score: float | None
-    min_quality: float | None
-    usable: Callable[[Localization], bool]
-    thresholds: dict[int, float] | None = None
+    labels: tuple[int, ...] | None
+    thresholds: pd.Series[float] | None = None
 
-    def split(self, image: Prediction) -> tuple[tuple[Localization, ...], Counter[str]]:
-        """Localizations of an image that are taken, and how many are left out by reason."""
-        taken = []
-        left_out: Counter[str] = Counter()
-        for found in image.localizations:
-            if not self._is_meant(found):
-                continue
-            reason = self._objection(found)
-            if reason is None:
-                taken.append(found)
-            else:
-                left_out[reason] += 1
-        return tuple(taken), left_out
+    def reasons(self, part: Path) -> dict[tuple[str, int], str]:
+        """Why each localization of a part file that is meant is left out; empty if it is taken.
 
-    def _is_meant(self, found: Localization) -> bool:
+        Returns
+        -------
+        dict of (str, int) to str
+            By image id and label.
+        """
+        rows = self.judged(part)
+        keys = zip(rows["image_id"], rows["label"].astype(int), strict=True)
+        return dict(zip(keys, rows["reason"], strict=True))
+
+    def judged(self, part: Path) -> pd.DataFrame:
+        """Rows of a part file that are meant, with the column ``reason``."""
+        rows = _rows(part, *_COLUMNS)
+        rows = rows[rows["label"].notna()]
         if self.classes == "ground_truth":
-            return found.is_ground_truth
-        return self.classes == "all" or found.rank == 1
+            rows = rows[rows["is_ground_truth"].astype(bool)]
+        elif self.classes == "top1":
+            rows = rows[rows["rank"] == 1]
+        quality = rows["quality"].fillna(-1.0)  # below every quality
+        has_mask = rows["mask_area"] > 0
+        usable = {
+            "mask": has_mask,
+            "box": has_mask | rows["x0"].notna(),
+            "class": pd.Series(True, index=rows.index),
+        }
+        objections: dict[str, pd.Series[bool]] = {}
+        if self.labels is not None:
+            objections["not in the class list"] = ~rows["label"].isin(self.labels)
+        objections["nothing found"] = ~usable[self.options.needs]
+        if self.options.min_score is not None:
+            objections["score too low"] = ~(rows["score"] >= self.options.min_score)
+        if self.options.min_quality is not None:
+            objections["quality too low"] = ~(quality >= self.options.min_quality)
+        if self.thresholds is not None:
+            objections["not among the best"] = quality < rows["label"].map(self.thresholds)
+        reason = np.select(list(objections.values()), list(objections), default="")
+        return rows.assign(reason=reason, quality=quality)
 
-    def _objection(self, found: Localization) -> str | None:
-        if not self.usable(found):
-            return "nothing found"
-        if self.min_score is not None and not found.score >= self.min_score:
-            return "score too low"
-        quality = -math.inf if found.quality is None else found.quality
-        if self.min_quality is not None and not quality >= self.min_quality:
-            return "quality too low"
-        if self.thresholds is not None and not quality >= self.thresholds[found.label]:
-            return "not among the best"
-        return None
 
-
-@dataclass
-class _Candidates:
-    """Qualities of the localizations among which the best are kept."""
-
-    labels: list[int] = field(default_factory=list)
-    qualities: list[float] = field(default_factory=list)
-
-
-def make_selection(
-    run: Run,
-    options: ExportOptions,
-    *,
-    surveyed: Scan,
-    classes: ClassChoice,
-    usable: Callable[[Localization], bool],
-) -> Selection:
-    """Prepare the selection; `top_fraction` takes one more look through the run.
+def make_selection(run: Run, options: ExportOptions, scanned: Scan) -> Selection:
+    """Prepare the selection; looks through the run again for what the options leave open.
 
     Raises
     ------
     ConfigError
-        If it goes by quality or by given labels and the run has none.
+        If it goes by quality or by labels of the images and the run has none, or the class list
+        cannot be used.
     """
-    if classes == "ground_truth" and not surveyed.has_ground_truth:
+    classes = options.classes or ("ground_truth" if scanned.has_ground_truth else "top1")
+    if classes == "ground_truth" and not scanned.has_ground_truth:
         raise ConfigError(
             f"classes must be top1 or all, since {run.folder} has no localization of a given label"
         )
     by_quality = options.min_quality is not None or options.top_fraction is not None
-    if by_quality and not surveyed.has_quality:
+    if by_quality and not scanned.has_quality:
         raise ConfigError(f"min_quality and top_fraction need qualities, but {run.folder} has none")
-    selection = Selection(classes, options.min_score, options.min_quality, usable)
-    if options.top_fraction is None:
-        return selection
-    candidates = _Candidates()
+    selection = Selection(options, classes, read_class_list(options.class_list, run.categories))
+    if options.top_fraction is not None:
+        candidates = pd.concat(_candidates(run, selection), ignore_index=True)
+        selection = replace(
+            selection,
+            thresholds=quality_thresholds(
+                candidates, options.top_fraction, per_class=options.top_fraction_per_class
+            ),
+        )
+    if selection.labels is None:
+        occurring = {
+            int(label) for rows in _candidates(run, selection) for label in rows["label"].unique()
+        }
+        selection = replace(selection, labels=tuple(sorted(occurring)))
+    return selection
+
+
+def _candidates(run: Run, selection: Selection) -> Iterator[pd.DataFrame]:
+    """Label and quality of what a selection takes, part file by part file."""
     for part in run.parts:
-        for image in read_predictions(part):
-            for found in selection.split(image)[0]:
-                candidates.labels.append(found.label)
-                candidates.qualities.append(-1.0 if found.quality is None else found.quality)
-    thresholds = _thresholds(
-        candidates, options.top_fraction, within_class=options.keep_best_within == "class"
-    )
-    return Selection(classes, options.min_score, options.min_quality, usable, thresholds)
+        rows = selection.judged(part)
+        taken = rows.loc[rows["reason"] == "", ["label", "quality"]]
+        yield taken.astype({"label": np.int32})
 
 
-def _thresholds(candidates: _Candidates, share: float, *, within_class: bool) -> dict[int, float]:
-    labels = np.array(candidates.labels, dtype=np.int64)
-    qualities = np.array(candidates.qualities, dtype=np.float64)
-    found = {}
-    for label in np.unique(labels).tolist():
-        group = np.sort(qualities[labels == label] if within_class else qualities)[::-1]
+def quality_thresholds(
+    candidates: pd.DataFrame, fraction: float, *, per_class: bool
+) -> pd.Series[float]:
+    """Least quality of each label that is among the best.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        ``label`` and ``quality``.
+    fraction : float
+        In (0, 1].
+    per_class : bool
+        Whether it is taken of each class.
+    """
+
+    def threshold(qualities: pd.Series[float]) -> float:
         # Without the rounding, 0.07 of 100 would be 8 in binary floating point.
-        count = max(1, math.ceil(round(share * len(group), 9)))
-        found[label] = float(group[count - 1])
-    return found
+        count = max(1, math.ceil(round(fraction * len(qualities), 9)))
+        return float(qualities.nlargest(count).iloc[-1])
+
+    by_class = candidates.groupby("label")["quality"]
+    if per_class:
+        return by_class.agg(threshold)
+    overall = threshold(candidates["quality"]) if len(candidates) else 0.0
+    return pd.Series(overall, index=pd.Index(candidates["label"].unique(), name="label"))

@@ -31,56 +31,66 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, Literal
 
-from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Exporter, json_line, json_number, required_box
-from wsl.export.options import Shape
+from wsl.export.exporter import Context, Exporter, box_corner_size, image_size, json_line
+from wsl.export.options import DatasetOptions, Needs, Shape
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["CocoExporter"]
+__all__ = ["CocoExporter", "CocoOptions"]
 
 
-class CocoExporter(Exporter):
+class CocoOptions(DatasetOptions):
+    """COCO instances."""
+
+    label = "COCO"
+    summary = "instances and results for pycocotools, torchvision and detection libraries"
+
+    format: Literal["coco"] = "coco"
+
+    shape: Shape = "mask"
+    """Form of an object: run lengths (``mask``), ``polygon`` (a mask with holes stays run lengths),
+    or ``box`` alone."""
+
+    @property
+    def needs(self) -> Needs:
+        """A box will do where boxes are written."""
+        return "box" if self.shape == "box" else "mask"
+
+    def exporter(self, context: Context) -> CocoExporter:
+        """Build the exporter."""
+        return CocoExporter(self, context)
+
+
+class CocoExporter(Exporter[CocoOptions]):
     """COCO instances and results."""
-
-    options_used = frozenset({"shapes", "images", "empty_images", "split"})
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's objects; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        file_name = self._file_name(image.image_id, image.size, chunk)
+        file_name, _ = self.placed_or_original(image, chunk)
         position = chunk.number("coco images")
         number = int(image.image_id) if self.context.scan.numeric_ids else position
-        height, width = image.size
+        height, width = image_size(image)
         entry = {"id": number, "width": width, "height": height, "file_name": file_name}
         chunk.line("images", json_line({**entry, "image_id": image.image_id}))
         for found in taken:
             annotation_id = chunk.number("coco annotations")
-            annotation = {"id": annotation_id, **_annotation(found, number, self.shapes[0])}
+            annotation = {"id": annotation_id, **_annotation(found, number, self.options.shape)}
             chunk.line("annotations", json_line(annotation))
             chunk.line("results", json_line(_result(found, number)))
             chunk.counts["kept as run lengths"] += int(
-                self.shapes[0] == "polygon" and isinstance(annotation["segmentation"], dict)
+                self.options.shape == "polygon" and isinstance(annotation["segmentation"], dict)
             )
         return len(taken)
 
-    def _file_name(self, image_id: str, size: tuple[int, int], chunk: Chunk) -> str:
-        images = self.context.images
-        stem = self.context.names.stem(image_id)
-        placed = images.place(image_id, size, chunk, f"images/{stem}")
-        return images.relative_path(image_id) if placed is None else placed.removeprefix("images/")
-
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write both files, an entry at a time."""
-        split = self.context.options.split
+        split = self.options.split
         paths = [f"annotations/{kind}_{split}.json" for kind in ("instances", "results")]
         with staging.whole_file(paths[0]) as file:
             head = {"description": f"{self.context.run.dataset}, localized by wsl"}
@@ -96,9 +106,10 @@ class CocoExporter(Exporter):
         return paths
 
     def _categories(self) -> list[dict[str, Any]]:
+        classes = self.context.classes
         return [
-            {"id": index + 1, "name": name, "supercategory": ""}
-            for index, name in enumerate(self.context.class_names)
+            {"id": label + 1, "name": classes.name(label), "supercategory": ""}
+            for label in classes.labels
         ]
 
     def notes(self, counts: Counter[str]) -> list[str]:
@@ -117,21 +128,16 @@ def _array(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield b"[]" if separator == b"[\n" else b"\n]"
 
 
-def _bbox(found: Localization) -> list[float | int]:
-    x0, y0, x1, y1 = required_box(found)
-    return [json_number(value) for value in (x0, y0, x1 - x0, y1 - y0)]
-
-
 def _run_lengths(found: Localization) -> dict[str, Any]:
     return {"size": list(found.size), "counts": found.run_lengths.counts}
 
 
 def _annotation(found: Localization, image_number: int, shape: Shape) -> dict[str, Any]:
-    bbox = _bbox(found)
+    bbox = box_corner_size(found)
     area: float | int = found.run_lengths.area
     segmentation: Any = _run_lengths(found)
     if shape == "box":
-        area, segmentation = json_number(bbox[2] * bbox[3]), []
+        area, segmentation = bbox[2] * bbox[3], []
     elif shape == "polygon":
         rings = boundary_rings(found.mask)
         if not rings.holes:
@@ -152,7 +158,7 @@ def _result(found: Localization, image_number: int) -> dict[str, Any]:
     result = {
         "image_id": image_number,
         "category_id": found.label + 1,
-        "bbox": _bbox(found),
+        "bbox": box_corner_size(found),
         "score": found.score,
     }
     return result | ({"segmentation": _run_lengths(found)} if found.run_lengths.area else {})

@@ -21,52 +21,63 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 
 from wsl.boxes import Box
-from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Exporter, number_text, required_box
-from wsl.export.options import Shape
+from wsl.export.exporter import Context, Exporter, image_size, number_text, required_box
+from wsl.export.options import ImageOptions, Needs, Shapes
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask, mask_to_box
 from wsl.run.maps import Maps
 
-__all__ = ["CvatExporter", "cropped_runs", "run_lengths"]
+__all__ = ["CvatExporter", "CvatOptions", "cropped_runs", "run_lengths"]
 
 
-class CvatExporter(Exporter):
+class CvatOptions(ImageOptions):
     """CVAT for images 1.1."""
 
-    options_used = frozenset({"shapes", "images", "empty_images"})
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
-    several_shapes = True
-    takes_empty = True
+    label = "CVAT"
+    summary = "annotations to be uploaded to a CVAT task and corrected"
+
+    format: Literal["cvat"] = "cvat"
+
+    shapes: Shapes = ("mask",)
+    """Forms of an object: any of ``mask``, ``polygon`` (a mask with holes stays a mask),
+    ``box``."""
+
+    empty_images: bool = True
+    """Whether images without a localization go in, so that a person can add what is missing."""
+
+    @property
+    def needs(self) -> Needs:
+        """A box will do where boxes are written alone."""
+        return "box" if self.shapes == ("box",) else "mask"
+
+    def exporter(self, context: Context) -> CvatExporter:
+        """Build the exporter."""
+        return CvatExporter(self, context)
+
+
+class CvatExporter(Exporter[CvatOptions]):
+    """CVAT for images 1.1."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's element; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        stem = self.context.names.stem(image.image_id)
-        images = self.context.images
-        placed = images.place(image.image_id, image.size, chunk, f"images/{stem}")
-        if placed is None:
-            name = images.relative_path(image.image_id)
-        else:
-            name = placed.removeprefix("images/")
+        name, _ = self.placed_or_original(image, chunk)
         number = chunk.number("cvat images") - 1
-        height, width = image.size
+        height, width = image_size(image)
         lines = [
             f'  <image id="{number}" name="{xml_text(name)}" width="{width}" height="{height}">'
         ]
         for group, found in enumerate(taken, 1):
-            label = xml_text(self.context.class_names[found.label])
+            label = xml_text(self.context.classes.name(found.label))
             lines += [
                 f'    <{tag} label="{label}" source="auto" occluded="0" {attributes}>\n    </{tag}>'
                 for tag, attributes in self._shapes(found, group, chunk)
@@ -79,25 +90,25 @@ class CvatExporter(Exporter):
         """Tag and attributes of each shape of an object."""
         order = f'z_order="{group - 1}"'
         grouped = f'{order} group_id="{group}"'
-        if "box" in self.shapes:
+        if "box" in self.options.shapes:
             yield "box", f"{_box(required_box(found))} {order}"
-        if not found.run_lengths.area or self.shapes == ("box",):
+        if not found.run_lengths.area or self.options.shapes == ("box",):
             return
         mask = found.mask
-        rings = boundary_rings(mask) if "polygon" in self.shapes else None
+        rings = boundary_rings(mask) if "polygon" in self.options.shapes else None
         if rings is not None and not rings.holes:
             for ring in rings.outer:
                 points = ";".join(f"{x},{y}" for x, y in ring.tolist())
                 yield "polygon", f'points="{points}" {grouped}'
-        if "mask" in self.shapes or (rings is not None and rings.holes):
-            chunk.counts["kept as masks"] += int("mask" not in self.shapes)
+        if "mask" in self.options.shapes or (rings is not None and rings.holes):
+            chunk.counts["kept as masks"] += int("mask" not in self.options.shapes)
             yield "mask", f"{_mask(mask)} {order}"
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write the annotations and the labels."""
         labels = [
             f"        <label><name>{xml_text(name)}</name><attributes></attributes></label>"
-            for name in self.context.class_names
+            for name in self.context.classes.names
         ]
         head = [
             '<?xml version="1.0" encoding="utf-8"?>',
@@ -121,7 +132,7 @@ class CvatExporter(Exporter):
             file.writelines(line + b"\n" for line in staging.lines("images"))
             file.write(b"</annotations>\n")
         with staging.whole_file("labels.json") as file:
-            content = [{"name": name, "attributes": []} for name in self.context.class_names]
+            content = [{"name": name, "attributes": []} for name in self.context.classes.names]
             file.write((json.dumps(content, indent=2) + "\n").encode("ascii"))
         return ["annotations.xml", "labels.json"]
 

@@ -21,18 +21,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from typing import Literal
 
 from wsl.boxes import to_inclusive
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.export.exporter import Context, Exporter, number_text
-from wsl.export.options import ClassChoice, ExportOptions, Shape
+from wsl.export.options import ExportOptions, Needs
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["IlsvrcExporter", "read_ilsvrc_ids"]
+__all__ = ["IlsvrcExporter", "IlsvrcOptions", "read_ilsvrc_ids"]
 
 GUESSES = 5
 NO_BOX = "-1 -1 -1 -1"
@@ -82,33 +82,44 @@ def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
     return tuple(known[wnid] for wnid in categories.ids)
 
 
-class IlsvrcExporter(Exporter):
+class IlsvrcOptions(ExportOptions):
     """The challenge's submission file."""
 
-    options_used = frozenset({"ilsvrc_map"})
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
-    default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
+    label = "ILSVRC"
+    summary = "the submission file that the challenge's development kit scores"
+
+    format: Literal["ilsvrc"] = "ilsvrc"
+
+    classes: Literal["top1", "all"] = "all"
+    """The classifier's first guess of each image, or its first five."""
+
+    ilsvrc_map: Path
+    """Text file with one WNID and its ILSVRC id (1 to 1000) per line, in either order."""
+
+    @property
+    def needs(self) -> Needs:
+        """Every guess counts, with a box or without."""
+        return "class"
+
+    def exporter(self, context: Context) -> IlsvrcExporter:
+        """Build the exporter."""
+        return IlsvrcExporter(self, context)
+
+
+class IlsvrcExporter(Exporter[IlsvrcOptions]):
+    """The challenge's submission file."""
+
     takes_every_image = True
-    default_classes: ClassVar[ClassChoice] = "all"
     names_files = False
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        if context.options.ilsvrc_map is None:
-            raise ConfigError("ilsvrc_map must name a file that gives the ILSVRC id of each WNID")
-        if context.options.classes == "ground_truth":
-            raise ConfigError("classes must be top1 or all: a submission holds guesses")
+    def __init__(self, options: IlsvrcOptions, context: Context) -> None:
+        super().__init__(options, context)
         if context.scan.images != context.run.expected:
             raise ConfigError(
                 f"a submission must have all {context.run.expected} images, but the run has "
                 f"{context.scan.images}"
             )
-        self.ids = read_ilsvrc_ids(context.options.ilsvrc_map, context.run.categories)
-
-    @classmethod
-    def usable(cls, options: ExportOptions, found: Localization) -> bool:
-        """Every guess counts, with a box or without."""
-        return True
+        self.ids = read_ilsvrc_ids(options.ilsvrc_map, context.run.categories)
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps

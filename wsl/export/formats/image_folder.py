@@ -19,41 +19,47 @@ the first pixel at 0), ``label`` (the classifier's index from 0), ``category``, 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any, Literal
 
-from wsl.boxes import Box
-from wsl.errors import ConfigError
-from wsl.export.exporter import Context, Exporter, json_line, json_number, required_box
+from wsl.export.exporter import Context, Exporter, box_corner_size, image_size, json_line
 from wsl.export.names import escaped
-from wsl.export.options import ImageMode
+from wsl.export.options import ExportOptions, Split
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["ImageFolderExporter"]
+__all__ = ["ImageFolderExporter", "ImageFolderOptions"]
 
 
-class ImageFolderExporter(Exporter):
+class ImageFolderOptions(ExportOptions):
     """Images by class with metadata."""
 
-    options_used = frozenset({"images", "split"})
-    default_images: ClassVar[ImageMode] = "link"
+    label = "image folder"
+    summary = "images by class with metadata, for Hugging Face datasets and torchvision"
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        if context.images.mode == "none":
-            raise ConfigError("images must be link or copy: an image folder is made of images")
+    format: Literal["image_folder"] = "image_folder"
+
+    images: Literal["link", "copy"] = "link"
+    """Whether the images go in as symbolic links or as copies."""
+
+    split: Split = "train"
+    """Name of the part of the dataset, such as train or val."""
+
+    def exporter(self, context: Context) -> ImageFolderExporter:
+        """Build the exporter."""
+        return ImageFolderExporter(self, context)
+
+
+class ImageFolderExporter(Exporter[ImageFolderOptions]):
+    """Images by class with metadata."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image and its line; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        height, width = image.size
-        folder = f"{self.context.options.split}/"
-        stem = f"{folder}{self._class_folder(taken)}/{self.context.names.stem(image.image_id)}"
-        placed = self.context.images.place(image.image_id, image.size, chunk, stem)
+        height, width = image_size(image)
+        folder = f"{self.options.split}/"
+        placed = self.place(image, chunk, folder + self._class_folder(taken))
         line = {
             "file_name": str(placed).removeprefix(folder),
             "image_id": image.image_id,
@@ -66,14 +72,14 @@ class ImageFolderExporter(Exporter):
 
     def _class_folder(self, taken: tuple[Localization, ...]) -> str:
         label = next((found.label for found in taken if found.is_ground_truth), taken[0].label)
-        ids = self.context.run.categories.ids
-        return escaped(ids[label] if ids else self.context.class_names[label])
+        classes = self.context.classes
+        return escaped(classes.id(label) or classes.name(label))
 
     def _objects(self, taken: tuple[Localization, ...]) -> dict[str, list[Any]]:
         return {
-            "bbox": [_bbox(required_box(found)) for found in taken],
+            "bbox": [box_corner_size(found) for found in taken],
             "label": [found.label for found in taken],
-            "category": [self.context.class_names[found.label] for found in taken],
+            "category": [self.context.classes.name(found.label) for found in taken],
             "score": [found.score for found in taken],
             "quality": [found.quality for found in taken],
             "area": [found.run_lengths.area for found in taken],
@@ -82,10 +88,5 @@ class ImageFolderExporter(Exporter):
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write the metadata."""
-        path = f"{self.context.options.split}/metadata.jsonl"
+        path = f"{self.options.split}/metadata.jsonl"
         return [path] if staging.text_file(path, "metadata") else []
-
-
-def _bbox(box: Box) -> list[float]:
-    x0, y0, x1, y1 = box
-    return [json_number(value) for value in (x0, y0, x1 - x0, y1 - y0)]

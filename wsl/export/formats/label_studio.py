@@ -27,24 +27,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Exporter, json_line, required_box
+from wsl.export.exporter import Context, Exporter, json_line, required_box
 from wsl.export.formats.cvat import run_lengths
 from wsl.export.image_files import url
-from wsl.export.options import Shape
+from wsl.export.options import ImageOptions, Needs, Shape, Shapes
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
 from wsl.run.maps import Maps
 
-__all__ = ["LabelStudioExporter", "brush_rle"]
+__all__ = ["LabelStudioExporter", "LabelStudioOptions", "brush_rle"]
 
 _CONTROLS: dict[Shape, tuple[str, str]] = {
     "box": ("RectangleLabels", "box"),
@@ -54,28 +54,50 @@ _CONTROLS: dict[Shape, tuple[str, str]] = {
 _LENGTH_BITS = np.array([3, 4, 8, 16])
 
 
-class LabelStudioExporter(Exporter):
+class LabelStudioOptions(ImageOptions):
     """Label Studio tasks with predictions."""
 
-    options_used = frozenset({"shapes", "images", "empty_images", "image_url", "tasks_per_file"})
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("mask", "polygon", "box")
-    default_shapes: ClassVar[tuple[Shape, ...]] = ("box", "mask")
-    several_shapes = True
-    takes_empty = True
+    label = "Label Studio"
+    summary = "tasks with predictions to be imported into Label Studio and corrected"
+
+    format: Literal["label_studio"] = "label_studio"
+
+    shapes: Shapes = ("box", "mask")
+    """Forms of an object: any of ``mask`` (a brush), ``polygon`` (a mask with holes stays a brush),
+    ``box``."""
+
+    empty_images: bool = True
+    """Whether images without a localization go in, so that a person can add what is missing."""
+
+    image_url: Annotated[str, Field(pattern=r"\{path\}")] = "/data/local-files/?d={path}"
+    """Address at which Label Studio finds an image; ``{path}`` stands for its path below the
+    dataset's root (or in the export, where images go in), percent-encoded."""
+
+    tasks_per_file: Annotated[int, Field(ge=1)] = 5000
+    """Most tasks in a file: Label Studio refuses uploads that are too large."""
+
+    @property
+    def needs(self) -> Needs:
+        """A box will do where boxes are written alone."""
+        return "box" if self.shapes == ("box",) else "mask"
+
+    def exporter(self, context: Context) -> LabelStudioExporter:
+        """Build the exporter."""
+        return LabelStudioExporter(self, context)
+
+
+class LabelStudioExporter(Exporter[LabelStudioOptions]):
+    """Label Studio tasks with predictions."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Add an image's task; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        images = self.context.images
-        stem = self.context.names.stem(image.image_id)
-        placed = images.place(image.image_id, image.size, chunk, f"images/{stem}")
-        path = images.relative_path(image.image_id) if placed is None else placed
+        path, placed = self.placed_or_original(image, chunk)
+        path = f"images/{path}" if placed else path
         task: dict[str, Any] = {
             "data": {
-                "image": url(self.context.options.image_url, path),
+                "image": url(self.options.image_url, path),
                 "image_id": image.image_id,
             }
         }
@@ -105,23 +127,23 @@ class LabelStudioExporter(Exporter):
                     "original_height": found.size[0],
                     "image_rotation": 0,
                     "score": found.score,
-                    "value": {**value, control.lower(): [self.context.class_names[found.label]]},
+                    "value": {**value, control.lower(): [self.context.classes.name(found.label)]},
                 }
 
     def _values(self, found: Localization, chunk: Chunk) -> Iterator[tuple[Shape, dict[str, Any]]]:
         """Shapes of an object, in Label Studio's terms."""
-        if "box" in self.shapes:
+        if "box" in self.options.shapes:
             yield "box", _rectangle(found)
-        if not found.run_lengths.area or self.shapes == ("box",):
+        if not found.run_lengths.area or self.options.shapes == ("box",):
             return
         mask = found.mask
-        rings = boundary_rings(mask) if "polygon" in self.shapes else None
+        rings = boundary_rings(mask) if "polygon" in self.options.shapes else None
         if rings is not None and not rings.holes:
             scale = 100 / np.array([found.size[1], found.size[0]], dtype=np.float64)
             for ring in rings.outer:
                 yield "polygon", {"points": (ring * scale).tolist(), "closed": True}
-        if "mask" in self.shapes or (rings is not None and rings.holes):
-            chunk.counts["kept as masks"] += int("mask" not in self.shapes)
+        if "mask" in self.options.shapes or (rings is not None and rings.holes):
+            chunk.counts["kept as masks"] += int("mask" not in self.options.shapes)
             yield "mask", {"format": "rle", "rle": brush_rle(mask)}
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
@@ -132,7 +154,7 @@ class LabelStudioExporter(Exporter):
             path = f"tasks-{len(written):05d}.json"
             with staging.whole_file(path) as file:
                 file.write(b"[\n" + first)
-                others = islice(lines, self.context.options.tasks_per_file - 1)
+                others = islice(lines, self.options.tasks_per_file - 1)
                 file.writelines(b",\n" + task for task in others)
                 file.write(b"\n]\n")
             written.append(path)
@@ -142,10 +164,10 @@ class LabelStudioExporter(Exporter):
 
     def _interface(self) -> str:
         # A mask with holes is a brush region even if polygons were asked for.
-        brush: tuple[Shape, ...] = ("mask",) if "polygon" in self.shapes else ()
-        shapes = dict.fromkeys((*self.shapes, *brush))
+        brush: tuple[Shape, ...] = ("mask",) if "polygon" in self.options.shapes else ()
+        shapes = dict.fromkeys((*self.options.shapes, *brush))
         labels = "".join(
-            f'    <Label value="{xml_text(name)}"/>\n' for name in self.context.class_names
+            f'    <Label value="{xml_text(name)}"/>\n' for name in self.context.classes.names
         )
         controls = "".join(
             f'  <{control} name="{name}" toName="image">\n{labels}  </{control}>\n'

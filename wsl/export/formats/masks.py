@@ -12,17 +12,19 @@ LABEL is the classifier's index of the class, from 0.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from wsl.export.exporter import Exporter, csv_line, required_box
+from wsl.export.exporter import Context, Exporter, csv_line, required_box
+from wsl.export.options import ExportOptions
 from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["MasksExporter"]
+__all__ = ["MasksExporter", "MasksOptions"]
 
 _COLUMNS = (
     *("file", "image_id", "label", "category", "rank", "score", "quality"),
@@ -30,7 +32,20 @@ _COLUMNS = (
 )
 
 
-class MasksExporter(Exporter):
+class MasksOptions(ExportOptions):
+    """One PNG per mask."""
+
+    label = "masks"
+    summary = "one black and white PNG per mask, and a table of them"
+
+    format: Literal["masks"] = "masks"
+
+    def exporter(self, context: Context) -> MasksExporter:
+        """Build the exporter."""
+        return MasksExporter(self, context)
+
+
+class MasksExporter(Exporter[MasksOptions]):
     """One PNG per mask."""
 
     def image(
@@ -38,10 +53,10 @@ class MasksExporter(Exporter):
     ) -> int:
         """Write an image's masks; see `Exporter.image`."""
         for found in taken:
-            path = f"masks/{self.context.names.stem(image.image_id)}.{found.label}.png"
+            path = f"masks/{self.context.stem(image.image_id)}.{found.label}.png"
             picture = Image.fromarray(found.mask.astype(np.uint8) * np.uint8(255))
             chunk.file(path, png_bytes(picture, "areas"))
-            row = (path, image.image_id, found.label, self.context.class_names[found.label])
+            row = (path, image.image_id, found.label, self.context.classes.name(found.label))
             box = required_box(found)
             chunk.line("index", csv_line((*row, found.rank, found.score, found.quality, *box)))
         return len(taken)

@@ -3,7 +3,7 @@
 The rules, in their order:
 
 1. A pixel outside of all masks is background, 0. A pixel inside one mask has that class's value:
-   the classifier's index + 1 (or 1, with `foreground_only`).
+   its position in ``classes.csv`` (or 1, with `foreground_only`).
 2. A pixel inside several masks goes to the class whose saliency is stronger there. Maps of two
    classes are compared after each was smoothed by a Gaussian whose standard deviation is
    `overlap_smoothing` of the image's diagonal (single pixels of a gradient are noise) and divided
@@ -16,7 +16,7 @@ The rules, in their order:
    Objects thinner than that become uncertain as a whole.
 
 In an image without any mask everything is uncertain: it shows something that was not found. (Such
-images go in only if asked for, see `ExportOptions.empty_images`.)
+images go in only if asked for, see `ImageOptions.empty_images`.)
 
 The format ``segmentation``::
 
@@ -25,7 +25,7 @@ The format ``segmentation``::
     OUT/<split>.txt            NAME, one per line
     OUT/classes.csv            value, category, id
 
-The ignore value is 255. A classifier with more than 254 classes does not fit into 8 bits: then the
+The ignore value is 255. More than 254 classes do not fit into 8 bits: then the
 files are 16-bit grayscale and the ignore value is 65535, as the summary says.
 """
 
@@ -35,15 +35,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
-from wsl.errors import ConfigError
-from wsl.export.exporter import Exporter, csv_line
-from wsl.export.options import ExportOptions
+from wsl.export.exporter import Context, Exporter, csv_line, image_size
+from wsl.export.options import DatasetOptions, Proportion
 from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
@@ -51,8 +52,11 @@ from wsl.masks import Mask
 from wsl.run.maps import Maps
 
 __all__ = [
+    "LabelImageOptions",
+    "LabelImages",
     "PseudoLabels",
     "SegmentationExporter",
+    "SegmentationOptions",
     "indexed_png",
     "owners",
     "pseudo_labels",
@@ -60,13 +64,41 @@ __all__ = [
     "voc_palette",
 ]
 
-BAND_OPTIONS = frozenset(
-    {"boundary_ignore", "boundary_ignore_pixels", "overlap_smoothing", "foreground_only"}
-)
 IGNORE = 255
 WIDE_IGNORE = 65535
 
 Saliency = NDArray[np.float32]
+
+
+class LabelImageOptions(DatasetOptions):
+    """Options of formats that write label images."""
+
+    boundary_ignore: Proportion = 0.01
+    """Width of the uncertain band, as a fraction of the image's diagonal: a pixel with another
+    label within this distance makes a pixel uncertain. 0: no pixel."""
+
+    boundary_ignore_pixels: Annotated[float, Field(ge=0)] | None = None
+    """The same distance in pixels, instead of `boundary_ignore`."""
+
+    overlap_smoothing: Proportion = 0.02
+    """Standard deviation of the Gaussian that smooths saliency maps before they are compared where
+    masks overlap, as a fraction of the image's diagonal."""
+
+    foreground_only: bool = False
+    """Whether all classes become the one class 1."""
+
+
+class SegmentationOptions(LabelImageOptions):
+    """Label images alone."""
+
+    label = "label images"
+    summary = "one label per pixel, for any network that learns segmentation"
+
+    format: Literal["segmentation"] = "segmentation"
+
+    def exporter(self, context: Context) -> SegmentationExporter:
+        """Build the exporter."""
+        return SegmentationExporter(self, context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +128,7 @@ class PseudoLabels:
 
 
 def pseudo_labels(
-    image: Prediction, taken: Sequence[Localization], maps: Maps, options: ExportOptions
+    image: Prediction, taken: Sequence[Localization], maps: Maps, options: LabelImageOptions
 ) -> PseudoLabels:
     """Labels of one image by the rules above.
 
@@ -107,14 +139,13 @@ def pseudo_labels(
     taken : sequence of Localization
         In the order of their ranks.
     maps : Maps
-    options : ExportOptions
+    options : LabelImageOptions
     """
-    if image.size is None:
-        raise ConfigError(f"image {image.image_id!r} must have a size")
-    diagonal = math.hypot(*image.size)
+    size = image_size(image)
+    diagonal = math.hypot(*size)
     if not taken:
-        nothing = np.zeros(image.size, dtype=np.int32)
-        return PseudoLabels(nothing, np.ones(image.size, dtype=bool), 0, by_score=False)
+        nothing = np.zeros(size, dtype=np.int32)
+        return PseudoLabels(nothing, np.ones(size, dtype=bool), 0, by_score=False)
     masks = [found.mask for found in taken]
     contested = np.sum(masks, axis=0) > 1
     strengths = None
@@ -258,24 +289,25 @@ def indexed_png(values: NDArray[np.uint16], *, wide: bool = False) -> bytes:
     return png_bytes(picture, "areas")
 
 
-class LabelImages(Exporter):
-    """Base of the formats that write label images."""
+LabelImageOptionsT = TypeVar("LabelImageOptionsT", bound=LabelImageOptions)
 
-    options_used = BAND_OPTIONS | {"images", "empty_images", "split"}
+
+class LabelImages(Exporter[LabelImageOptionsT]):
+    """Base of the formats that write label images."""
 
     @property
     def wide(self) -> bool:
         """Whether the classes do not fit into 8 bits."""
-        classes = 1 if self.context.options.foreground_only else len(self.context.class_names)
+        classes = 1 if self.options.foreground_only else len(self.context.classes)
         return classes > IGNORE - 1
 
     def label_image(
         self, image: Prediction, taken: Sequence[Localization], chunk: Chunk, maps: Maps
     ) -> tuple[PseudoLabels, NDArray[np.uint16]]:
         """Labels of an image and their values, counted."""
-        options = self.context.options
-        labels = pseudo_labels(image, taken, maps, options)
-        classes = [1 if options.foreground_only else found.label + 1 for found in taken]
+        labels = pseudo_labels(image, taken, maps, self.options)
+        position, one = self.context.classes.position, self.options.foreground_only
+        classes = [1 if one else position(found.label) + 1 for found in taken]
         ignore = WIDE_IGNORE if self.wide else IGNORE
         chunk.counts["contested"] += int(labels.contested > 0)
         chunk.counts["settled by score"] += int(labels.by_score)
@@ -285,13 +317,15 @@ class LabelImages(Exporter):
 
     def classes_file(self, staging: Staging, path: str) -> None:
         """Write what the values mean."""
-        ids = self.context.run.categories.ids
-        names = self.context.class_names
+        classes = self.context.classes
         rows: list[list[object]] = [["value", "category", "id"], [0, "background", None]]
-        if self.context.options.foreground_only:
+        if self.options.foreground_only:
             rows.append([1, "foreground", None])
         else:
-            rows += [[i + 1, name, ids[i] if ids else None] for i, name in enumerate(names)]
+            rows += [
+                [value, classes.name(label), classes.id(label)]
+                for value, label in enumerate(classes.labels, 1)
+            ]
         rows.append([WIDE_IGNORE if self.wide else IGNORE, "uncertain", None])
         with staging.whole_file(path) as file:
             file.writelines(f"{csv_line(row)}\n".encode() for row in rows)
@@ -313,20 +347,18 @@ class LabelImages(Exporter):
                 f"more than {IGNORE - 1} classes: class label images are 16-bit and the ignore "
                 f"value is {WIDE_IGNORE}"
             )
-        return notes
+        return notes if self.options.foreground_only else [*notes, *self.numbering_notes()]
 
 
-class SegmentationExporter(LabelImages):
+class SegmentationExporter(LabelImages[SegmentationOptions]):
     """Label images alone."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's label image; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        stem = self.context.names.stem(image.image_id)
-        self.context.images.place(image.image_id, image.size, chunk, f"images/{stem}")
+        stem = self.context.stem(image.image_id)
+        self.place(image, chunk, "images")
         _, values = self.label_image(image, taken, chunk, maps)
         chunk.file(f"labels/{stem}.png", indexed_png(values, wide=self.wide))
         chunk.line("list", stem)
@@ -334,7 +366,7 @@ class SegmentationExporter(LabelImages):
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write the list of images and the list of classes."""
-        listed = f"{self.context.options.split}.txt"
+        listed = f"{self.options.split}.txt"
         staging.text_file(listed, "list")
         self.classes_file(staging, "classes.csv")
         return [listed, "classes.csv"] if counts["exported"] else ["classes.csv"]

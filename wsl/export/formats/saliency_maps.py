@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,32 +23,47 @@ from PIL import Image
 
 from wsl.errors import RunError
 from wsl.export.exporter import Context, Exporter, csv_line
-from wsl.export.options import ExportOptions
+from wsl.export.options import ExportOptions, Needs
 from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["SaliencyMapsExporter"]
+__all__ = ["SaliencyMapsExporter", "SaliencyMapsOptions"]
 
 _TOP = 65535
 
 
-class SaliencyMapsExporter(Exporter):
+class SaliencyMapsOptions(ExportOptions):
+    """Saliency maps as images or arrays."""
+
+    label = "saliency maps"
+    summary = "the saliency maps of a run that stored them, as 16-bit PNG or NumPy arrays"
+
+    format: Literal["maps"] = "maps"
+
+    map_format: Literal["png", "npy"] = "png"
+    """16-bit PNG scaled to the map's maximum, which ``maps.csv`` holds, or arrays of float32 as
+    they are."""
+
+    @property
+    def needs(self) -> Needs:
+        """Every class has a map, whether an object was found or not."""
+        return "class"
+
+    def exporter(self, context: Context) -> SaliencyMapsExporter:
+        """Build the exporter."""
+        return SaliencyMapsExporter(self, context)
+
+
+class SaliencyMapsExporter(Exporter[SaliencyMapsOptions]):
     """Saliency maps as 16-bit PNG or NumPy arrays."""
 
-    options_used = frozenset({"map_format"})
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
+    def __init__(self, options: SaliencyMapsOptions, context: Context) -> None:
+        super().__init__(options, context)
         folder = context.run.folder / "maps"
         if not any(folder.glob("part-*.npz")):
             raise RunError(f"{context.run.folder} has no maps: the run must store them (run.maps)")
-
-    @classmethod
-    def usable(cls, options: ExportOptions, found: Localization) -> bool:
-        """Every class has a map, whatever came of it."""
-        return True
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
@@ -59,11 +75,11 @@ class SaliencyMapsExporter(Exporter):
             if saliency is None:
                 chunk.counts["left out: no map stored"] += 1
                 continue
-            ending = self.context.options.map_format
-            path = f"maps/{self.context.names.stem(image.image_id)}.{found.label}.{ending}"
+            ending = self.options.map_format
+            path = f"maps/{self.context.stem(image.image_id)}.{found.label}.{ending}"
             top = float(saliency.max())
             chunk.file(path, _png(saliency, top) if ending == "png" else _npy(saliency))
-            name = self.context.class_names[found.label]
+            name = self.context.classes.name(found.label)
             chunk.line("index", csv_line((path, image.image_id, found.label, name, top)))
             written += 1
         return written

@@ -17,18 +17,26 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsl.export.exporter import Exporter, csv_line, json_line, number_text, required_box
-from wsl.export.options import Shape
+from wsl.export.exporter import (
+    Context,
+    Exporter,
+    OptionsT,
+    csv_line,
+    json_line,
+    number_text,
+    required_box,
+)
+from wsl.export.options import ExportOptions, Needs
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["CsvExporter", "ParquetExporter"]
+__all__ = ["CsvExporter", "CsvOptions", "ParquetExporter", "ParquetOptions"]
 
 SCHEMA = pa.schema(
     [
@@ -52,16 +60,49 @@ SCHEMA = pa.schema(
 ROW_GROUP = 2_000
 
 
-class _TableExporter(Exporter):
+class _TableOptions(ExportOptions):
     """Base of both."""
 
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
-    default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
+    @property
+    def needs(self) -> Needs:
+        """A table has no mask."""
+        return "box"
+
+
+class CsvOptions(_TableOptions):
+    """Boxes as CSV."""
+
+    label = "CSV"
+    summary = "boxes, scores and qualities as text"
+
+    format: Literal["csv"] = "csv"
+
+    def exporter(self, context: Context) -> CsvExporter:
+        """Build the exporter."""
+        return CsvExporter(self, context)
+
+
+class ParquetOptions(_TableOptions):
+    """Boxes as Parquet."""
+
+    label = "Parquet"
+    summary = "the same table for data frames, with its types"
+
+    format: Literal["parquet"] = "parquet"
+
+    def exporter(self, context: Context) -> ParquetExporter:
+        """Build the exporter."""
+        return ParquetExporter(self, context)
+
+
+class _TableExporter(Exporter[OptionsT]):
+    """Base of both."""
+
     names_files = False
 
     def rows(self, image: Prediction, taken: tuple[Localization, ...]) -> Iterator[dict[str, Any]]:
         """Rows of one image."""
-        ids = self.context.run.categories.ids
+        classes = self.context.classes
         for found in taken:
             x0, y0, x1, y1 = required_box(found)
             yield {
@@ -69,8 +110,8 @@ class _TableExporter(Exporter):
                 "width": found.size[1],
                 "height": found.size[0],
                 "label": found.label,
-                "category": self.context.class_names[found.label],
-                "category_id": ids[found.label] if ids else None,
+                "category": classes.name(found.label),
+                "category_id": classes.id(found.label),
                 "rank": found.rank,
                 "score": found.score,
                 "quality": found.quality,
@@ -83,7 +124,7 @@ class _TableExporter(Exporter):
             }
 
 
-class CsvExporter(_TableExporter):
+class CsvExporter(_TableExporter[CsvOptions]):
     """Boxes as CSV."""
 
     def image(
@@ -101,7 +142,7 @@ class CsvExporter(_TableExporter):
         return ["boxes.csv"]
 
 
-class ParquetExporter(_TableExporter):
+class ParquetExporter(_TableExporter[ParquetOptions]):
     """Boxes as Parquet."""
 
     def image(

@@ -4,7 +4,7 @@
 
     OUT/VOCdevkit/VOC2012/Annotations/NAME.xml
                           JPEGImages/NAME.jpg            links, copies, or none
-                          SegmentationClass/NAME.png     class index + 1, 255 uncertain
+                          SegmentationClass/NAME.png     position in classes.csv, 255 uncertain
                           SegmentationObject/NAME.png    i for the i-th object of the XML file
                           ImageSets/Main/<split>.txt     NAME, one per line
                           ImageSets/Segmentation/<split>.txt
@@ -12,7 +12,7 @@
                           labelmap.txt                   the classes, as Datumaro and CVAT ask for
 
 Boxes are 1-based with inclusive corners: the first column is 1, the last is the width. The object's
-name is the category's (see `wsl.export.exporter.class_names`). ``pose`` is Unspecified,
+name is the category's (see `wsl.export.classes.class_names`). ``pose`` is Unspecified,
 ``difficult`` 0; ``truncated`` is 1 where the box touches the image's border.
 
 Overlaps and the uncertain band follow the rules of `wsl.export.formats.pseudo_labels`, for both
@@ -27,41 +27,57 @@ that ending, which readers that go by content (PIL, OpenCV, torchvision) open al
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
+from typing import Literal
 
-from wsl.errors import ConfigError
-from wsl.export.exporter import number_text, required_box
-from wsl.export.formats.pseudo_labels import IGNORE, LabelImages, indexed_png, voc_palette
+from wsl.export.exporter import Context, image_size, number_text, required_box
+from wsl.export.formats.pseudo_labels import (
+    IGNORE,
+    LabelImageOptions,
+    LabelImages,
+    indexed_png,
+    voc_palette,
+)
 from wsl.export.options import ImageMode
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["VocExporter"]
+__all__ = ["VocExporter", "VocOptions"]
 
 ROOT = "VOCdevkit/VOC2012"
 
 
-class VocExporter(LabelImages):
+class VocOptions(LabelImageOptions):
     """Pascal VOC detection and segmentation."""
 
-    default_images: ClassVar[ImageMode] = "link"
+    label = "Pascal VOC"
+    summary = "boxes as XML and label images, for torchvision and older segmentation code"
+
+    format: Literal["voc"] = "voc"
+
+    images: ImageMode = "link"
+    """Whether the images go in, as symbolic links or copies; readers of VOC ask for them."""
+
+    def exporter(self, context: Context) -> VocExporter:
+        """Build the exporter."""
+        return VocExporter(self, context)
+
+
+class VocExporter(LabelImages[VocOptions]):
+    """Pascal VOC detection and segmentation."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's files; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        stem = self.context.names.stem(image.image_id)
-        target = f"{ROOT}/JPEGImages/{stem}"
-        self.context.images.place(image.image_id, image.size, chunk, target, ending=".jpg")
+        stem = self.context.stem(image.image_id)
+        self.place(image, chunk, f"{ROOT}/JPEGImages", ending=".jpg")
         chunk.counts["left out: more than 254 objects"] += len(taken[IGNORE - 1 :])
         taken = taken[: IGNORE - 1]
         labels, classes = self.label_image(image, taken, chunk, maps)
         objects = labels.values(range(1, len(taken) + 1), ignore=IGNORE)
-        xml = self._xml(f"{stem}.jpg", image.size, taken)
+        xml = self._xml(f"{stem}.jpg", image_size(image), taken)
         chunk.file(f"{ROOT}/Annotations/{stem}.xml", xml.encode())
         chunk.file(f"{ROOT}/SegmentationClass/{stem}.png", indexed_png(classes, wide=self.wide))
         chunk.file(f"{ROOT}/SegmentationObject/{stem}.png", indexed_png(objects))
@@ -69,7 +85,7 @@ class VocExporter(LabelImages):
         return len(taken)
 
     def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[Localization, ...]) -> str:
-        objects = "".join(_object_xml(self.context.class_names[it.label], it) for it in taken)
+        objects = "".join(_object_xml(self.context.classes.name(it.label), it) for it in taken)
         return (
             "<annotation>\n"
             "\t<folder>VOC2012</folder>\n"
@@ -92,7 +108,7 @@ class VocExporter(LabelImages):
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write the lists of images and of classes."""
         self._label_map(staging)
-        split = self.context.options.split
+        split = self.options.split
         listed = [f"{ROOT}/ImageSets/{kind}/{split}.txt" for kind in ("Main", "Segmentation")]
         written = [path for path in listed if staging.text_file(path, "list")]
         self.classes_file(staging, f"{ROOT}/classes.csv")
@@ -100,8 +116,8 @@ class VocExporter(LabelImages):
 
     def _label_map(self, staging: Staging) -> None:
         """Write a line ``name:red,green,blue::`` per class; without the color if it has none."""
-        one = self.context.options.foreground_only
-        names = ["background", *["foreground"] * one, *self.context.class_names]
+        one = self.options.foreground_only
+        names = ["background", *["foreground"] * one, *self.context.classes.names]
         colored = 2 if one else 0 if self.wide else len(names)
         palette = voc_palette()
         with staging.whole_file(f"{ROOT}/labelmap.txt") as file:

@@ -2,13 +2,13 @@
 
 ::
 
-    OUT/data.yaml                      names by class index; train and val: images/<split>
+    OUT/data.yaml                      names by position; train and val: images/<split>
     OUT/images/<split>/NAME.jpg        links, copies, or none
     OUT/labels/<split>/NAME.txt
 
 A line of a label file is an object: ``class x_center y_center width height`` for boxes, or
 ``class x1 y1 x2 y2 …`` for polygons, divided by the image's width and height, so in [0, 1]; class
-is the classifier's index, from 0. There is no score.
+is its position in the list of names, from 0. There is no score.
 
 A polygon runs along pixel borders (see `wsl.export.contours`). YOLO has one polygon per object, so
 the parts and holes of a mask are joined by lines there and back, which enclose nothing: whoever
@@ -26,48 +26,65 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import lru_cache
-from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 import yaml
 
-from wsl.errors import ConfigError
 from wsl.export.contours import boundary_rings, one_ring
-from wsl.export.exporter import Exporter, required_box
-from wsl.export.options import ImageMode, Shape
+from wsl.export.exporter import Context, Exporter, required_box
+from wsl.export.options import DatasetOptions, ImageMode, Needs
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.maps import Maps
 
-__all__ = ["YoloExporter"]
+__all__ = ["YoloExporter", "YoloOptions"]
 
 
-class YoloExporter(Exporter):
+class YoloOptions(DatasetOptions):
     """YOLO labels for detection or segmentation."""
 
-    options_used = frozenset({"shapes", "images", "empty_images", "split"})
-    allowed_shapes: ClassVar[tuple[Shape, ...]] = ("box", "polygon")
-    default_shapes: ClassVar[tuple[Shape, ...]] = ("box",)
-    default_images: ClassVar[ImageMode] = "link"
+    label = "YOLO"
+    summary = "boxes or polygons for Ultralytics and its relatives"
+
+    format: Literal["yolo"] = "yolo"
+
+    shape: Literal["box", "polygon"] = "box"
+    """Form of an object."""
+
+    images: ImageMode = "link"
+    """Whether the images go in, as symbolic links or copies; YOLO finds labels by its images."""
+
+    @property
+    def needs(self) -> Needs:
+        """A box will do where boxes are written."""
+        return "box" if self.shape == "box" else "mask"
+
+    def exporter(self, context: Context) -> YoloExporter:
+        """Build the exporter."""
+        return YoloExporter(self, context)
+
+
+class YoloExporter(Exporter[YoloOptions]):
+    """YOLO labels for detection or segmentation."""
 
     def image(
         self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
     ) -> int:
         """Write an image's label file; see `Exporter.image`."""
-        if image.size is None:
-            raise ConfigError(f"image {image.image_id!r} must have a size")
-        split = self.context.options.split
-        stem = self.context.names.stem(image.image_id)
-        self.context.images.place(image.image_id, image.size, chunk, f"images/{split}/{stem}")
-        line = _box_line if self.shapes == ("box",) else _polygon_line
-        text = "".join(f"{line(found)}\n" for found in taken)
+        split = self.options.split
+        self.place(image, chunk, f"images/{split}")
+        line = _box_line if self.options.shape == "box" else _polygon_line
+        position = self.context.classes.position
+        text = "".join(f"{position(found.label)} {line(found)}\n" for found in taken)
+        stem = self.context.stem(image.image_id)
         chunk.file(f"labels/{split}/{stem}.txt", text.encode("ascii"))
         return len(taken)
 
     def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
         """Write ``data.yaml``."""
-        folder = f"images/{self.context.options.split}"
-        names = dict(enumerate(self.context.class_names))
+        folder = f"images/{self.options.split}"
+        names = dict(enumerate(self.context.classes.names))
         # Without the key `path`, paths are relative to this file. Readers ask for train and val.
         content = {"train": folder, "val": folder, "names": names}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=False)
@@ -75,19 +92,22 @@ class YoloExporter(Exporter):
             file.write(text.encode("ascii"))
         return ["data.yaml"]
 
+    def notes(self, counts: Counter[str]) -> list[str]:
+        """Say how classes are numbered."""
+        return [*super().notes(counts), *self.numbering_notes()]
+
 
 def _box_line(found: Localization) -> str:
     x0, y0, x1, y1 = required_box(found)
     height, width = found.size
     values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    return " ".join([str(found.label), *(f"{value:.10g}" for value in values)])
+    return " ".join(f"{value:.10g}" for value in values)
 
 
 def _polygon_line(found: Localization) -> str:
     height, width = found.size
     points = one_ring(boundary_rings(found.mask))
-    texts = (f"{_up(x, width)} {_up(y, height)}" for x, y in points.tolist())
-    return " ".join([str(found.label), *texts])
+    return " ".join(f"{_up(x, width)} {_up(y, height)}" for x, y in points.tolist())
 
 
 @lru_cache(maxsize=1 << 14)
