@@ -40,7 +40,7 @@ YAML = b"""data: {format: folder, root: images, limit: 10}
 model: {source: torchvision, architecture: resnet50, weights: DEFAULT}
 saliency: {method: gradient, views: {kind: squash}}
 classes: {select: both, top_k: 5}
-localize: {seeds: {foreground: 0.95}, grabcut: {iterations: 5, working_size: 224}}
+localize: {seeds: {foreground: 0.95}, working_size: 224, refine: {method: grabcut, iterations: 5}}
 run: {chunk_size: 256, batch_size: 32, maps: false}
 seed: 0
 """

@@ -26,7 +26,7 @@ def runs(tmp_path_factory):
                 "data": {"format": "ilsvrc", "root": str(root / "data"), "limit": limit},
                 "model": {"source": "demo", "architecture": None},
                 "classes": {"select": "both", "top_k": 1},
-                "localize": {"grabcut": {"working_size": 32, "iterations": 1}},
+                "localize": {"working_size": 32, "refine": {"method": "grabcut", "iterations": 1}},
                 "run": {"workers": 1},
             }
         )

@@ -13,7 +13,7 @@ def drawn(tmp_path_factory):
     (folder / "c.yaml").write_text(
         "data: {root: data}\n"
         "model: {source: demo, architecture: null}\n"
-        "localize: {grabcut: {working_size: 48, iterations: 1}}\n"
+        "localize: {working_size: 48, refine: {method: grabcut, iterations: 1}}\n"
     )
     return folder
 
@@ -41,11 +41,11 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
         (["--space", "gone.yaml"], "cannot read the search space gone.yaml"),
         (
             ["--grid", "localize.components=[all]", "--subset", "3/2"],
-            "data: part must be one of 1/2",
+            "data: subset must be one of 1/2",
         ),
         (["--grid", "localize.components=[all]", "--search", "random"], "search: Input should be"),
     ],
-    ids=["key", "file", "part", "search"],
+    ids=["key", "file", "subset", "search"],
 )
 def test_mistakes_are_one_line_and_status_1(drawn, arguments, message):
     result = wsl_here("tune", "c.yaml", "--out", "other", *arguments, cwd=drawn)

@@ -38,17 +38,17 @@ def test_overrides_win_and_are_yaml(tmp_path):
     path.write_text("localize: {seeds: {foreground: 0.9}}\n")
     config = load_config(
         path, ["localize.seeds.foreground=0.8", "classes.names=[1, n01440764]",
-               "classes.select=named", "localize.grabcut.working_size=null"],
+               "classes.select=named", "localize.working_size=null"],
     )  # fmt: skip
     assert config.localize.seeds.foreground == 0.8
     assert config.classes.names == (1, "n01440764")
-    assert config.localize.grabcut.working_size is None
+    assert config.localize.working_size is None
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("localize: {}", r"there is no key localize\. Did you mean localize\?"),
+        ("locallize: {}", r"there is no key locallize\. Did you mean localize\?"),
         ("localize: {seeds: {forground: 1}}", r"localize\.seeds\.forground\. Did you mean fore"),
         ("localize: {seeds: {foreground: 2}}", r"localize\.seeds\.foreground: .*got 2"),
         ("classes: {top_k: many}", r"classes\.top_k: .*got 'many'"),

@@ -54,7 +54,10 @@ def work(tmp_path_factory):
     write_dataset(folder / "data", count=4, seed=1)
     # A working size that keeps the test short, and GrabCut's first round alone.
     (folder / "own.yaml").write_text(
-        "localize: {grabcut: {working_size: 64, iterations: 1}, seeds: {smoothing: 0.02}}\n"
+        "localize:\n"
+        "  working_size: 64\n"
+        "  refine: {method: grabcut, iterations: 1}\n"
+        "  seeds: {smoothing: 0.02}\n"
     )
     return folder
 

@@ -71,10 +71,10 @@ def test_an_images_part_in_the_ablations_figures_averages_to_them():
 def test_the_ablation_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     step = ablation_steps.Step
     write_dataset(tmp_path / "data", count=3, seed=4)
-    small = ("saliency.method=gradient", "localize.grabcut.working_size=48")
+    small = ("saliency.method=gradient", "localize.working_size=48")
     rows = [
         step("plain", "path", None, small),
-        step("one round", "path", "plain", (*small, "localize.grabcut.iterations=1")),
+        step("one round", "path", "plain", (*small, "localize.refine.iterations=1")),
         step("grad-cam", "tried", "plain", ("saliency.method=grad_cam", *small[1:])),
     ]
     monkeypatch.setattr(ablation, "steps", lambda _: rows)

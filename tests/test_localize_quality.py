@@ -15,7 +15,7 @@ from wsl.localize import quality as quality_module
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.quality import localization_quality as quality_of
-from wsl.localize.refine import LocalizeOptions, refine
+from wsl.localize.segment import LocalizeOptions, segment
 from wsl.masks import mask_to_box
 from wsl.models.options import ModelOptions
 from wsl.models.sources import load_classifier
@@ -166,7 +166,7 @@ def test_a_clear_object_has_a_higher_quality_than_noise(seed):
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, image.shape).astype(np.uint8)
     noise_map = rng.random(saliency.shape).astype(np.float32)
-    found = [refine(image, saliency), refine(noise, noise_map)]
+    found = [segment(image, saliency), segment(noise, noise_map)]
     clear, unclear = (
         localization_quality(picture, map_, one.mask, one.box)
         for picture, map_, one in zip((image, noise), (saliency, noise_map), found, strict=True)

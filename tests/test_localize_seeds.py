@@ -31,9 +31,9 @@ def test_a_ramp_is_cut_at_its_quantiles():
     ("undecided", "probable_foreground"),
     [("probable_background", 0), ("probable_foreground", 65), ("split", 35)],
 )
-def test_between_says_what_the_others_are(between, probable_foreground):
+def test_undecided_says_what_the_others_are(undecided, probable_foreground):
     ramp = np.arange(100, dtype=np.float32).reshape(10, 10)
-    seeds = quantile_seeds(ramp, SeedOptions(undecided=between, probable_threshold=0.6))
+    seeds = quantile_seeds(ramp, SeedOptions(undecided=undecided, probable_threshold=0.6))
     assert (seeds == cv2.GC_PR_FGD).sum() == probable_foreground
     assert (seeds == cv2.GC_PR_BGD).sum() == 65 - probable_foreground
 

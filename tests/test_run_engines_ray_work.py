@@ -59,7 +59,7 @@ class Work:
         return explainer({"chunk": np.array([chunk])})
 
     def refine(self, looked):
-        return ray_work.refine_chunk(looked, self.plan)
+        return ray_work.segment_chunk(looked, self.plan)
 
     def rows(self):
         return rows(self.folder.path)

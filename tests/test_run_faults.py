@@ -311,17 +311,17 @@ def test_an_image_that_hangs_in_the_decoder_fails_and_the_run_goes_on(
     ]
 
 
-def test_an_image_that_hangs_in_grabcut_fails_with_its_size(photos, tmp_path, monkeypatch):
+def test_an_image_that_hangs_in_segmentation_fails_with_its_size(photos, tmp_path, monkeypatch):
     release = threading.Event()
-    refine = localizer_module.refine
+    segment = localizer_module.segment
 
     def hang(image, *arguments, **options):
         if image.shape[:2] == shape:
             release.wait(60)
-        return refine(image, *arguments, **options)
+        return segment(image, *arguments, **options)
 
     shape = images.load_image(photos / WNIDS[1] / "04.png").shape[:2]
-    monkeypatch.setattr(localizer_module, "refine", hang)
+    monkeypatch.setattr(localizer_module, "segment", hang)
     run(photos, tmp_path / "run", run__time_limit=2, run__workers=1)
     release.set()
     failed = [row for row in rows(tmp_path / "run") if row["status"] == "failed"]

@@ -38,7 +38,7 @@ def run_of(data, tmp_path_factory):
                 "data": {"format": "ilsvrc", "root": str(data)},
                 "model": {"source": "demo", "architecture": None},
                 "classes": {"select": select, "top_k": 2},
-                "localize": {"grabcut": {"working_size": 32, "iterations": 1}},
+                "localize": {"working_size": 32, "refine": {"method": "grabcut", "iterations": 1}},
                 "run": {"workers": 1},
             }
         )

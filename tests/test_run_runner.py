@@ -108,12 +108,12 @@ def test_a_run_from_before_a_setting_goes_on_where_the_setting_has_its_default(p
     out = tmp_path / "run"
     run_dataset(config(photos), out, classifier=classifier())
     info = json.loads((out / "run.json").read_text())
-    del info["config"]["localize"]["grabcut"]["band"]
+    del info["config"]["localize"]["components"]
     (out / "run.json").write_text(json.dumps(info))
     run_dataset(config(photos), out, classifier=classifier())
-    banded = config(photos, **{"localize.grabcut.band": 2.0})
-    with pytest.raises(RunMismatchError, match=r"localize\.grabcut\.band was None and is 2.0"):
-        run_dataset(banded, out, classifier=classifier())
+    changed = config(photos, **{"localize.components": "all"})
+    with pytest.raises(RunMismatchError, match=r"localize\.components was 'largest' and is 'all'"):
+        run_dataset(changed, out, classifier=classifier())
 
 
 def test_other_images_in_the_same_folder_are_refused(photos, tmp_path):

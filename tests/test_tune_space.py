@@ -21,25 +21,25 @@ def test_a_file_and_the_command_line_go_together(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text(f"{SEEDS}: [0.8, 0.9]\nlocalize.components: [all]\n")
     assert SearchSpace.from_file(path).values[SEEDS] == (0.8, 0.9)
-    both = read_space(path, [f"{SEEDS}=[0.7]", "localize.grabcut.working_size=[112, null]"])
+    both = read_space(path, [f"{SEEDS}=[0.7]", "localize.working_size=[112, null]"])
     assert both.values == {
         SEEDS: (0.7,),
         "localize.components": ("all",),
-        "localize.grabcut.working_size": (112, None),
+        "localize.working_size": (112, None),
     }
 
 
 def test_choices_change_nothing_else():
     config = build_config({"localize": {"seeds": {"background": 0.1}}, "seed": 4})
-    candidate = make_candidate(config, {SEEDS: 0.8, "localize.grabcut.working_size": None})
+    candidate = make_candidate(config, {SEEDS: 0.8, "localize.working_size": None})
     expected = config.localize.model_copy(
         update={
             "seeds": config.localize.seeds.model_copy(update={"foreground": 0.8}),
-            "grabcut": config.localize.grabcut.model_copy(update={"working_size": None}),
+            "working_size": None,
         }
     )
     assert candidate.options == expected
-    assert candidate.text == "seeds.foreground=0.8, grabcut.working_size=null"
+    assert candidate.text == "seeds.foreground=0.8, working_size=null"
     assert make_candidate(config, {}).text == "as configured"
 
 

@@ -11,8 +11,8 @@ from tuning_cases import CountedProgress, config, draw_dataset
 from wsl.boxes import centered_box
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.localize.refine import refine
-from wsl.localize.refiners.grabcut import rng_seed
+from wsl.localize.refiners.base import rng_seed
+from wsl.localize.segment import segment
 from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
 from wsl.score.protocols import score_run
@@ -29,7 +29,7 @@ SPACE = SearchSpace(
     {
         "localize.seeds.foreground": (0.8, 0.95),
         "localize.seeds.undecided": ("probable_background", "probable_foreground"),
-        "localize.grabcut.working_size": (24, 224),
+        "localize.working_size": (24, 224),
     }
 )
 SMALL = SearchSpace({"localize.seeds.foreground": (0.7, 0.8), "localize.components": ("all",)})
@@ -58,9 +58,8 @@ def drawn(tmp_path_factory):
     [
         {},
         {"saliency.views.kind": "ten_crop"},
-        {"localize.grabcut.working_size": 24, "localize.grabcut.band": 2.0},
     ],
-    ids=["one view", "ten crops", "band"],
+    ids=["one view", "ten crops"],
 )
 def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
     settings = config(drawn, **views)
@@ -235,13 +234,13 @@ def test_a_candidate_that_fails_is_an_error(drawn, tmp_path, monkeypatch):
     store = store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
     of_image = {rng_seed("v_05", label, 0) for label in range(10)}
 
-    def failing(image, saliency, options, *, random_seed, **more):
+    def failing(image, saliency, options, *, random_seed):
         if options.seeds.foreground == 0.8 and random_seed in of_image:
             raise ZeroDivisionError("of a kind")
-        return refine(image, saliency, options, random_seed=random_seed, **more)
+        return segment(image, saliency, options, random_seed=random_seed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(boxes, "refine", failing)
+        patched.setattr(boxes, "segment", failing)
         message = r"candidate seeds\.foreground=0\.8, .* fails on image 'v_05': ZeroDivisionError"
         with pytest.raises(RunError, match=message):
             tune(store, SMALL)

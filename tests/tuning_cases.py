@@ -33,7 +33,7 @@ def config(root, **changes):
         "data": {"format": "ilsvrc", "root": str(root)},
         "classes": {"select": "both", "top_k": 1},
         "run": {"chunk_size": 4, "batch_size": 3, "workers": 2},
-        "localize": {"grabcut": {"iterations": 1}},
+        "localize": {"refine": {"method": "grabcut", "iterations": 1}},
     }
     return build_config(content, [f"{key}={value}" for key, value in changes.items()])
 

@@ -116,9 +116,7 @@ def group_ious(
     """IoUs of rows that share their maps."""
     first = next(iter(configs.values()))
     dataset = open_dataset(first.data, classifier.categories)
-    sizes = dict.fromkeys(
-        size for config in configs.values() for size in config.localize.grabcut.map_sizes
-    )
+    sizes = dict.fromkeys(config.localize.working_size for config in configs.values())
     store = MapStore.open(folder, first, build_localizer(first, classifier), dataset, sizes)
     with ProgressBar(f"maps of {folder.name}") as progress:
         store.compute(progress)

@@ -67,10 +67,10 @@ def _path(last: str) -> list[Step]:
     """One change a row, each on top of the row before it, but for the three that are left again."""
     plain = ("saliency.method=gradient",)
     smooth = (*plain, "localize.seeds.smoothing=0.03")
-    small = (*smooth, "localize.grabcut.working_size=112")
+    small = (*smooth, "localize.working_size=112")
     split = (*small, "localize.seeds.undecided=split", "localize.seeds.probable_threshold=0.6")
     otsu = (*small, *_RECIPE_SEEDS)
-    fused = ("saliency.method=layercam_fusion", "localize.grabcut.working_size=112", *_RECIPE_SEEDS)
+    fused = ("saliency.method=layercam_fusion", "localize.working_size=112", *_RECIPE_SEEDS)
     both = (*fused, _BOTH)
     names = {
         "plain gradient, 95/30, GrabCut at 224": plain,
@@ -81,7 +81,7 @@ def _path(last: str) -> list[Step]:
         "with the last layer: LayerCAM": (*fused, f"saliency.layercam_fusion.layers=[{last}]"),
         "with three layers: fused maps": fused,
         "inputs of 224 and 320 pixels": both,
-        RECIPE: (*both, "localize.grabcut.iterations=2"),
+        RECIPE: (*both, "localize.refine.iterations=2"),
     }
     rows = [
         Step(name, "path", before, changes)
@@ -115,7 +115,7 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
         "localize.seeds.background=0",
         "localize.seeds.probable_threshold=0.5",
         "localize.seeds.foreground=0.5",
-        "localize.grabcut.iterations=0",
+        "localize.refine.method=none",
     )
     quantiles = (
         "localize.seeds.threshold=quantile",
@@ -171,17 +171,15 @@ def _map(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
 
 def _tried(recipe: tuple[str, ...]) -> list[Step]:
     small = _at_224(recipe)
-    one_round = "localize.grabcut.iterations=1"
-    settled = ("localize.grabcut.iterations=5", "localize.grabcut.settled=0.005")
+    one_round = "localize.refine.iterations=1"
     rows = {
         "one round": (*recipe, one_round),
-        "three rounds": (*recipe, "localize.grabcut.iterations=3"),
-        "five rounds, settled 0.005": (*recipe, *settled),
-        "boundary cut at native size (band 1.5)": (*recipe, "localize.grabcut.band=1.5"),
-        "working size 80": (*recipe, "localize.grabcut.working_size=80"),
-        "working size 160": (*recipe, "localize.grabcut.working_size=160"),
+        "three rounds": (*recipe, "localize.refine.iterations=3"),
+        "five rounds": (*recipe, "localize.refine.iterations=5"),
+        "working size 80": (*recipe, "localize.working_size=80"),
+        "working size 160": (*recipe, "localize.working_size=160"),
         "224 pixels, one round": (*small, one_round),
-        "224 pixels, working size 96": (*small, "localize.grabcut.working_size=96"),
+        "224 pixels, working size 96": (*small, "localize.working_size=96"),
         FAST: (*small, _NO_GRADIENT, one_round),
         "256 pixels, without the gradient": (
             *small,

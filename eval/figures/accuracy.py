@@ -37,12 +37,12 @@ from eval.provenance import command, commit
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, ModelError, WslError
-from wsl.localize.refine import LocalizeOptions
+from wsl.localize.segment import LocalizeOptions
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config, load_config
-from wsl.run.engines.local import worker_count
 from wsl.run.folder import RunFolder
+from wsl.run.pool import worker_count
 from wsl.run.rows import SCALARS
 from wsl.run.runner import run_dataset
 from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
@@ -66,7 +66,7 @@ SETTINGS = ("saliency", "localize", "seed", "tuned_on")  # of the configuration,
 USUAL = 0.2
 CUT = {
     "seeds": {"threshold": "maximum", "foreground": USUAL, "background": 0.0},
-    "grabcut": {"iterations": 0},
+    "refine": {"method": "none"},
 }
 THRESHOLDS = SearchSpace(
     {"localize.seeds.foreground": tuple(percent / 100 for percent in range(2, 92, 2))}

@@ -34,7 +34,7 @@ from eval.provenance import commit
 from wsl.boxes import box_iou
 from wsl.data.images import load_image
 from wsl.localize.quality import localization_quality
-from wsl.localize.refine import refine
+from wsl.localize.segment import segment
 from wsl.masks import decode_rle
 from wsl.run.maps import read_maps
 from wsl.run.opened import OpenedRun, open_run
@@ -86,7 +86,7 @@ def _timed(opened: OpenedRun, sample: Any, stored: NDArray[np.float16]) -> dict[
     started = time.process_time()
     opened.localizer(sample.path, classes=[sample.label])
     whole = time.process_time()
-    refine(load_image(sample.path), stored.astype(np.float32), opened.config.localize)
+    segment(load_image(sample.path), stored.astype(np.float32), opened.config.localize)
     return {
         "whole_seconds": whole - started,
         "refine_seconds": time.process_time() - whole,

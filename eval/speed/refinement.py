@@ -1,4 +1,4 @@
-"""Refinement: working sizes, early stop, band, and threads."""
+"""Refinement: working sizes and threads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,8 @@ from eval.speed.measure import classifier_of, in_turns, medians, photographs, ra
 NATIVE: dict[str, Any] = {"working_size": None}
 VARIANTS: dict[str, dict[str, Any]] = {
     "112": {"working_size": 112},
-    "112 settled": {"working_size": 112, "settled": 0.005},
-    "112 settled, band": {"working_size": 112, "settled": 0.005, "band": 0.3},
-    "112 settled, wide band": {"working_size": 112, "settled": 0.005, "band": 1.5},
-    "160 settled": {"working_size": 160, "settled": 0.005},
-    "160 settled, band": {"working_size": 160, "settled": 0.005, "band": 0.3},
+    "160": {"working_size": 160},
     "224": {"working_size": 224},
-    "224 settled": {"working_size": 224, "settled": 0.005},
-    "224 settled, band": {"working_size": 224, "settled": 0.005, "band": 0.3},
 }
 
 
@@ -62,7 +56,7 @@ def localizer_of(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
 
     classifier = classifier_of(arguments.network, arguments)
     seeds = {"smoothing": arguments.smoothing}
-    localize = {"seeds": seeds, "grabcut": options, "quality": False}
+    localize = {"seeds": seeds, "quality": False, **options}
     return Localizer(classifier, LocalizerOptions.model_validate({"localize": localize}))
 
 
@@ -112,7 +106,9 @@ def looked_at(localizer: Any, path: Path, label: int | None) -> tuple[Any, Any, 
 def refined(localizer: Any, looked: tuple[Any, Any, Any], image_id: str) -> tuple[Any, float]:
     """Localize an image's first class; return that and the thread's processor seconds."""
     begun = time.thread_time()
-    (trace,) = localizer.localize(*looked, image_id=image_id, top_k=1)
+    pixels, views, explained = looked
+    maps = localizer.image_maps(explained, views)
+    (trace,) = localizer.localize(pixels, maps, image_id=image_id, top_k=1)
     return trace.localization, time.thread_time() - begun
 
 
@@ -150,7 +146,8 @@ def workers(arguments: argparse.Namespace) -> dict[str, Any]:
                     path, pixels, views, explained = waiting.pop()
                 except IndexError:
                     return
-                localizer.localize(pixels, views, explained, image_id=path.stem, top_k=1)
+                maps = localizer.image_maps(explained, views)
+                localizer.localize(pixels, maps, image_id=path.stem, top_k=1)
 
         pool = [threading.Thread(target=work) for _ in range(threads)]
         for thread in pool:

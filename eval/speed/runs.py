@@ -26,7 +26,7 @@ def end_to_end(arguments: argparse.Namespace) -> dict[str, Any]:
     naive_wall, naive_cpu = timed(lambda: naive_chain(classifier, paths))
     per_image = {"naive": {"wall": naive_wall / len(paths), "cpu": naive_cpu / len(paths)}}
     found: dict[str, Any] = {"photographs": len(paths)}
-    for name in ("112 settled", "112 settled, band", "224 settled", "224 settled, band"):
+    for name in ("112", "224"):
         info, (wall, cpu) = run_over(arguments, paths, VARIANTS[name])
         per_image[name] = {"wall": wall / len(paths), "cpu": cpu / len(paths)}
         found[name] = {
@@ -110,7 +110,7 @@ def config_of(
     return RunConfig.model_validate(
         {
             "data": {"format": "files", "root": folder},
-            "localize": {"seeds": {"smoothing": arguments.smoothing}, "grabcut": options},
+            "localize": {"seeds": {"smoothing": arguments.smoothing}, **options},
             "classes": {"select": "top_k", "top_k": TOP_K},
             "run": {"batch_size": arguments.batch, "workers": workers},
         }
@@ -119,7 +119,7 @@ def config_of(
 
 def efficiency(info: Any) -> dict[str, Any]:
     """Slowest stage's busy time, per thread it has, over the wall's."""
-    from wsl.run.engines.local import worker_count
+    from wsl.run.pool import worker_count
 
     timings, threads = dict(info.timings), worker_count(None)
     share = {"decode": threads, "refine": threads}
@@ -172,7 +172,7 @@ def memory_probe(arguments: argparse.Namespace, listed: Path, out: Path) -> floa
     paths = [Path(line) for line in listed.read_text().splitlines()]
     scratch = out / f"run-{listed.stem}"
     scratch.mkdir()
-    options = {"iterations": 0, "working_size": 112}
+    options = {"refine": {"method": "none"}, "working_size": 112}
     config = config_of(arguments, scratch, paths, options, None)
     config = config.model_copy(update={"classes": config.classes.model_copy(update={"top_k": 1})})
     run_dataset(config, scratch / "run", classifier=classifier_of("demo", arguments))

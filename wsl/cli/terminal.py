@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ProgressBar:
-    """Shows how far a long piece of work is; see `wsl.run.progress.Progress`.
+    """Shows how far a long piece of work is; see `wsl.progress.Progress`.
 
     On a terminal a bar, elsewhere a line on standard error every ten seconds and at the end.
 

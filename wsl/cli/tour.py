@@ -30,7 +30,8 @@ DEMO_CONFIG = {
             "probable_threshold": 0.52,
             "foreground": 0.625,
         },
-        "grabcut": {"iterations": 2, "working_size": 112},
+        "refine": {"method": "grabcut", "iterations": 2},
+        "working_size": 112,
     },
 }
 """The demo's configuration, but for the place of its images; ``configs/demo.yaml`` is the same."""

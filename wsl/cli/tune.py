@@ -18,7 +18,7 @@ def tune(
     split: Annotated[
         str | None, typer.Option(help="Split to choose on; by default the configuration's.")
     ] = None,
-    part: Annotated[
+    subset: Annotated[
         str | None, typer.Option(help="Part of its list to choose on, such as 1/2: the first half.")
     ] = None,
     values: Annotated[
@@ -55,7 +55,7 @@ def tune(
     )
     tried = read_space(space, values or ())
     own = overrides or []
-    named = {"data.split": split, "data.subset": part}
+    named = {"data.split": split, "data.subset": subset}
     here = [f"{key}={value}" for key, value in named.items() if value is not None]
     tuning = load_config(config, [*own, *here])
     with ProgressBar("saliency") as progress:

@@ -33,8 +33,8 @@ from wsl.export.reading import Run, open_run
 from wsl.export.selection import Scan, make_selection, scan
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
+from wsl.progress import NoProgress, Progress
 from wsl.run.maps import Maps, open_maps
-from wsl.run.progress import NoProgress, Progress
 from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 

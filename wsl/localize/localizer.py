@@ -1,4 +1,4 @@
-"""The whole way for one image: decode, look, localize.
+"""From an image to masks and boxes.
 
 `Localizer` is the library's front door. Its call is five stages, and each stage is a method of
 its own, so that an engine can overlap the stages of many images.
@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsl.data.geometry import average_maps
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
-from wsl.localize.refine import Refined, refine
-from wsl.localize.refiners.grabcut import rng_seed, working_size
+from wsl.localize.refiners.base import rng_seed
+from wsl.localize.segment import Segmentation, segment
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod, Select, choose, mean_over_views, per_image, these
 from wsl.saliency.methods import build_method
@@ -63,7 +63,7 @@ class Trace:
     saliency : ndarray of float32, shape (h, w)
         The map in the image's coordinates, at the working size.
     seeds : ndarray of uint8, shape (h, w)
-        GrabCut's codes, at the working size.
+        Seed codes, at the working size.
     """
 
     localization: Localization
@@ -144,12 +144,10 @@ class Localizer:
         """Localize the objects of an image and keep the steps; otherwise like a call."""
         pixels, name = _as_pixels(image)
         views = self.views(pixels)
-        if classes is None:
-            (explained,) = self.explain([views], [()], first=top_k)
-        else:
-            chosen = [self.classifier.categories.index(name) for name in classes]
-            (explained,) = self.explain([views], [chosen], first=0)
-        return self.localize(pixels, views, explained, image_id=image_id or name, top_k=top_k)
+        chosen = [self.classifier.categories.index(name) for name in classes or ()]
+        (found,) = self.explain([views], [chosen], first=top_k if classes is None else 0)
+        maps = self.image_maps(found, views)
+        return self.localize(pixels, maps, image_id=image_id or name, top_k=top_k)
 
     @property
     def view_count(self) -> int:
@@ -201,11 +199,14 @@ class Localizer:
             for index in range(len(views))
         ]
 
+    def image_maps(self, found: Explained, views: Views) -> ImageMaps:
+        """Lay the views' maps of an image on the image, at the working size."""
+        return ImageMaps.of(found, views.geometries, self.options.localize.working_size)
+
     def localize(
         self,
         image: NDArray[np.uint8],
-        views: Views,
-        explained: Explained,
+        maps: ImageMaps,
         *,
         image_id: str,
         top_k: int,
@@ -213,53 +214,42 @@ class Localizer:
     ) -> list[Trace]:
         """From the maps of one image to its masks and boxes, one per class."""
         return [
-            self._localize_class(image, views, explained, position, image_id, top_k, label)
-            for position in range(len(explained.classes))
+            Trace(
+                Localization(
+                    label=class_,
+                    category=self.classifier.categories.names[class_],
+                    rank=rank,
+                    score=probability,
+                    box=found.box,
+                    mask=found.mask,
+                    quality=self._quality(image, saliency, found, probability),
+                    refined=found.refined,
+                    in_top_k=rank <= top_k,
+                    is_ground_truth=class_ == label,
+                ),
+                saliency,
+                found.seeds,
+            )
+            for class_, rank, probability, saliency in maps
+            for found in [self._segment(image, saliency, image_id, class_)]
         ]
 
-    def _localize_class(
+    def _segment(
+        self, image: NDArray[np.uint8], saliency: NDArray[np.float32], image_id: str, class_: int
+    ) -> Segmentation:
+        random_seed = rng_seed(image_id, class_, self.options.seed)
+        return segment(image, saliency, self.options.localize, random_seed=random_seed)
+
+    def _quality(
         self,
         image: NDArray[np.uint8],
-        views: Views,
-        explained: Explained,
-        position: int,
-        image_id: str,
-        top_k: int,
-        label: int | None,
-    ) -> Trace:
-        options = self.options.localize
-        class_ = explained.classes[position]
-        size = image.shape[:2]
-        maps = [view[position] for view in explained.input_maps]
-        saliency, *own_size = (
-            average_maps(maps, views.geometries, size=working_size(size, longer_side))
-            for longer_side in options.grabcut.map_sizes
-        )
-        refined: Refined = refine(
-            image,
-            saliency,
-            options,
-            random_seed=rng_seed(image_id, class_, self.options.seed),
-            own_size=own_size[0] if own_size else None,
-        )
-        localization = Localization(
-            label=class_,
-            category=self.classifier.categories.names[class_],
-            rank=explained.ranks[position],
-            score=explained.probabilities[position],
-            box=refined.box,
-            mask=refined.mask,
-            quality=localization_quality(
-                *(image, saliency, refined.mask, refined.box),
-                probability=explained.probabilities[position],
-            )
-            if options.quality
-            else None,
-            refined=refined.refined,
-            in_top_k=explained.ranks[position] <= top_k,
-            is_ground_truth=class_ == label,
-        )
-        return Trace(localization, saliency, refined.seeds)
+        saliency: NDArray[np.float32],
+        found: Segmentation,
+        probability: float,
+    ) -> float | None:
+        if not self.options.localize.quality:
+            return None
+        return localization_quality(image, saliency, found.mask, found.box, probability=probability)
 
 
 def _first_and(first: int, classes: Sequence[Sequence[int]]) -> Select:

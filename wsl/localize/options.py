@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from wsl.config import Options
-from wsl.localize.refine import LocalizeOptions
+from wsl.localize.segment import LocalizeOptions
 from wsl.saliency.options import SaliencyOptions
 
 __all__ = ["LocalizerOptions"]

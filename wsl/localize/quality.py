@@ -37,7 +37,8 @@ from skimage.filters import threshold_otsu
 
 from wsl.boxes import Box, box_iou
 from wsl.data.geometry import resize_array
-from wsl.localize.refiners.grabcut import grabcut, working_size
+from wsl.localize.image_maps import working_size
+from wsl.localize.refiners.grabcut import GrabCut
 from wsl.localize.seeds import SeedOptions, quantile_seeds
 from wsl.masks import Mask, largest_component, mask_to_box
 
@@ -47,6 +48,7 @@ __all__ = ["localization_quality"]
 _SIDE = 32
 _PER_SIDE = 2.0
 _DIGITS = 6
+_ONE_ROUND = GrabCut(iterations=1)
 _OTHER_SEEDS = tuple(
     SeedOptions(
         threshold="otsu",
@@ -122,7 +124,8 @@ def _agreement(image: NDArray[np.uint8], saliency: _Map, relative: NDArray[np.fl
     scaled = relative * (width, height, width, height)
     ious = []
     for number, options in enumerate(_OTHER_SEEDS):
-        again = grabcut(image, quantile_seeds(saliency, options), iterations=1, random_seed=number)
-        own = mask_to_box(largest_component(again.mask))
+        seeds = quantile_seeds(saliency, options)
+        again = _ONE_ROUND(image, seeds, saliency, random_seed=number)
+        own = mask_to_box(largest_component(again))
         ious.append(0.0 if own is None else float(box_iou([own], [scaled])[0, 0]))
     return float(np.mean(ious))

@@ -1,4 +1,4 @@
-"""From a saliency map to GrabCut's seeds.
+"""From a saliency map to seeds.
 
 Simonyan et al. 2013 sec. 3.2: the foreground's color model comes from the pixels whose saliency
 lies above the image's 95 % quantile, the background's from those below its 30 % quantile. What
@@ -16,12 +16,26 @@ from pydantic import Field, model_validator
 from skimage.filters import threshold_otsu
 
 from wsl.config import Options
+from wsl.masks import Mask
 
-__all__ = ["SeedOptions", "Seeds", "quantile_seeds", "smooth_map"]
+__all__ = [
+    "BACKGROUND",
+    "FOREGROUND",
+    "PROBABLE_BACKGROUND",
+    "PROBABLE_FOREGROUND",
+    "SeedOptions",
+    "Seeds",
+    "is_foreground",
+    "quantile_seeds",
+    "smooth_map",
+]
 
 Seeds = NDArray[np.uint8]
-"""(H, W) uint8 with GrabCut's codes: 0 background, 1 foreground, 2 probable background,
+"""(H, W) uint8 with OpenCV's seed codes: 0 background, 1 foreground, 2 probable background,
 3 probable foreground."""
+
+BACKGROUND, FOREGROUND = cv2.GC_BGD, cv2.GC_FGD
+PROBABLE_BACKGROUND, PROBABLE_FOREGROUND = cv2.GC_PR_BGD, cv2.GC_PR_FGD
 
 
 class SeedOptions(Options):
@@ -31,8 +45,7 @@ class SeedOptions(Options):
     """What `foreground`, `background` and `probable_threshold` are: quantiles of the map (the
     paper's); shares of its maximum; or places around Otsu's threshold, which divides the map's
     values best into two: 0 is the map's minimum, 0.5 the threshold, 1 the maximum, linear in
-    between. With ``maximum`` and no iterations of GrabCut the mask is the map cut at a threshold,
-    as class activation maps are used (Zhou et al. 2016 cut at 0.2)."""
+    between."""
     foreground: float = Field(0.95, ge=0, le=1)
     """Pixels at or above this level of the map are foreground."""
     background: float = Field(0.30, ge=0, le=1)
@@ -40,9 +53,9 @@ class SeedOptions(Options):
     undecided: Literal["probable_background", "probable_foreground", "split"] = (
         "probable_background"
     )
-    """What the pixels between the two levels are at the start. GrabCut counts probable pixels
-    in the color model of their side and may move them to the other; `split`: probable foreground
-    at or above the level `probable_threshold`, probable background below."""
+    """What the pixels between the two levels are at the start. The refiner may move them to the
+    other side; `split`: probable foreground at or above the level `probable_threshold`, probable
+    background below."""
     probable_threshold: float = Field(0.60, ge=0, le=1)
     """Level at which `undecided: split` divides."""
     smoothing: float = Field(0.0, ge=0, le=1)
@@ -65,6 +78,11 @@ class SeedOptions(Options):
                 f"but got {self.probable_threshold}"
             )
         return self
+
+
+def is_foreground(seeds: Seeds) -> Mask:
+    """Tell which seeds are definite or probable foreground: (H, W) bool."""
+    return np.asarray(seeds & 1, dtype=bool)  # 1 and 3
 
 
 def smooth_map(saliency: NDArray[np.float32], smoothing: float) -> NDArray[np.float32]:
@@ -105,7 +123,7 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
     Returns
     -------
     ndarray of uint8, shape (H, W)
-        GrabCut's codes.
+        Seed codes.
 
     Raises
     ------
@@ -126,14 +144,14 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
         raise ValueError("a saliency map must be finite, but got NaN or infinity")
     low, middle, high = _levels(saliency, options)
     probable = {
-        "probable_background": np.uint8(cv2.GC_PR_BGD),
-        "probable_foreground": np.uint8(cv2.GC_PR_FGD),
-        "split": np.where(saliency >= middle, cv2.GC_PR_FGD, cv2.GC_PR_BGD),
+        "probable_background": np.uint8(PROBABLE_BACKGROUND),
+        "probable_foreground": np.uint8(PROBABLE_FOREGROUND),
+        "split": np.where(saliency >= middle, PROBABLE_FOREGROUND, PROBABLE_BACKGROUND),
     }[options.undecided]
     seeds = np.empty(saliency.shape, dtype=np.uint8)
     seeds[:] = probable
-    seeds[saliency >= high] = cv2.GC_FGD
-    seeds[saliency <= low] = cv2.GC_BGD
+    seeds[saliency >= high] = FOREGROUND
+    seeds[saliency <= low] = BACKGROUND
     return seeds
 
 

@@ -35,7 +35,7 @@ _LISTED = 50  # so many images that could not be scored or drawn are named
 _STAGES = {
     "decode": "decoding",
     "saliency": "classifier and saliency",
-    "refine": "GrabCut",
+    "refine": "segmentation",
     "write": "writing",
 }
 

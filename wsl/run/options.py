@@ -46,11 +46,11 @@ class RunOptions(Options):
     batch_size: int = Field(32, ge=1)
     """Network inputs per forward pass: images times views, but at least one image."""
     workers: int | None = Field(None, ge=1)
-    """Threads for GrabCut, and as many for decoding; null is one per core."""
+    """Threads for segmentation, and as many for decoding; null is one per core."""
     time_limit: float | None = Field(600.0, gt=0)
     """Seconds for reading one image, and again for refining it; one that takes longer is a failed
-    row, and its thread is left to itself. Null waits for ever. Raise it where GrabCut works at the
-    size of large images (``localize.grabcut.working_size: null``)."""
+    row, and its thread is left to itself. Null waits for ever. Raise it where large images are
+    segmented at their own size (``localize.working_size: null``)."""
     maps: bool = False
     """Store the saliency maps beside the predictions, as float16 of the working size."""
 

@@ -9,6 +9,7 @@ that does not release the lock for long is not called here.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -17,9 +18,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["TimeLimitError", "WorkerPool"]
+__all__ = ["TimeLimitError", "WorkerPool", "worker_count"]
 
 Result = TypeVar("Result")
+
+
+def worker_count(workers: int | None) -> int:
+    """Return how many threads a stage gets: `workers`, or one per core this process may use."""
+    if workers is not None:
+        return workers
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class TimeLimitError(Exception):

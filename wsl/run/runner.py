@@ -20,12 +20,12 @@ from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
+from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
 from wsl.run.engines.local import LocalEngine
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.options import RayOptions, RunOptions
-from wsl.run.progress import NoProgress, Progress
 from wsl.run.rows import PartCounts, read_table
 from wsl.run.shard import Shard
 from wsl.run.stages import Stages, chunk_range

@@ -1,14 +1,19 @@
-"""The stages of a run, one image or one batch at a time: decode, explain, refine.
+"""The stages of a run, one image or one batch at a time: decode, explain, segment.
 
-Engines put them together: the local one in threads, the Ray engine on many machines. What a batch
-is made of is decided here, so that both give the same numbers.
+Engines put them together: the local one in threads, the Ray engine on many machines; tuning takes
+the maps alone. What a batch is made of is decided here, so that all give the same numbers.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,15 +23,26 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError, RunError, WslError
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
 from wsl.run.maps import map_key, stored_map
 from wsl.run.options import ClassOptions, RunOptions
-from wsl.run.pool import TimeLimitError
+from wsl.run.pool import TimeLimitError, WorkerPool
 from wsl.run.rows import prediction_rows
 from wsl.saliency.views import Views
 
-__all__ = ["Decoded", "Finished", "Stages", "chunk_range", "failure", "finished"]
+__all__ = [
+    "Decoded",
+    "Finished",
+    "Stages",
+    "Step",
+    "Timings",
+    "chunk_range",
+    "explain_ahead",
+    "failure",
+    "finished",
+]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +68,34 @@ class Finished:
 def chunk_range(chunk: int, size: int, count: int) -> range:
     """Positions of a chunk's images among the `count` of the dataset."""
     return range(chunk * size, min((chunk + 1) * size, count))
+
+
+@dataclass
+class Timings:
+    """Busy seconds of the stages, summed over their threads, and the wall's.
+
+    Attributes
+    ----------
+    decode, saliency, refine, write, wall : float
+    """
+
+    decode: float = 0.0
+    saliency: float = 0.0
+    refine: float = 0.0
+    write: float = 0.0
+    wall: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, stage: str, since: float) -> None:
+        """Add the time since `since` (of `time.perf_counter`) to a stage."""
+        with self._lock:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - since)
+
+    def to_dict(self) -> dict[str, float]:
+        """Seconds by stage."""
+        return {
+            name: getattr(self, name) for name in ("decode", "saliency", "refine", "write", "wall")
+        }
 
 
 class Stages:
@@ -154,14 +198,17 @@ class Stages:
             return (sample.label,)
         return ()
 
-    def refine(self, image: Decoded, explained: Explained) -> Finished:
+    def image_maps(self, image: Decoded, found: Explained) -> ImageMaps:
+        """Lay one image's maps on the image."""
+        return self.localizer.image_maps(found, image.views)
+
+    def segment(self, sample: Sample, pixels: NDArray[np.uint8], maps: ImageMaps) -> Finished:
         """From one image's maps to its rows."""
-        sample, size = image.sample, (image.pixels.shape[0], image.pixels.shape[1])
+        size = pixels.shape[0], pixels.shape[1]
         try:
             traces = self.localizer.localize(
-                image.pixels,
-                image.views,
-                explained,
+                pixels,
+                maps,
                 image_id=sample.image_id,
                 top_k=self.classes.top_k,
                 label=sample.label,
@@ -170,13 +217,91 @@ class Stages:
             rows = prediction_rows(Prediction(sample.image_id, size, found))
         except Exception as error:
             return finished(failure(sample.image_id, error, size=size))
-        maps = {}
+        stored = {}
         if self.options.maps:
-            maps = {
+            stored = {
                 map_key(sample.image_id, trace.localization.label): stored_map(trace.saliency)
                 for trace in traces
             }
-        return Finished(rows, maps, failed=False)
+        return Finished(rows, stored, failed=False)
+
+
+Step = Prediction | tuple[Decoded, Explained]
+"""An image with its maps, or why it failed."""
+
+
+def explain_ahead(
+    stages: Stages,
+    dataset: Dataset,
+    chunks: Iterable[Sequence[int]],
+    decoders: WorkerPool,
+    timings: Timings,
+) -> Iterator[tuple[int, Step]]:
+    """Decode images in threads, at most two batches ahead, and explain them batch by batch.
+
+    A map's last bits depend on the batch it was computed in. All that needs maps takes them from
+    here, so that the batches are the same.
+
+    Parameters
+    ----------
+    stages : Stages
+    dataset : Dataset
+    chunks : iterable of sequence of int
+        Positions in the dataset. A batch never crosses the border of a chunk.
+    decoders : WorkerPool
+    timings : Timings
+
+    Yields
+    ------
+    (int, Step)
+        Position and image; chunk by chunk, within a chunk failed images may come early.
+    """
+    chunks = list(chunks)
+    decoded = _decode_ahead(stages, dataset, chain.from_iterable(chunks), decoders, timings)
+    for chunk in chunks:
+        batch: list[tuple[int, Decoded]] = []
+        for number, index in enumerate(chunk, start=1):
+            image = next(decoded)
+            if isinstance(image, Prediction):
+                yield index, image
+            else:
+                batch.append((index, image))
+            if len(batch) == stages.batch_images or (batch and number == len(chunk)):
+                begin = time.perf_counter()
+                explained = stages.explain([image for _, image in batch])
+                timings.add("saliency", begin)
+                for (position, image), found in zip(batch, explained, strict=True):
+                    yield position, (image, found)
+                batch = []
+
+
+def _decode_ahead(
+    stages: Stages,
+    dataset: Dataset,
+    indices: Iterable[int],
+    decoders: WorkerPool,
+    timings: Timings,
+) -> Iterator[Decoded | Prediction]:
+    def decode(index: int) -> Decoded | Prediction:
+        begin = time.perf_counter()
+        try:
+            return stages.decode(dataset, index)
+        finally:
+            timings.add("decode", begin)
+
+    def result(index: int, future: Future[Decoded | Prediction]) -> Decoded | Prediction:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        return failure(dataset.image_ids[index], error, stage="read it")
+
+    waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
+    for index in indices:
+        waiting.append((index, decoders.submit(decode, index)))
+        if len(waiting) > 2 * stages.batch_images:
+            yield result(*waiting.popleft())
+    while waiting:
+        yield result(*waiting.popleft())
 
 
 def finished(prediction: Prediction) -> Finished:

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.errors import RunError
-from wsl.localize.refine import refine
-from wsl.localize.refiners.grabcut import rng_seed
-from wsl.run.engines.local import worker_count
-from wsl.run.progress import Progress
+from wsl.localize.refiners.base import rng_seed
+from wsl.localize.segment import segment
+from wsl.progress import Progress
+from wsl.run.pool import worker_count
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
@@ -129,17 +129,10 @@ class BoxTable:
     ) -> NDArray[np.float64]:
         store, image_id = self._store, self._store.dataset.image_ids[position]
         label = int(store.truth.labels[np.searchsorted(self._positions, position)])
-        saliency, *own_size = (
-            store.map_(position, size) for size in candidate.options.grabcut.map_sizes
-        )
+        saliency = store.map_(position, candidate.options.working_size)
+        random_seed = rng_seed(image_id, label, store.config.seed)
         try:
-            box = refine(
-                pixels,
-                saliency,
-                candidate.options,
-                random_seed=rng_seed(image_id, label, store.config.seed),
-                own_size=own_size[0] if own_size else None,
-            ).box
+            box = segment(pixels, saliency, candidate.options, random_seed=random_seed).box
         except Exception as error:
             raise RunError(
                 f"candidate {candidate.text} fails on image {image_id!r}: "

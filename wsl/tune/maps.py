@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,21 +22,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.data.geometry import average_maps
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, RunMismatchError
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
-from wsl.localize.refiners.grabcut import working_size
+from wsl.progress import Progress
 from wsl.run.config import RunConfig
-from wsl.run.engines.local import worker_count
 from wsl.run.folder import write_json
 from wsl.run.info import RunInfo
 from wsl.run.options import ClassOptions
-from wsl.run.progress import Progress
+from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
-from wsl.run.stages import Decoded, Stages, chunk_range
+from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
 from wsl.score.inputs import AnnotatedImages, read_annotations
 
 __all__ = ["MapStore"]
@@ -148,57 +145,25 @@ class MapStore:
             options=self.config.run,
             max_pixels=self.config.data.max_pixels,
         )
-        pool = ThreadPoolExecutor(worker_count(self.config.run.workers))
+        run = self.config.run
+        decoders = WorkerPool(
+            worker_count(run.workers), name="wsl-decode", time_limit=run.time_limit
+        )
         try:
-            for chunk in missing:
-                self._compute_chunk(chunk, stages, pool, progress)
+            steps = explain_ahead(stages, self.dataset, missing, decoders, Timings())
+            for position, step in steps:
+                if isinstance(step, Prediction):
+                    reason = step.error or "unknown reason"
+                    _write_text(self._failure_path(position), reason)
+                else:
+                    self._write_maps(position, *step)
+                progress.advance(1, int(isinstance(step, Prediction)))
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            decoders.close(cancel=True)
 
-    def _compute_chunk(
-        self, chunk: Sequence[int], stages: Stages, pool: ThreadPoolExecutor, progress: Progress
-    ) -> None:
-        # Batches are those of a run: a map's last bits depend on them.
-        batch: list[tuple[int, Decoded]] = []
-        for position, decoded in self._decode_ahead(chunk, stages, pool):
-            if isinstance(decoded, Prediction):
-                _write_text(self._failure_path(position), decoded.error or "unknown reason")
-                progress.advance(1, 1)
-                continue
-            batch.append((position, decoded))
-            if len(batch) == stages.batch_images:
-                self._explain(batch, stages, progress)
-                batch = []
-        if batch:
-            self._explain(batch, stages, progress)
-
-    def _decode_ahead(
-        self, chunk: Sequence[int], stages: Stages, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[int, Decoded | Prediction]]:
-        """Yield the images of a chunk in order; threads decode two batches in advance."""
-        waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
-        for position in chunk:
-            waiting.append((position, pool.submit(stages.decode, self.dataset, position)))
-            if len(waiting) > 2 * stages.batch_images:
-                first, result = waiting.popleft()
-                yield first, result.result()
-        for first, result in waiting:
-            yield first, result.result()
-
-    def _explain(
-        self, batch: Sequence[tuple[int, Decoded]], stages: Stages, progress: Progress
-    ) -> None:
-        explained = stages.explain([decoded for _, decoded in batch])
-        for (position, decoded), found in zip(batch, explained, strict=True):
-            self._write_maps(position, decoded, found)
-            progress.advance(1, 0)
-
-    def _write_maps(self, position: int, decoded: Decoded, explained: Explained) -> None:
-        (height, width) = decoded.pixels.shape[:2]
-        of_views = [view[0] for view in explained.input_maps]
+    def _write_maps(self, position: int, image: Decoded, found: Explained) -> None:
         for size in self.sizes:
-            at = working_size((height, width), size)
-            map_ = average_maps(of_views, decoded.views.geometries, size=at)
+            (map_,) = ImageMaps.of(found, image.views.geometries, size).maps
             path = self._map_path(position, size)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

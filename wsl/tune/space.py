@@ -12,7 +12,7 @@ from typing import Any
 
 from wsl.config import parse_yaml, set_key
 from wsl.errors import ConfigError
-from wsl.localize.refine import LocalizeOptions
+from wsl.localize.segment import LocalizeOptions
 from wsl.run.config import RunConfig, build_config
 
 __all__ = ["Candidate", "Choices", "SearchSpace", "make_candidate", "read_space"]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wsl.data.open import open_dataset
 from wsl.models.classifier import Classifier
+from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
-from wsl.run.progress import NoProgress, Progress
 from wsl.run.runner import build_localizer
 from wsl.run.tuned_on import TunedOn
 from wsl.score.estimates import Estimate
@@ -66,9 +66,7 @@ def store_maps(
         If the folder, the dataset or the classifier cannot be used.
     """
     first = _first_candidates(config, space, options or TuneOptions())
-    sizes = dict.fromkeys(
-        size for candidate in first for size in candidate.options.grabcut.map_sizes
-    )
+    sizes = dict.fromkeys(candidate.options.working_size for candidate in first)
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     store = MapStore.open(out, config, localizer, dataset, sizes)

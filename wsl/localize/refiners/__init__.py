@@ -1,1 +1,1 @@
-"""From seeds to a mask: one file per method."""
+"""From seeds to a mask: one file per method, behind `wsl.localize.refiners.base`."""

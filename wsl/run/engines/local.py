@@ -1,28 +1,25 @@
-"""The local engine: decoding, gradients and GrabCut overlapped, one part file per chunk.
+"""The local engine: decoding, saliency and segmentation overlapped, one part file per chunk.
 
 ::
 
-    decode threads ──► classifier and gradients ──► GrabCut threads ──► writer thread
-      images, views      batches, calling thread      one task an image     one part a chunk
+    decode threads ──► classifier and saliency ──► segmentation threads ──► writer thread
+      images, views      batches, calling thread     one task an image        one part a chunk
 
 Queues between the stages are bounded, so memory does not grow with the dataset and the slowest
-stage sets the pace. Batches never reach over a chunk's border: a chunk's result is the same
-whether the run was interrupted before it or not.
+stage sets the pace. Batches never cross a chunk's border: a chunk's result is the same whether the
+run was interrupted before it or not.
 
-Decoding and GrabCut have a time limit per image (``run.time_limit``): an image that exceeds it is
-a failed row, its thread is given up and another takes its place (`wsl.run.pool`). The classifier's
-work has none: a device that hangs stops the run.
+Decoding and segmentation have a time limit per image (``run.time_limit``): an image that exceeds it
+is a failed row, its thread is given up and another takes its place (`wsl.run.pool`). The
+classifier's work has none: a device that hangs stops the run.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
@@ -32,14 +29,24 @@ from wsl.data.sample import Dataset
 from wsl.errors import RunError
 from wsl.localize.localizer import Explained
 from wsl.localize.prediction import Prediction
+from wsl.progress import Progress
 from wsl.run.folder import RunFolder
 from wsl.run.maps import write_maps
-from wsl.run.pool import WorkerPool
-from wsl.run.progress import Progress
+from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.rows import write_part
-from wsl.run.stages import Decoded, Finished, Stages, chunk_range, failure, finished
+from wsl.run.stages import (
+    Decoded,
+    Finished,
+    Stages,
+    Step,
+    Timings,
+    chunk_range,
+    explain_ahead,
+    failure,
+    finished,
+)
 
-__all__ = ["LocalEngine", "Timings", "worker_count", "write_chunk"]
+__all__ = ["LocalEngine", "write_chunk"]
 
 # Chunks begun and not yet written.
 _OPEN_CHUNKS = 3
@@ -47,43 +54,6 @@ _OPEN_CHUNKS = 3
 _MAX_HANGING = 64
 # Seconds that the end of a run that failed waits for its threads; they are daemons.
 _PATIENCE = 10.0
-
-
-def worker_count(workers: int | None) -> int:
-    """Return how many threads a stage gets: `workers`, or one per core this process may use."""
-    if workers is not None:
-        return workers
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@dataclass
-class Timings:
-    """Busy seconds of the stages, summed over their threads, and the wall's.
-
-    Attributes
-    ----------
-    decode, saliency, refine, write, wall : float
-    """
-
-    decode: float = 0.0
-    saliency: float = 0.0
-    refine: float = 0.0
-    write: float = 0.0
-    wall: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, stage: str, since: float) -> None:
-        """Add the time since `since` (of `time.perf_counter`) to a stage."""
-        with self._lock:
-            setattr(self, stage, getattr(self, stage) + time.perf_counter() - since)
-
-    def to_dict(self) -> dict[str, float]:
-        """Seconds by stage."""
-        return {
-            name: getattr(self, name) for name in ("decode", "saliency", "refine", "write", "wall")
-        }
 
 
 class _Chunk:
@@ -142,7 +112,7 @@ class LocalEngine:
         """
         begin = time.perf_counter()
         threads_of_cv2 = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # GrabCut's tasks fill the cores by themselves
+        cv2.setNumThreads(1)  # the segmentation threads fill the cores
         limit = self.stages.options.time_limit
         self._decoders = WorkerPool(self._workers, name="wsl-decode", time_limit=limit)
         self._refiners = WorkerPool(self._workers, name="wsl-refine", time_limit=limit)
@@ -159,24 +129,16 @@ class LocalEngine:
             self.timings.add("wall", begin)
 
     def _run(self, chunks: Sequence[int]) -> None:
-        # Decoding runs two batches ahead, and as many images may wait for refinement.
-        decoded = self._decode_ahead(chunks, 2 * self.stages.batch_images)
+        explained = explain_ahead(
+            *(self.stages, self.dataset, map(self._indices, chunks)), self._decoders, self.timings
+        )
         for number in chunks:
             self._open.acquire()
-            size = len(self._indices(number))
-            chunk = _Chunk(number, size)
-            batch: list[tuple[int, Decoded]] = []
-            for position, item in enumerate(islice(decoded, size)):
+            indices = self._indices(number)
+            chunk = _Chunk(number, len(indices))
+            for index, step in islice(explained, len(indices)):
                 self._check()
-                if isinstance(item, Prediction):
-                    self._put(chunk, position, finished(item))
-                    continue
-                batch.append((position, item))
-                if len(batch) == self.stages.batch_images:
-                    self._explain_and_submit(chunk, batch)
-                    batch = []
-            if batch:
-                self._explain_and_submit(chunk, batch)
+                self._submit(chunk, index - indices.start, step)
         for _ in range(_OPEN_CHUNKS):  # all are free when all chunks are written
             self._open.acquire()
         self._check()
@@ -194,50 +156,28 @@ class LocalEngine:
     def _indices(self, chunk: int) -> range:
         return chunk_range(chunk, self.stages.options.chunk_size, len(self.dataset))
 
-    def _decode_ahead(self, chunks: Sequence[int], ahead: int) -> Iterator[Decoded | Prediction]:
-        """Yield the images of all chunks in order; threads decode at most `ahead` in advance."""
-        waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
-        for chunk in chunks:
-            for index in self._indices(chunk):
-                waiting.append((index, self._decoders.submit(self._decode, index)))
-                if len(waiting) > ahead:
-                    yield self._decoded(*waiting.popleft())
-        while waiting:
-            yield self._decoded(*waiting.popleft())
+    def _submit(self, chunk: _Chunk, position: int, step: Step) -> None:
+        """Have an image segmented in a thread."""
+        if isinstance(step, Prediction):
+            self._put(chunk, position, finished(step))
+            return
+        image, found = step
+        self._room.acquire()
+        future = self._refiners.submit(self._segment, image, found)
+        size = (image.pixels.shape[0], image.pixels.shape[1])
+        future.add_done_callback(
+            partial(self._segmented, chunk, position, image.sample.image_id, size)
+        )
 
-    def _decode(self, index: int) -> Decoded | Prediction:
+    def _segment(self, image: Decoded, found: Explained) -> Finished:
         begin = time.perf_counter()
         try:
-            return self.stages.decode(self.dataset, index)
-        finally:
-            self.timings.add("decode", begin)
-
-    def _decoded(self, index: int, future: Future[Decoded | Prediction]) -> Decoded | Prediction:
-        error = future.exception()
-        if error is None:
-            return future.result()
-        return failure(self.dataset.image_ids[index], error, stage="read it")
-
-    def _explain_and_submit(self, chunk: _Chunk, batch: list[tuple[int, Decoded]]) -> None:
-        begin = time.perf_counter()
-        explained = self.stages.explain([image for _, image in batch])
-        self.timings.add("saliency", begin)
-        for (position, image), found in zip(batch, explained, strict=True):
-            self._room.acquire()
-            future = self._refiners.submit(self._refine, image, found)
-            size = (image.pixels.shape[0], image.pixels.shape[1])
-            future.add_done_callback(
-                partial(self._refined, chunk, position, image.sample.image_id, size)
-            )
-
-    def _refine(self, image: Decoded, explained: Explained) -> Finished:
-        begin = time.perf_counter()
-        try:
-            return self.stages.refine(image, explained)
+            maps = self.stages.image_maps(image, found)
+            return self.stages.segment(image.sample, image.pixels, maps)
         finally:
             self.timings.add("refine", begin)
 
-    def _refined(
+    def _segmented(
         self,
         chunk: _Chunk,
         position: int,

@@ -2,12 +2,12 @@
 
 ::
 
-    missing chunks ──► actors with the classifier ──► CPU tasks: GrabCut, files of the chunk
-      one row each       decode, look; GPU               on any node; a row of counts comes back
+    missing chunks ──► actors with the classifier ──► CPU tasks: masks, files of the chunk
+      one row each       decode, maps; GPU               on any node; a row of counts comes back
 
 Ray Data passes the rows on, and holds the actors back when finished maps would fill the object
-store. What goes from an actor to a task is a chunk's maps in pixels of the working size, not its
-images: the task reads those again. All nodes must see the images and the run's folder under the
+store. What goes from an actor to a task is a chunk's maps at the working size, not its images: the
+task reads those again. All nodes must see the images and the run's folder under the
 same names (a shared drive, or a store), and have the same versions installed. The classifier is
 sent from here, so that all actors have the very weights that ``run.json`` names.
 
@@ -32,12 +32,11 @@ from typing import Any
 
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, WslError
-from wsl.run.engines.local import Timings
-from wsl.run.engines.ray_work import Explainer, plan_of, refine_chunk, without_module
+from wsl.progress import Progress
+from wsl.run.engines.ray_work import Explainer, plan_of, segment_chunk, without_module
 from wsl.run.folder import RunFolder
 from wsl.run.options import RayOptions
-from wsl.run.progress import Progress
-from wsl.run.stages import Stages
+from wsl.run.stages import Stages, Timings
 
 __all__ = ["RayEngine"]
 
@@ -144,11 +143,11 @@ class RayEngine:
 
         gpus, actors = self._resources()
         plan, dataset = ray.put(self._plan), ray.put(self.dataset)
-        refining = ray.put(replace(self._plan, classifier=without_module(self._plan.classifier)))
+        segmenting = ray.put(replace(self._plan, classifier=without_module(self._plan.classifier)))
         rows = ray.data.from_items(
             [{"chunk": chunk} for chunk in chunks], override_num_blocks=len(chunks)
         )
-        looked = rows.map_batches(
+        explained = rows.map_batches(
             Explainer,
             batch_size=1,
             fn_constructor_kwargs={"plan": plan, "dataset": dataset, "gpus": gpus},
@@ -156,10 +155,10 @@ class RayEngine:
             num_gpus=gpus or None,
             num_cpus=self.options.cpus_per_actor,
         )
-        return looked.map_batches(
-            refine_chunk,
+        return explained.map_batches(
+            segment_chunk,
             batch_size=1,
-            fn_kwargs={"plan": refining},
+            fn_kwargs={"plan": segmenting},
             num_cpus=1,
         )
 

@@ -1,6 +1,6 @@
-"""What the workers of a Ray cluster do: look at a chunk's images, and refine them.
+"""What the workers of a Ray cluster do: explain a chunk's images, and segment them.
 
-`Explainer` is the actor that has the classifier, `refine_chunk` the task that writes a chunk's
+`Explainer` is the actor that has the classifier, `segment_chunk` the task that writes a chunk's
 files; `wsl.run.engines.ray` puts them together. Nothing here imports Ray before it runs.
 """
 
@@ -17,24 +17,31 @@ import cv2
 import numpy as np
 from torch import nn
 
-from wsl.data.geometry import Geometry, average_maps
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import RunError
-from wsl.localize.localizer import Explained, Localizer
+from wsl.localize.image_maps import ImageMaps
+from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Prediction
-from wsl.localize.refiners.grabcut import working_size
 from wsl.models.classifier import Classifier, pick_device
 from wsl.models.options import Precision
-from wsl.run.engines.local import Timings, worker_count, write_chunk
+from wsl.run.engines.local import write_chunk
 from wsl.run.folder import RunFolder
 from wsl.run.options import ClassOptions, RunOptions
-from wsl.run.pool import WorkerPool
-from wsl.run.stages import Decoded, Finished, Stages, chunk_range, failure, finished
-from wsl.saliency.views import Views
+from wsl.run.pool import WorkerPool, worker_count
+from wsl.run.stages import (
+    Finished,
+    Stages,
+    Step,
+    Timings,
+    chunk_range,
+    explain_ahead,
+    failure,
+    finished,
+)
 
-__all__ = ["Explainer", "WorkPlan", "plan_of", "refine_chunk", "without_module"]
+__all__ = ["Explainer", "WorkPlan", "plan_of", "segment_chunk", "without_module"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +49,7 @@ class WorkPlan:
     """What every worker needs, sent once."""
 
     folder: str
-    classifier: Classifier  # on the CPU; of the tasks that refine, without its module
+    classifier: Classifier  # on the CPU; of the tasks that segment, without its module
     precision: Precision
     localizer: LocalizerOptions
     classes: ClassOptions
@@ -60,13 +67,12 @@ class WorkPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Looked:
-    """An image as it goes from an actor to a task: without its pixels."""
+class _Mapped:
+    """An image as it goes from an actor to a task: its maps without its pixels."""
 
     sample: Sample
     size: tuple[int, int]
-    geometries: tuple[Geometry, ...]
-    explained: Explained
+    maps: ImageMaps
 
 
 def plan_of(stages: Stages, folder: RunFolder) -> WorkPlan:
@@ -94,7 +100,7 @@ def without_module(classifier: Classifier) -> Classifier:
 
 
 class Explainer:
-    """An actor: decodes the images of a chunk and looks at them with the classifier."""
+    """An actor: decodes the images of a chunk and computes their maps."""
 
     def __init__(self, plan: Any, dataset: Any, gpus: float) -> None:
         import ray
@@ -118,7 +124,7 @@ class Explainer:
         )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Look at the images of a chunk, the only row of `batch`."""
+        """Compute the maps of a chunk, the only row of `batch`."""
         (chunk,) = batch["chunk"].tolist()
         timings = Timings()
         images = self._chunk(chunk, timings)
@@ -130,86 +136,22 @@ class Explainer:
             "saliency": np.array([timings.saliency]),
         }
 
-    def _chunk(self, chunk: int, timings: Timings) -> list[_Looked | Prediction]:
-        """Look at the images of a chunk, in batches of those that the local engine has."""
-        size = self.plan.options.chunk_size
-        indices = chunk_range(chunk, size, len(self.dataset))
-        ahead = 2 * self.stages.batch_images
-        waiting = {index: self._decode(index, timings) for index in indices[:ahead]}
-        images: list[_Looked | Prediction] = []
-        places: list[int] = []
-        batch: list[Decoded] = []
-        for index in indices:
-            image = self._decoded(index, waiting.pop(index))
-            if index + ahead in indices:
-                waiting[index + ahead] = self._decode(index + ahead, timings)
-            if isinstance(image, Prediction):
-                images.append(image)
-                continue
-            places.append(len(images))
-            images.append(Prediction.failed(image.sample.image_id, "not looked at yet"))
-            batch.append(image)
-            if len(batch) == self.stages.batch_images:
-                self._look(batch, places, images, timings)
-                batch, places = [], []
-        if batch:
-            self._look(batch, places, images, timings)
-        return images
+    def _chunk(self, chunk: int, timings: Timings) -> list[_Mapped | Prediction]:
+        indices = chunk_range(chunk, self.plan.options.chunk_size, len(self.dataset))
+        steps = explain_ahead(self.stages, self.dataset, [indices], self.decoders, timings)
+        images = {index: self._mapped(step) for index, step in steps}
+        return [images[index] for index in indices]
 
-    def _decode(self, index: int, timings: Timings) -> Future[Decoded | Prediction]:
-        def decode() -> Decoded | Prediction:
-            begin = time.perf_counter()
-            try:
-                image: Decoded | Prediction = self.stages.decode(self.dataset, index)
-                return image
-            finally:
-                timings.add("decode", begin)
-
-        return self.decoders.submit(decode)
-
-    def _decoded(self, index: int, future: Future[Decoded | Prediction]) -> Decoded | Prediction:
-        error = future.exception()
-        if error is not None:
-            return failure(self.dataset.image_ids[index], error, stage="read it")
-        image: Decoded | Prediction = future.result()
-        return image
-
-    def _look(
-        self,
-        batch: list[Decoded],
-        places: list[int],
-        images: list[_Looked | Prediction],
-        timings: Timings,
-    ) -> None:
-        begin = time.perf_counter()
-        longer_side = self.plan.localizer.localize.grabcut.working_size
-        for place, image, explained in zip(places, batch, self.stages.explain(batch), strict=True):
-            images[place] = _without_pixels(image, explained, longer_side)
-        timings.add("saliency", begin)
+    def _mapped(self, step: Step) -> _Mapped | Prediction:
+        if isinstance(step, Prediction):
+            return step
+        image, found = step
+        size = (image.pixels.shape[0], image.pixels.shape[1])
+        return _Mapped(image.sample, size, self.stages.image_maps(image, found))
 
 
-def _without_pixels(image: Decoded, explained: Explained, longer_side: int | None) -> _Looked:
-    """Leave the pixels of an image behind, and bring its maps to the size that is smaller to send.
-
-    The average of the views at the working size is what the local engine computes, too, so that
-    it does not matter where that is done.
-    """
-    size = (image.pixels.shape[0], image.pixels.shape[1])
-    at = working_size(size, longer_side)
-    geometries = image.views.geometries
-    if at[0] * at[1] < sum(map_.shape[1] * map_.shape[2] for map_ in explained.input_maps):
-        averaged = [
-            average_maps([map_[position] for map_ in explained.input_maps], geometries, size=at)
-            for position in range(len(explained.classes))
-        ]
-        stacked = np.stack(averaged) if averaged else np.zeros((0, *at), np.float32)
-        explained = replace(explained, input_maps=(stacked,))
-        geometries = (Geometry.squash(size, at),)
-    return _Looked(image.sample, size, geometries, explained)
-
-
-def refine_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
-    """Refine a chunk's images and write its files: a task."""
+def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
+    """Segment a chunk's images and write its files: a task."""
     import ray
 
     cv2.setNumThreads(1)
@@ -218,13 +160,13 @@ def refine_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     (payload,) = batch["images"]
     stages = found.stages()
     begin = time.perf_counter()
-    worker = WorkerPool(1, name="wsl-refine", time_limit=found.options.time_limit)
+    worker = WorkerPool(1, name="wsl-segment", time_limit=found.options.time_limit)
     images: list[Finished] = []
     for image in pickle.loads(payload):  # from an actor of the same run
         if isinstance(image, Prediction):
             images.append(finished(image))
         else:
-            images.append(_refined(worker.submit(_refine, stages, image), image))
+            images.append(_result(worker.submit(_segment, stages, image), image))
     worker.close()
     refined = time.perf_counter()
     folder = RunFolder(found.folder)
@@ -243,7 +185,7 @@ def refine_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     }
 
 
-def _refine(stages: Stages, image: _Looked) -> Finished:
+def _segment(stages: Stages, image: _Mapped) -> Finished:
     sample = image.sample
     try:
         pixels = load_image(sample.path, max_pixels=stages.max_pixels)
@@ -251,10 +193,10 @@ def _refine(stages: Stages, image: _Looked) -> Finished:
             raise RunError(f"{sample.path} has changed while the run went on")
     except Exception as error:
         return finished(failure(sample.image_id, error, size=image.size))
-    return stages.refine(Decoded(sample, pixels, Views((), image.geometries)), image.explained)
+    return stages.segment(sample, pixels, image.maps)
 
 
-def _refined(future: Future[Finished], image: _Looked) -> Finished:
+def _result(future: Future[Finished], image: _Mapped) -> Finished:
     error = future.exception()
     if error is None:
         done: Finished = future.result()

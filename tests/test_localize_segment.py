@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wsl.localize.refine import LocalizeOptions, refine, resize_mask
-from wsl.localize.refiners.grabcut import GrabCutOptions
+from wsl.localize.segment import LocalizeOptions, resize_mask, segment
 from wsl.masks import mask_iou, mask_to_box
 
 
@@ -24,7 +23,7 @@ def scene(size=(90, 120), box=(40, 20, 100, 70)):
 
 def test_the_object_is_found_at_its_own_size():
     image, saliency, mask = scene()
-    found = refine(image, saliency)
+    found = segment(image, saliency)
     assert found.refined
     assert (found.mask == mask).all()
     assert found.box == (40, 20, 100, 70)
@@ -33,7 +32,7 @@ def test_the_object_is_found_at_its_own_size():
 
 def test_a_smaller_working_size_gives_a_mask_of_the_images_size():
     image, saliency, mask = scene((180, 240), (80, 40, 200, 140))
-    found = refine(image, saliency, LocalizeOptions(grabcut=GrabCutOptions(working_size=60)))
+    found = segment(image, saliency, LocalizeOptions(working_size=60))
     assert found.seeds.shape == (45, 60)
     assert found.mask.shape == (180, 240)
     assert mask_iou(found.mask, mask) > 0.95
@@ -41,7 +40,7 @@ def test_a_smaller_working_size_gives_a_mask_of_the_images_size():
 
 def test_a_flat_map_finds_nothing():
     image, _, _ = scene()
-    found = refine(image, np.full((90, 120), 0.3, np.float32))
+    found = segment(image, np.full((90, 120), 0.3, np.float32))
     assert found.box is None
     assert not found.mask.any()
     assert not found.refined
@@ -52,8 +51,8 @@ def test_components_say_what_the_mask_keeps():
     other_image, other_saliency, other = scene((90, 120), (90, 30, 110, 50))
     image[other] = other_image[other]
     both = np.maximum(saliency / saliency.max(), other_saliency / other_saliency.max())
-    largest = refine(image, both, LocalizeOptions(components="largest"))
-    everything = refine(image, both, LocalizeOptions(components="all"))
+    largest = segment(image, both, LocalizeOptions(components="largest"))
+    everything = segment(image, both, LocalizeOptions(components="all"))
     assert largest.box == everything.box == (10, 20, 60, 70)
     assert (largest.mask == mask).all()
     assert (everything.mask == mask | other).all()
@@ -62,14 +61,14 @@ def test_components_say_what_the_mask_keeps():
 def test_the_map_may_have_another_size_than_the_image():
     image, saliency, _ = scene()
     small = cv2.resize(saliency, (60, 45), interpolation=cv2.INTER_AREA)
-    assert refine(image, small).box == (40, 20, 100, 70)
+    assert segment(image, small).box == (40, 20, 100, 70)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3)])
 def test_images_of_hardly_any_pixels_have_an_answer(size):
     image = np.zeros((*size, 3), np.uint8)
     saliency = np.arange(size[0] * size[1], dtype=np.float32).reshape(size)
-    found = refine(image, saliency)
+    found = segment(image, saliency)
     assert found.mask.shape == size
     assert (found.box is None) == (not found.mask.any())
 

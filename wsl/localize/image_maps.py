@@ -1,0 +1,72 @@
+"""One image's saliency maps as segmentation takes them.
+
+Local runs, Ray runs and tuning all make them here, so that they segment the same maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsl.data.geometry import Geometry, average_maps
+
+if TYPE_CHECKING:
+    from wsl.localize.localizer import Explained
+
+__all__ = ["ImageMaps", "working_size"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMaps:
+    """The classes of one image that are localized, with their maps in the image's coordinates.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        In the order of their ranks.
+    ranks : tuple of int
+        Their places in the classifier's order, from 1.
+    probabilities : tuple of float
+    maps : ndarray of float32, shape (K, h, w)
+        At the working size.
+    """
+
+    classes: tuple[int, ...]
+    ranks: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    maps: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, found: Explained, geometries: Sequence[Geometry], longer_side: int | None
+    ) -> ImageMaps:
+        """Average the views' maps of one image at the working size."""
+        at = working_size(geometries[0].image_size, longer_side)
+        maps = np.zeros((len(found.classes), *at), np.float32)
+        for slot, map_ in enumerate(maps):
+            map_[:] = average_maps([of[slot] for of in found.input_maps], geometries, size=at)
+        return cls(found.classes, found.ranks, found.probabilities, maps)
+
+    def __iter__(self) -> Iterator[tuple[int, int, float, NDArray[np.float32]]]:
+        """Iterate over class, rank, probability and map."""
+        return zip(self.classes, self.ranks, self.probabilities, self.maps, strict=True)
+
+
+def working_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:
+    """(height, width) at which an image is segmented; never larger than the image.
+
+    Examples
+    --------
+    >>> working_size((375, 500), 224)
+    (168, 224)
+    >>> working_size((60, 80), 224)
+    (60, 80)
+    """
+    if longer_side is None or max(size) <= longer_side:
+        return size
+    scale = longer_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
