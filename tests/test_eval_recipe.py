@@ -74,7 +74,12 @@ def test_the_ablation_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     small = ("saliency.method=gradient", "localize.working_size=48")
     rows = [
         step("plain", "path", None, small),
-        step("one round", "path", "plain", (*small, "localize.refine.iterations=1")),
+        step(
+            "one round",
+            "path",
+            "plain",
+            (*small, "localize.refine={method: grabcut, iterations: 1}"),
+        ),
         step("grad-cam", "tried", "plain", ("saliency.method=grad_cam", *small[1:])),
     ]
     monkeypatch.setattr(ablation, "steps", lambda _: rows)

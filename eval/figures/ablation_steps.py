@@ -81,7 +81,7 @@ def _path(last: str) -> list[Step]:
         "with the last layer: LayerCAM": (*fused, f"saliency.layercam_fusion.layers=[{last}]"),
         "with three layers: fused maps": fused,
         "inputs of 224 and 320 pixels": both,
-        RECIPE: (*both, "localize.refine.iterations=2"),
+        RECIPE: (*both, "localize.refine={method: grabcut, iterations: 2}"),
     }
     rows = [
         Step(name, "path", before, changes)
@@ -115,7 +115,7 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
         "localize.seeds.background=0",
         "localize.seeds.probable_threshold=0.5",
         "localize.seeds.foreground=0.5",
-        "localize.refine.method=none",
+        "localize.refine={method: none}",
     )
     quantiles = (
         "localize.seeds.threshold=quantile",
@@ -171,11 +171,11 @@ def _map(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
 
 def _tried(recipe: tuple[str, ...]) -> list[Step]:
     small = _at_224(recipe)
-    one_round = "localize.refine.iterations=1"
+    one_round = "localize.refine={method: grabcut, iterations: 1}"
     rows = {
         "one round": (*recipe, one_round),
-        "three rounds": (*recipe, "localize.refine.iterations=3"),
-        "five rounds": (*recipe, "localize.refine.iterations=5"),
+        "three rounds": (*recipe, "localize.refine={method: grabcut, iterations: 3}"),
+        "five rounds": (*recipe, "localize.refine={method: grabcut, iterations: 5}"),
         "working size 80": (*recipe, "localize.working_size=80"),
         "working size 160": (*recipe, "localize.working_size=160"),
         "224 pixels, one round": (*small, one_round),

@@ -8,7 +8,7 @@ saliency     top-5 maps of one batch, beside captum's ``Saliency`` called per cl
              that runs the network anew for each class, and beside the floor of 1 + 5 forward passes
 accelerator  images per second of the same stage on a GPU in float32 and bfloat16, beside forward
              passes alone; nothing where there is no GPU
-grabcut      working sizes, early stop and band: time, mask IoU with GrabCut at the image's own
+grabcut      working sizes: time, mask IoU with GrabCut at the image's own
              size, and GT-known localization with the paired difference to the images' own size
 end_to_end   photographs through ``wsl run``, beside the naive chain: captum per class and
              ``cv2.grabCut`` at the image's own size, 5 rounds, one image after another

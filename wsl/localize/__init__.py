@@ -1,5 +1,6 @@
 """From a saliency map to a mask and a box.
 
-Along the way of the data: `seeds` (map to seeds), `grabcut` (seeds to mask), `prediction` (what
-comes out), `localizer` (the whole way, from an image on).
+In the order of the work: `image_maps` (maps in the image's coordinates), `seeds`, ``refiners``
+(seeds to mask), `segment` (all of these), `quality`, `prediction` (the result), `localizer` (from an
+image on).
 """
