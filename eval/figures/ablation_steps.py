@@ -175,7 +175,6 @@ def _tried(recipe: tuple[str, ...]) -> list[Step]:
     rows = {
         "one round": (*recipe, one_round),
         "three rounds": (*recipe, "localize.refine={method: grabcut, iterations: 3}"),
-        "five rounds": (*recipe, "localize.refine={method: grabcut, iterations: 5}"),
         "working size 80": (*recipe, "localize.working_size=80"),
         "working size 160": (*recipe, "localize.working_size=160"),
         "224 pixels, one round": (*small, one_round),
