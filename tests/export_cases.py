@@ -16,10 +16,10 @@ from wsl.data.sample import Dataset, Sample
 from wsl.export.export import FORMATS, ExportSummary, export_run
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import mask_to_box
+from wsl.progress import Progress
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.maps import map_key, stored_map, write_maps
-from wsl.run.progress import Progress
 from wsl.run.rows import prediction_rows, write_part
 
 CATEGORIES = Categories(("tench, Tinca tinca", "hen", "žába & co"), ("n1", "n2", "n3"))
