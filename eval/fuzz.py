@@ -272,10 +272,11 @@ def _maps(folder: Path) -> tuple[list[bytes], Reader]:
 def _run(folder: Path) -> tuple[list[bytes], Reader]:
     from dataclasses import asdict
 
-    from wsl.run.folder import RunFolder, write_json
+    from wsl.run.folder import RunFolder
     from wsl.run.info import RunInfo
     from wsl.run.opened import open_run
     from wsl.run.status import read_status
+    from wsl.storage import write_json
 
     (folder / "a.png").touch()
     run = RunFolder(folder / "run")

@@ -3,6 +3,7 @@ import io
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, call
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from PIL import Image
 
 from wsl.draw.overlays import SEED_COLORS
 from wsl.errors import ImageError, ScoreError
+from wsl.progress import Progress
 from wsl.report.gallery import PictureOptions, _allocate, choose_images, make_gallery
 from wsl.report.runs import RunTable, Steps, tabulate
 
@@ -191,10 +193,6 @@ def test_picture_options_are_checked(options: dict[str, int], message: str) -> N
 
 
 def test_progress_is_told_of_every_picture() -> None:
-    told: list[tuple[int, int]] = []
-    make_gallery(
-        tabulate([make_run(count=4)]),
-        PictureOptions(),
-        progress=lambda done, total: told.append((done, total)),
-    )
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    progress = Mock(spec=Progress)
+    make_gallery(tabulate([make_run(count=4)]), PictureOptions(), progress=progress)
+    assert progress.mock_calls == [call.start(4, 0), *[call.advance(1, 0)] * 4]

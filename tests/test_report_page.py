@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from drawn_runs import EVIL_CLASS, EVIL_ID, make_run
 
-from wsl.errors import ScoreError
+from wsl.errors import OutputError, ScoreError
 from wsl.report.gallery import PictureOptions
 from wsl.report.page import _json_block, _signed, build_report
 
@@ -142,7 +142,7 @@ def test_other_images_are_refused_before_anything_is_written(tmp_path: Path) -> 
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ScoreError, match=r"cannot write .*index\.html"):
+    with pytest.raises(OutputError, match=r"cannot write .*index\.html"):
         build_report([make_run(count=2)], tmp_path / "file")
 
 

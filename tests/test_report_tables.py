@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.data.categories import Categories
-from wsl.errors import ScoreError
+from wsl.errors import OutputError, ScoreError
 from wsl.report.runs import ReportRun
 from wsl.report.tables import escape_latex, escape_markdown, write_tables
 
@@ -126,5 +126,5 @@ def test_unknown_formats_are_refused_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ScoreError, match=r"cannot write .*report\.json"):
+    with pytest.raises(OutputError, match=r"cannot write .*report\.json"):
         write_tables([make_run()], tmp_path / "file", form="json")

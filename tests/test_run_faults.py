@@ -1,5 +1,6 @@
 """What happens to long runs: each fault for real where it can be had, and nothing lost by it."""
 
+import errno
 import json
 import os
 import signal
@@ -490,3 +491,12 @@ def test_an_error_in_the_middle_does_not_wait_for_work_that_never_ends(photos, t
         run(photos, tmp_path / "run", classifier=classifier(FailsLate()))
     assert time.monotonic() - begin < 30
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_drive_without_locks_is_warned_of_and_used(tmp_path, monkeypatch, caplog):
+    def flock(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("portalocker.portalocker.LOCKER", flock)
+    with run_lock(tmp_path, Shard()):
+        assert "the file system has no locks" in caplog.text

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import pytest
 
 from wsl.errors import RunError
-from wsl.run.folder import RunFolder, write_json
+from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.status import read_status
+from wsl.storage import write_json
 
 
 def info():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from wsl.errors import RunError
+from wsl.errors import OutputError, RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import decode_rle
 from wsl.run.maps import map_key, read_maps, stored_map, write_maps
@@ -62,7 +62,7 @@ def test_no_temporary_file_stays(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(pq, "write_table", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(OutputError, match="no space left"):
         write_part(tmp_path / "part-00001.parquet", [])
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
 

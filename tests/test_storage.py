@@ -14,13 +14,13 @@ from wsl.data.categories import Categories
 from wsl.data.images import image_size, load_image
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.options import DataOptions
-from wsl.errors import ConfigError, DataError, ImageError, RunMismatchError
+from wsl.errors import ConfigError, DataError, ImageError, OutputError, RunMismatchError
 from wsl.run.folder import RunFolder
 from wsl.run.maps import read_maps
 from wsl.run.runner import build_localizer, describe_run, run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status
-from wsl.storage import Location, RemotePath, as_path, write_whole
+from wsl.storage import Location, RemotePath, as_path, whole_file, write_text
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_files_in_a_store(store):
     assert not path.exists()
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         path.read_bytes()
-    write_whole(path, lambda file: file.write(b"line 1\nline 2\n"))
+    write_text(path, "line 1\nline 2\n")
     assert path.is_file()
     assert path.parent.is_dir()
     assert path.stat().st_size == 14
@@ -84,14 +84,15 @@ def test_files_in_a_store(store):
 @pytest.mark.parametrize("where", ["local", "store"])
 def test_what_fails_in_the_middle_changes_nothing(tmp_path, store, where):
     path = (tmp_path if where == "local" else store) / "run.json"
-    write_whole(path, lambda file: file.write(b"before"))
+    write_text(path, "before")
 
-    def fail(file):
-        file.write(b"half")
-        raise OSError("no space left")
+    def fail():
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"):
-        write_whole(path, fail)
+    with pytest.raises(OutputError, match=r"cannot write .*run\.json: no space left"):
+        fail()
     assert path.read_bytes() == b"before"
     assert [found.name for found in path.parent.iterdir()] == ["run.json"]
 
@@ -128,7 +129,8 @@ def test_an_image_in_a_store_is_read_like_any_other(store):
     path = store / "a.png"
     with pytest.raises(ImageError, match=r"a\.png: there is no such file"):
         load_image(path)
-    write_whole(path, lambda file: Image.fromarray(np.zeros((3, 4), np.uint8)).save(file, "png"))
+    with whole_file(path) as file:
+        Image.fromarray(np.zeros((3, 4), np.uint8)).save(file, "png")
     assert image_size(path) == (3, 4)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ImageError, match=r"memory://.*a\.png: .*truncated"):
@@ -264,12 +266,12 @@ def test_a_new_file_replaces_none(tmp_path, store, where, links, monkeypatch):
         monkeypatch.setattr(Path, "hardlink_to", no_links)
     path = (tmp_path if where == "local" else store) / "folder" / "a"
     if where == "old store":  # whose client knows nothing of exclusive writes
-        kind = type(path._store)
+        kind = type(path.fs)
         write = kind.pipe_file
         monkeypatch.setattr(kind, "pipe_file", lambda store, path, value: write(store, path, value))
-    write_whole(path, lambda file: file.write(b"first"), new=True)
+    write_text(path, "first", new=True)
     with pytest.raises(FileExistsError, match="exist"):
-        write_whole(path, lambda file: file.write(b"second"), new=True)
+        write_text(path, "second", new=True)
     assert path.read_bytes() == b"first"
     assert [found.name for found in path.parent.iterdir()] == ["a"]
 

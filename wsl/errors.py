@@ -11,7 +11,8 @@
     │   └── CheckpointError  weights that cannot be read or do not fit
     ├── RunError             a run folder that cannot be used
     │   └── RunMismatchError a run folder that belongs to another configuration or dataset
-    └── ScoreError           predictions and annotations that cannot be scored together
+    ├── ScoreError           predictions and annotations that cannot be scored together
+    └── OutputError          a file that cannot be written
 
 Messages name the file or key, say what was expected and what was found. The command line prints
 them without a traceback and exits with status 1.
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "ImageError",
     "ModelError",
+    "OutputError",
     "RunError",
     "RunMismatchError",
     "ScoreError",
@@ -75,6 +77,10 @@ class RunMismatchError(RunError):
 
 class ScoreError(WslError):
     """Predictions and annotations cannot be scored together."""
+
+
+class OutputError(WslError, OSError):
+    """A file cannot be written."""
 
 
 def choices_hint(name: str, choices: Iterable[str], *, shown: int = 12) -> str:

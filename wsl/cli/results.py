@@ -28,10 +28,10 @@ def score(
     """Score a run beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
     from wsl.config import build_options, split_overrides
-    from wsl.run.folder import write_json
     from wsl.run.opened import open_run
     from wsl.score.protocols import ScoreOptions, score_run
     from wsl.score.table import scores_table, scores_to_json
+    from wsl.storage import write_json
 
     own, others = split_overrides(overrides or (), "score")
     options = build_options(ScoreOptions, {}, own, source="--set score")
@@ -78,7 +78,7 @@ def report(
             described,
             target,
             pictures=PictureOptions(count=pictures),
-            progress=progress.reach,
+            progress=progress,
         )
     typer.echo(path)
 

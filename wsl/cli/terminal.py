@@ -89,12 +89,6 @@ class ProgressBar:
             elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
                 self._say_line()
 
-    def reach(self, done: int, total: int) -> None:
-        """`done` of `total` units are finished."""
-        if not self._total:
-            self.start(total, 0)
-        self.advance(done - self._done, 0)
-
     def stop(self) -> None:
         """End; without a terminal, say how far it came."""
         with self._lock:

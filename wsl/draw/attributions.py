@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from wsl.saliency.explain import Explanation, Report, TargetOptions, explain, ex
 from wsl.saliency.methods import CLASS_MODEL
 from wsl.saliency.options import ClassModelOptions, SaliencyOptions
 from wsl.saliency.targets import TargetLike
+from wsl.storage import whole_file
 
 __all__ = [
     "Visual",
@@ -183,10 +183,9 @@ def _write(
     save_png(path, picture)
     written = []
     for name, array in arrays.items():
-        content = io.BytesIO()
-        np.save(content, np.asarray(array, dtype=np.float32))
         place = out / f"{stem}{'-' if name else ''}{name}.npy"
-        place.write_bytes(content.getvalue())
+        with whole_file(place) as file:
+            np.save(file, np.asarray(array, dtype=np.float32))
         written.append(place)
     return Visual(path, tuple(written), title)
 

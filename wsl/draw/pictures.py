@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -28,7 +27,7 @@ from wsl.draw.overlays import (
     overlay_seeds,
 )
 from wsl.masks import Mask
-from wsl.storage import as_path, write_whole
+from wsl.storage import as_path, whole_file
 
 __all__ = [
     "encode_jpeg",
@@ -191,7 +190,5 @@ def save_jpeg(path: Path | str, image: Picture, *, quality: int = 90) -> None:
 
 
 def _write(path: Path | str, content: bytes) -> None:
-    def write(file: BinaryIO) -> None:
+    with whole_file(as_path(path)) as file:
         file.write(content)
-
-    write_whole(as_path(path), write)

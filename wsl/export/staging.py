@@ -16,7 +16,6 @@ export is whole.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wsl.errors import RunError, RunMismatchError
+from wsl.storage import whole_file
 
 __all__ = ["Chunk", "Staging"]
 
@@ -143,14 +143,8 @@ class Staging:
     @contextmanager
     def whole_file(self, relative: str) -> Iterator[BinaryIO]:
         """Write a file that all images share; it takes its place if nothing is raised."""
-        target = self.out / relative
-        temporary = self._scratch / "whole-file"
-        with temporary.open("wb") as file:
+        with whole_file(self.out / relative, scratch=self._scratch) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(target)
 
     def text_file(self, relative: str, stream: str, *, head: Iterable[str] = ()) -> bool:
         """Write a stream's lines as a text file, after the lines `head`; False if there are none.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from wsl.draw.overlays import PREDICTED, SEED_COLORS, colorise_map
 from wsl.draw.pictures import encode_jpeg, resize_picture
 from wsl.errors import ScoreError, WslError
 from wsl.masks import Mask
+from wsl.progress import NoProgress, Progress
 from wsl.report.runs import RunTable, Steps
 
 __all__ = ["Gallery", "PictureOptions", "choose_images", "make_gallery"]
@@ -147,7 +148,7 @@ def make_gallery(
     tables: Sequence[RunTable],
     options: PictureOptions,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Gallery:
     """Make the pictures of a report.
 
@@ -155,8 +156,7 @@ def make_gallery(
     ----------
     tables : sequence of RunTable
     options : PictureOptions
-    progress : callable, optional
-        Told how many images are done, and of how many.
+    progress : Progress, optional
 
     Raises
     ------
@@ -168,17 +168,18 @@ def make_gallery(
         return Gallery([], "This report was made without pictures.", [], [])
     chosen, rule = choose_images(tables, options.count)
     height = options.height or (_HEIGHT if len(chosen) <= _MANY else _HEIGHT_OF_MANY)
+    progress = progress or NoProgress()
+    progress.start(len(chosen), 0)
     entries: list[dict[str, Any]] = []
     without: list[tuple[str, str]] = []
-    for done, image_id in enumerate(chosen):
+    for image_id in chosen:
         try:
             entries.append(_entry(image_id, tables, height, options.quality))
         except ScoreError:
             raise
         except (WslError, OSError) as error:
             without.append((image_id, str(error)))
-        if progress is not None:
-            progress(done + 1, len(chosen))
+        progress.advance(1, int(bool(without) and without[-1][0] == image_id))
     differing = [entry["id"] for entry in entries if any(run.get("other") for run in entry["runs"])]
     return Gallery(entries, rule, without, differing)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from markupsafe import Markup
 
 import wsl
 from wsl.draw.overlays import PREDICTED, SEED_COLORS, TRUE
+from wsl.progress import Progress
 from wsl.report import charts, content
-from wsl.report.files import write_text
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.protocols.diagnosis import KINDS
 from wsl.score.result import Scores
+from wsl.storage import write_text
 
 __all__ = ["build_report"]
 
@@ -45,7 +46,7 @@ def build_report(
     out: Path | str,
     *,
     pictures: PictureOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the report of one run, or of several over the same images.
 
@@ -57,8 +58,8 @@ def build_report(
         A file whose name ends in ``.html``, or a folder, into which ``index.html`` goes. Folders
         are made; the file is there whole or not at all.
     pictures : PictureOptions, optional
-    progress : callable, optional
-        Told how many of the pictures are done, and of how many.
+    progress : Progress, optional
+        Counts the pictures.
 
     Returns
     -------
@@ -68,15 +69,18 @@ def build_report(
     Raises
     ------
     ScoreError
-        If the runs cannot stand in one report (`wsl.report.runs.tabulate`), the steps of an image
-        contradict its run, or the file cannot be written.
+        If the runs cannot stand in one report (`wsl.report.runs.tabulate`), or the steps of an
+        image contradict its run.
+    OutputError
+        If the file cannot be written.
     """
     tables = tabulate(runs)
     gallery = make_gallery(tables, pictures or PictureOptions(), progress=progress)
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm"):
         path = path / "index.html"
-    return write_text(path, _render(tables, gallery))
+    write_text(path, _render(tables, gallery))
+    return path
 
 
 def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:

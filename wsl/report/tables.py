@@ -17,10 +17,10 @@ import pandas as pd
 
 from wsl.errors import ScoreError, choices_hint
 from wsl.report import content
-from wsl.report.files import write_text
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.estimates import Estimate
 from wsl.score.table import scores_to_json
+from wsl.storage import write_text
 
 __all__ = ["FORMATS", "escape_latex", "escape_markdown", "write_tables"]
 
@@ -48,12 +48,17 @@ def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> li
     Raises
     ------
     ScoreError
-        If the format is unknown, the runs cannot stand in one report, or a file cannot be written.
+        If the format is unknown, or the runs cannot stand in one report.
+    OutputError
+        If a file cannot be written.
     """
     if form not in FORMATS:
         raise ScoreError(f"there is no report format {form!r}. {choices_hint(form, FORMATS)}")
     files = FORMATS[form](tabulate(runs))
-    return [write_text(Path(out) / name, text) for name, text in files.items()]
+    paths = {Path(out) / name: text for name, text in files.items()}
+    for path, text in paths.items():
+        write_text(path, text)
+    return list(paths)
 
 
 def _json(tables: Sequence[RunTable]) -> dict[str, str]:

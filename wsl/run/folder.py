@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -45,9 +45,9 @@ from wsl.run.rows import (
     read_table,
 )
 from wsl.run.shard import Shard
-from wsl.storage import RemotePath, as_path, is_temporary, write_whole
+from wsl.storage import RemotePath, as_path, is_temporary, write_json
 
-__all__ = ["RunFolder", "write_json"]
+__all__ = ["RunFolder"]
 
 _NUMBER = re.compile(r"\.?part-(\d+)\.")
 _READERS = 8  # threads that look at many part files; the time goes into waiting for the disk
@@ -290,16 +290,6 @@ class RunFolder:
         if not parts:
             raise RunError(f"{self.path} holds no predictions yet")
         return parts
-
-
-def write_json(path: Path, content: Mapping[str, Any], *, new: bool = False) -> None:
-    """Write a JSON file, whole or not at all; `new` as for `write_whole`."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    write_whole(path, write, new=new)
 
 
 @contextmanager

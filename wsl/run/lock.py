@@ -1,24 +1,23 @@
-"""Who works in a run's folder: kernel locks, so that a dead process never blocks anybody.
+"""Which processes work in a run's folder: locks, so that a dead process never blocks anybody.
 
 ::
 
-    RUN/.lock         shared by the shards of one run; exclusive while somebody joins
+    RUN/.lock         shared by the shards of one run; exclusive while a process joins
     RUN/.lock-0-of-4  exclusive: the process that does the shard 0/4
     RUN/.info.lock    exclusive, for moments: whoever changes run.json
 
-The locks are those of ``flock``: the kernel drops them with the process that holds them, however
-it ends. The files stay and say who held them last. Two runs into one folder would do all work
-twice (and still write the same files, each of them whole), so the second is refused. So are shards
-of another number: their chunks would overlap.
+The operating system drops a lock with the process that holds it, however that ends. The files stay
+and name who held them last. Two runs into one folder would do all work twice (and still write the
+same files, each of them whole), so the second is refused. So are shards of another number: their
+chunks would overlap.
 
-Where there are no such locks (an object store, some network file systems, Windows) two runs of the
-same settings into one folder are not refused: harmless, but wasteful. Of other settings the second
-is refused everywhere (`wsl.run.folder`).
+Where there are no such locks (an object store, some network file systems) two runs of the same
+settings into one folder are not refused: harmless, but wasteful. Of other settings the second is
+refused everywhere (`wsl.run.folder`).
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -28,23 +27,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from portalocker import LOCK_EX, LOCK_NB, LOCK_SH, AlreadyLocked, LockException, LockFlags, lock
 
 from wsl.errors import RunError
 from wsl.run.shard import Shard
 from wsl.storage import RemotePath
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 __all__ = ["info_lock", "is_lock", "run_lock"]
 
 log = logging.getLogger(__name__)
 
-_BUSY = (errno.EAGAIN, errno.EACCES)
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _PATIENCE = 60.0
 
 
@@ -62,7 +56,7 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
     RunError
         If another process holds it (the message names the process), or it cannot be written.
     """
-    if _without_locks(folder):
+    if isinstance(folder, RemotePath):
         yield
         return
     with ExitStack() as held:
@@ -70,7 +64,7 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
             _join(held, folder, shard)
         if shard.count > 1:
             own = held.enter_context(_opened(folder / f".lock-{shard.index}-of-{shard.count}"))
-            if not _try(own, fcntl.LOCK_EX):
+            if not _try(own, LOCK_EX):
                 raise _in_use(own, f"the shard {shard} of {folder}")
             _sign(own, shard)
         yield
@@ -79,15 +73,16 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
 def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
     """Take ``.lock`` as the first, or beside other shards of the same run."""
     joint = held.enter_context(_opened(folder / ".lock"))
-    if _try(joint, fcntl.LOCK_EX):
+    if _try(joint, LOCK_EX):
         _sign(joint, shard)
         if shard.count > 1:
             # Lets the others in. Nobody takes it in between: joining needs `info_lock`.
-            _try(joint, fcntl.LOCK_SH)
-        return
-    if shard.count == 1 or _signature(joint).get("shards") != shard.count:
-        raise _in_use(joint, str(folder))
-    if not _try(joint, fcntl.LOCK_SH):
+            _try(joint, LOCK_SH)
+    elif (
+        shard.count == 1
+        or _signature(joint).get("shards") != shard.count
+        or not _try(joint, LOCK_SH)
+    ):
         raise _in_use(joint, str(folder))
 
 
@@ -100,68 +95,62 @@ def info_lock(folder: Path) -> Iterator[None]:
     RunError
         If it does not become free within a minute, or cannot be written.
     """
-    if _without_locks(folder):
+    if isinstance(folder, RemotePath):
         yield
         return
-    with _opened(folder / ".info.lock") as descriptor:
+    with _opened(folder / ".info.lock") as file:
         until = time.monotonic() + _PATIENCE
-        while not _try(descriptor, fcntl.LOCK_EX):
+        while not _try(file, LOCK_EX):
             if time.monotonic() > until:
                 raise RunError(f"{folder / '.info.lock'} is held for over a minute by a process")
             time.sleep(0.02)
         yield
 
 
-def _without_locks(folder: Path) -> bool:
-    return fcntl is None or isinstance(folder, RemotePath)
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     except OSError as error:
         raise RunError(f"cannot write the run folder {path.parent}: {error}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)  # and with it the lock
+    with file:  # closing it gives up the lock
+        yield file
 
 
-def _try(descriptor: int, kind: int) -> bool:
+def _try(file: BinaryIO, kind: LockFlags) -> bool:
     """Take a lock without waiting; True also where the file system has none."""
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _BUSY:
-            return False
-        if error.errno not in _NO_LOCKS:
-            raise
-        log.warning("the file system has no locks (%s): start no second run here", error.strerror)
+        lock(file, kind | LOCK_NB)
+    except AlreadyLocked:
+        return False
+    except LockException as error:
+        log.warning("the file system has no locks (%s): start no second run here", error)
     return True
 
 
-def _sign(descriptor: int, shard: Shard) -> None:
+def _sign(file: BinaryIO, shard: Shard) -> None:
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "shards": shard.count,
     }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps(holder).encode())
 
 
-def _signature(descriptor: int) -> dict[str, Any]:
+def _signature(file: BinaryIO) -> dict[str, Any]:
+    file.seek(0)
     try:
-        content = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:
+        content = json.loads(file.read(4096))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _in_use(descriptor: int, what: str) -> RunError:
-    holder = _signature(descriptor)
+def _in_use(file: BinaryIO, what: str) -> RunError:
+    holder = _signature(file)
     who = (
         f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
         if holder

@@ -11,14 +11,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from wsl.run.rows import PartCounts, unreadable_errors
-from wsl.storage import write_whole
+from wsl.storage import whole_file
 
 __all__ = ["Maps", "check_maps", "map_key", "open_maps", "read_maps", "stored_map", "write_maps"]
 
@@ -51,12 +51,9 @@ def stored_map(saliency: NDArray[np.float32]) -> NDArray[np.float16]:
 
 def write_maps(path: Path, maps: Mapping[str, NDArray[np.float16]]) -> None:
     """Write the maps of a chunk to `path`, whole or not at all."""
-
-    def write(file: BinaryIO) -> None:
-        arrays: dict[str, Any] = dict(maps)
+    arrays: dict[str, Any] = dict(maps)
+    with whole_file(path) as file:
         np.savez(file, **arrays)  # float16 is never pickled
-
-    write_whole(path, write)
 
 
 class Maps:

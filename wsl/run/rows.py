@@ -24,7 +24,7 @@ refined            bool      whether the mask was refined
 =================  ========  ==============================================================
 
 All columns from `label` on are null in the row of a failed image. The rows of an image stand
-together. A file is there whole or not at all (`wsl.storage.write_whole`), and each of its pages
+together. A file is there whole or not at all (`wsl.storage.whole_file`), and each of its pages
 carries a checksum, which is verified on reading. The file's own metadata has its counts
 (`PartCounts`), so that a run of thousands of chunks is summed up without reading its rows.
 
@@ -40,7 +40,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,7 +49,7 @@ import pyarrow.parquet as pq
 from wsl.errors import RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import RunLengths
-from wsl.storage import RemotePath, write_whole
+from wsl.storage import RemotePath, whole_file
 
 __all__ = [
     "SCALARS",
@@ -165,16 +165,13 @@ def write_part(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write the rows of a chunk to `path`, whole or not at all."""
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     counts = json.dumps(asdict(PartCounts.of(table))).encode()
-
-    def write(file: BinaryIO) -> None:
+    with whole_file(path) as file:
         pq.write_table(
             table.replace_schema_metadata({_COUNTS: counts}),
             file,
             compression="zstd",
             write_page_checksum=True,
         )
-
-    write_whole(path, write)
 
 
 def read_table(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> pa.Table:

@@ -7,7 +7,6 @@ no box. Every block is there whole or not at all; starting again makes what no b
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import zipfile
@@ -25,6 +24,7 @@ from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import segment
 from wsl.progress import Progress
 from wsl.run.pool import worker_count
+from wsl.storage import whole_file
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
@@ -170,16 +170,11 @@ class BoxTable:
         self._written = time.monotonic()
         if not self._waiting:
             return
-        self._folder.mkdir(exist_ok=True)
         path = self._folder / f"block-{self._next:05d}.npz"
         while path.exists():  # after a damaged block was removed
             self._next += 1
             path = self._folder / f"block-{self._next:05d}.npz"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            stacked: dict[str, Any] = {
-                digest: np.stack(rows) for digest, rows in self._waiting.items()
-            }
+        stacked: dict[str, Any] = {digest: np.stack(rows) for digest, rows in self._waiting.items()}
+        with whole_file(path) as file:
             np.savez(file, **stacked)
-        temporary.replace(path)
         self._waiting = {}

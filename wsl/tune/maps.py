@@ -13,7 +13,6 @@ that working size (``original``: the image's own size). Starting again computes 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,13 +29,13 @@ from wsl.localize.localizer import Explained, Localizer
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
 from wsl.run.config import RunConfig
-from wsl.run.folder import write_json
 from wsl.run.info import RunInfo
 from wsl.run.options import ClassOptions
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
 from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
 from wsl.score.inputs import AnnotatedImages, read_annotations
+from wsl.storage import whole_file, write_json
 
 __all__ = ["MapStore"]
 
@@ -154,7 +153,7 @@ class MapStore:
             for position, step in steps:
                 if isinstance(step, Prediction):
                     reason = step.error or "unknown reason"
-                    _write_text(self._failure_path(position), reason)
+                    write_text(self._failure_path(position), reason)
                 else:
                     self._write_maps(position, *step)
                 progress.advance(1, int(isinstance(step, Prediction)))
@@ -165,11 +164,8 @@ class MapStore:
         for size in self.sizes:
             (map_,) = ImageMaps.of(found, image.views.geometries, size).maps
             path = self._map_path(position, size)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with temporary.open("wb") as file:
+            with whole_file(path) as file:
                 np.save(file, map_, allow_pickle=False)
-            temporary.replace(path)
 
     def _is_done(self, position: int) -> bool:
         return self._failure_path(position).exists() or all(
@@ -243,8 +239,3 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

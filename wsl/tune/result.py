@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from wsl.run.config import RunConfig, to_yaml
-from wsl.run.folder import write_json
 from wsl.run.tuned_on import TunedOn
 from wsl.score.estimates import Estimate, exact_mean, mean_estimate, proportion_estimate
 from wsl.score.protocols.ilsvrc import GT_KNOWN_IOUS
+from wsl.storage import write_json, write_text
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 
@@ -198,7 +198,7 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
         Of the configuration.
     """
     write_json(folder / "tuning.json", result.to_json())
-    (folder / "tuning.md").write_text(_markdown(result), encoding="utf-8")
+    write_text(folder / "tuning.md", _markdown(result))
     header = [
         f"Chosen by {result.options.objective} among {len(result.tried)} settings on",
         f"{result.tuned_on.dataset} ({result.best.estimates[0].n:,} images): score other images.",
@@ -206,7 +206,7 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     ]
     path = folder / "tuned.yaml"
     comment = "".join(f"# {line}\n" for line in header)
-    path.write_text(f"{comment}\n{to_yaml(result.configure(config))}", encoding="utf-8")
+    write_text(path, f"{comment}\n{to_yaml(result.configure(config))}")
     return path
 
 
