@@ -327,10 +327,8 @@ def _check_folder(out: Path, run_folder: Path) -> None:
     if isinstance(out, RemotePath):
         raise ConfigError(f"an export's folder must be local, but is {out}: copy it there later")
     out, run_folder = out.resolve(), run_folder.resolve()
-    inside = out == run_folder or any(
-        out.is_relative_to(run_folder / name) for name in ("predictions", "maps")
-    )
-    if inside:
+    inside = {run_folder / "predictions", run_folder / "maps"} & {out, *out.parents}
+    if out == run_folder or inside:
         raise ConfigError(
             f"{out} holds the run itself: choose another folder, such as {run_folder / 'export'}/…"
         )

@@ -35,7 +35,7 @@ from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
 from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
 from wsl.score.inputs import AnnotatedImages, read_annotations
-from wsl.storage import whole_file, write_json
+from wsl.storage import whole_file, write_json, write_text
 
 __all__ = ["MapStore"]
 
