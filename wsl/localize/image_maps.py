@@ -7,17 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsl.data.geometry import Geometry, average_maps
 
-if TYPE_CHECKING:
-    from wsl.localize.localizer import Explained
+__all__ = ["Explained", "ImageMaps", "working_size"]
 
-__all__ = ["ImageMaps", "working_size"]
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What the classifier says of one image.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        The K classes to localize, in the order of their ranks.
+    ranks : tuple of int
+        Their places in the classifier's order, from 1.
+    probabilities : tuple of float
+        Softmax of the scores averaged over the views.
+    input_maps : tuple of V ndarray of float32, shape (K, h, w)
+        Saliency of each view, of its own size.
+    """
+
+    classes: tuple[int, ...]
+    ranks: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    input_maps: tuple[NDArray[np.float32], ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
-from wsl.localize.image_maps import ImageMaps
+from wsl.localize.image_maps import Explained, ImageMaps
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
@@ -28,29 +28,7 @@ from wsl.saliency.base import SaliencyMethod, Select, choose, mean_over_views, p
 from wsl.saliency.methods import build_method
 from wsl.saliency.views import Views, class_scores, make_views
 
-__all__ = ["Explained", "Localizer", "Trace"]
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """What the classifier says of one image.
-
-    Attributes
-    ----------
-    classes : tuple of int
-        The K classes to localize, in the order of their ranks.
-    ranks : tuple of int
-        Their places in the classifier's order, from 1.
-    probabilities : tuple of float
-        Softmax of the scores averaged over the views.
-    input_maps : tuple of V ndarray of float32, shape (K, h, w)
-        Saliency of each view, of its own size.
-    """
-
-    classes: tuple[int, ...]
-    ranks: tuple[int, ...]
-    probabilities: tuple[float, ...]
-    input_maps: tuple[NDArray[np.float32], ...]
+__all__ = ["Localizer", "Trace"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError, RunError, WslError
-from wsl.localize.image_maps import ImageMaps
-from wsl.localize.localizer import Explained, Localizer
+from wsl.localize.image_maps import Explained, ImageMaps
+from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
 from wsl.run.maps import map_key, stored_map
 from wsl.run.options import ClassOptions, RunOptions

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, RunMismatchError
-from wsl.localize.image_maps import ImageMaps
-from wsl.localize.localizer import Explained, Localizer
+from wsl.localize.image_maps import Explained, ImageMaps
+from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
 from wsl.run.config import RunConfig

@@ -27,7 +27,7 @@ import cv2
 
 from wsl.data.sample import Dataset
 from wsl.errors import RunError
-from wsl.localize.localizer import Explained
+from wsl.localize.image_maps import Explained
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
 from wsl.run.folder import RunFolder
