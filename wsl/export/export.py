@@ -15,7 +15,7 @@ from pydantic import Field
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, ImageError, RunError, choices_hint
 from wsl.export.classes import ClassList
-from wsl.export.exporter import Context, csv_line
+from wsl.export.exporter import Context, Exporter, csv_line
 from wsl.export.formats.coco import CocoOptions
 from wsl.export.formats.cvat import CvatOptions
 from wsl.export.formats.ilsvrc import IlsvrcOptions
@@ -222,7 +222,7 @@ class _Export:
         files = ImageFiles(dataset, getattr(options, "images", "none"))
         self.selection = make_selection(run, options, scanned)
         classes = ClassList(run.categories, self.selection.labels or ())
-        self.exporter = options.exporter(Context(run, scanned, files, classes))
+        self.exporter: Exporter[Any] = options.exporter(Context(run, scanned, files, classes))
         self.takes_empty = bool(getattr(options, "empty_images", False))
 
     def write(self, staging: Staging, progress: Progress) -> ExportSummary:

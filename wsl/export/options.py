@@ -5,14 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from wsl.config import Options
-
-if TYPE_CHECKING:
-    from wsl.export.exporter import Context, Exporter
 
 __all__ = [
     "ClassChoice",
@@ -106,8 +103,8 @@ class ExportOptions(Options, ABC):
         return "mask"
 
     @abstractmethod
-    def exporter(self, context: Context) -> Exporter[Any]:
-        """Build the exporter of this format."""
+    def exporter(self, context: Any) -> Any:
+        """Build this format's `Exporter` for a `Context` (`wsl.export.exporter`)."""
 
 
 class ImageOptions(ExportOptions):
