@@ -22,7 +22,7 @@ from export_cases import (
 from pydantic import TypeAdapter, ValidationError
 
 from wsl.errors import ConfigError, RunError, RunMismatchError
-from wsl.export.export import FORMATS, AnyExportOptions, options_type
+from wsl.export.export import FORMATS, AnyFormat, format_type
 from wsl.localize.prediction import Prediction
 from wsl.run.rows import write_part
 from wsl.storage import as_path
@@ -133,7 +133,7 @@ def test_a_killed_export_goes_on_to_the_same_files(tmp_path, hard, name, after):
 _DIES = """
 import os, sys
 from wsl.export.export import export_run
-from wsl.export.formats.masks import MasksOptions
+from wsl.export.formats.masks import MasksFormat
 class Dies:
     done = 0
     def start(self, total, done): pass
@@ -141,7 +141,7 @@ class Dies:
         self.done += count
         if self.done == 8:
             os._exit(9)
-export_run(sys.argv[1], sys.argv[2], MasksOptions(), progress=Dies())
+export_run(sys.argv[1], sys.argv[2], MasksFormat(), progress=Dies())
 """
 
 
@@ -155,17 +155,17 @@ def test_a_process_that_dies_leaves_nothing_half_done(tmp_path, hard):
 
 
 def test_killed_while_the_shared_files_are_put_together(tmp_path, hard, monkeypatch):
-    from wsl.export.formats.coco import CocoExporter
+    from wsl.export.formats.coco import CocoFormat
 
     run, _ = hard
     whole = export(run, "coco", tmp_path / "whole")
-    finish = CocoExporter.finish
+    write_shared = CocoFormat.write_shared
 
-    def cut_off(self, staging, counts):
-        finish(self, staging, counts)
+    def cut_off(self, staging, counts, context):
+        write_shared(self, staging, counts, context)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CocoExporter, "finish", cut_off)
+    monkeypatch.setattr(CocoFormat, "write_shared", cut_off)
     with pytest.raises(KeyboardInterrupt):
         export(run, "coco", tmp_path / "out")
     monkeypatch.undo()
@@ -284,7 +284,7 @@ def test_no_run_no_predictions_no_format(tmp_path):
     with pytest.raises(RunError, match="holds no predictions yet"):
         export(run, "csv", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"there is no format 'cocoa'\. Did you mean coco"):
-        options_type("cocoa")
+        format_type("cocoa")
 
 
 def test_one_id_twice_is_refused(tmp_path):
@@ -319,7 +319,7 @@ def test_one_id_twice_is_refused(tmp_path):
 )
 def test_options_are_checked(name, options, message):
     with pytest.raises(ValidationError, match=message):
-        options_type(name)(**options)
+        format_type(name)(**options)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -332,7 +332,7 @@ def test_every_format_is_described_beside_its_code(name):
 
 
 def test_options_of_any_format_are_told_by_its_name():
-    adapter = TypeAdapter(AnyExportOptions)
+    adapter = TypeAdapter(AnyFormat)
     for name, members in FORMATS.items():
         given = {"format": name} | ({"ilsvrc_map": "ids.txt"} if name == "ilsvrc" else {})
         options = adapter.validate_python(given)

@@ -8,7 +8,6 @@ import pytest
 from export_cases import (
     HOLE,
     PARTS,
-    expected_masks,
     export,
     found,
     hard_predictions,
@@ -16,6 +15,7 @@ from export_cases import (
     write_images,
 )
 from export_cases import write_run as write
+from export_readers import cvat_mask
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -49,41 +49,12 @@ def check_structure(root: ET.Element) -> None:
             assert shape.get("label") in labels
 
 
-def decoded(element: ET.Element, size: tuple[int, int]) -> np.ndarray:
-    """Mask of a shape, read as CVAT's importer reads it."""
-    counts = list(map(int, element.get("rle").split(",")))
-    left, top, width, height = (int(element.get(key)) for key in ("left", "top", "width", "height"))
-    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    mask = np.zeros(size, dtype=bool)
-    mask[top : top + height, left : left + width] = values.reshape(height, width)
-    return mask
-
-
 def exported(tmp_path, predictions, *, dataset=None, **options) -> ET.Element:
     run = write(tmp_path / "run", predictions)
     export(run, "cvat", tmp_path / "out", **options, dataset=dataset)
     root = ET.parse(tmp_path / "out/annotations.xml").getroot()
     check_structure(root)
     return root
-
-
-def test_masks_and_boxes_come_back(tmp_path):
-    predictions = hard_predictions()
-    root = exported(tmp_path, predictions, classes="all", shapes=("mask", "box"))
-    expected, seen = expected_masks(predictions), set()
-    for element in root.findall("image"):
-        size = (int(element.get("height")), int(element.get("width")))
-        boxes = element.findall("box")
-        shapes = element.findall("mask")
-        assert len(boxes) == len(shapes)
-        for shape, box in zip(shapes, boxes, strict=True):
-            label = ["tench", "hen", "žába & co"].index(shape.get("label"))
-            localization = expected[element.get("name"), label]
-            seen.add((element.get("name"), label))
-            assert np.array_equal(decoded(shape, size), localization.mask)
-            corners = tuple(float(box.get(key)) for key in ("xtl", "ytl", "xbr", "ybr"))
-            assert corners == (localization.box or mask_to_box(localization.mask))
-    assert seen == set(expected)
 
 
 def test_images_without_a_mask_are_there_to_be_corrected(tmp_path):
@@ -117,7 +88,7 @@ def test_polygons_are_grouped_and_holes_stay_masks(tmp_path):
     assert {shape.get("group_id") for shape in first} == {"1"}
     assert first[0].get("points") == "0,0;2,0;2,2;0,2"
     assert [shape.tag for shape in second] == ["mask"]
-    assert np.array_equal(decoded(second[0], HOLE.shape), HOLE)
+    assert np.array_equal(cvat_mask(second[0], HOLE.shape), HOLE)
 
 
 def test_labels_can_be_pasted(tmp_path):

@@ -80,7 +80,7 @@ def test_the_layout_scores_as_the_run_does(tmp_path, ids_file):
     ("text", "message"),
     [
         ("n1 449\nn2 2\n", "lacks 1, such as n3"),
-        ("n1 449\nn2 449\n", "line 2: n2 or 449 stands there twice"),
+        ("n1 449\nn2 449\n", "line 2: n2 or 449 is repeated"),
         ("n1 0\n", "line 1: expected a WNID and an id in 1 to 1000, found 'n1 0'"),
         ("n1\n", "line 1: expected a WNID and an id"),
         ("1 2\n", "line 1: expected a WNID and an id"),

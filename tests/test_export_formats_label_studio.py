@@ -10,7 +10,6 @@ from export_cases import (
     HOLE,
     LEFT,
     PARTS,
-    expected_masks,
     export,
     found,
     hard_predictions,
@@ -18,46 +17,12 @@ from export_cases import (
     write_images,
     write_run,
 )
+from export_readers import brush_mask, decode_brush
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from wsl.export.formats.label_studio import brush_rle
-from wsl.masks import mask_to_box
-
-
-def decode_rle(code: list[int]) -> np.ndarray:
-    """Values of a run-length code, bit by bit, by the format's description."""
-    assert all(0 <= byte <= 255 for byte in code)
-    bits = "".join(f"{byte:08b}" for byte in code)
-    at = 0
-
-    def read(width: int) -> int:
-        nonlocal at
-        at += width
-        return int(bits[at - width : at], 2)
-
-    count = read(32)
-    value_bits = read(5) + 1
-    length_bits = [read(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        is_run = read(1)
-        length = read(length_bits[read(2)]) + 1
-        if is_run:
-            values += [read(value_bits)] * length
-        else:
-            values += [read(value_bits) for _ in range(length)]
-    assert len(values) == count
-    assert len(bits) - at < 8
-    return np.array(values)
-
-
-def mask_of(region: dict) -> np.ndarray:
-    shape = (region["original_height"], region["original_width"], 4)
-    pixels = decode_rle(region["value"]["rle"]).reshape(shape)
-    assert (pixels == pixels[:, :, 3:]).all()
-    return pixels[:, :, 3] == 255
 
 
 def exported(tmp_path, predictions, *, dataset=None, **options) -> list[dict]:
@@ -70,7 +35,7 @@ def exported(tmp_path, predictions, *, dataset=None, **options) -> list[dict]:
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_brush_code_comes_back(mask):
-    pixels = decode_rle(brush_rle(mask)).reshape(*mask.shape, 4)
+    pixels = decode_brush(brush_rle(mask)).reshape(*mask.shape, 4)
     assert np.array_equal(pixels, np.repeat(mask[:, :, None], 4, axis=2) * 255)
 
 
@@ -78,7 +43,7 @@ def test_brush_code_comes_back(mask):
 def test_runs_of_every_length(run):
     mask = np.zeros((1, run + 1), dtype=bool)
     mask[0, :run] = True
-    assert np.array_equal(decode_rle(brush_rle(mask))[::4] == 255, mask[0])
+    assert np.array_equal(decode_brush(brush_rle(mask))[::4] == 255, mask[0])
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -87,34 +52,6 @@ def test_brush_code_is_what_label_studios_own_library_reads(seed):
     mask = np.random.default_rng(seed).random((13, 17)) < 0.4
     pixels = np.asarray(library.decode_rle(brush_rle(mask), False)).reshape(13, 17, 4)
     assert np.array_equal(pixels[:, :, 3] == 255, mask)
-
-
-def test_masks_and_boxes_come_back(tmp_path):
-    predictions = hard_predictions()
-    tasks = exported(tmp_path, predictions, classes="all")
-    expected, seen = expected_masks(predictions), set()
-    for task in tasks:
-        for prediction in task.get("predictions", []):
-            assert len({region["id"] for region in prediction["result"]}) == len(
-                prediction["result"]
-            )
-            for region in prediction["result"]:
-                (name,) = region["value"][region["type"]]
-                label = ["tench", "hen", "žába & co"].index(name)
-                localization = expected[task["data"]["image_id"], label]
-                seen.add((task["data"]["image_id"], label, region["type"]))
-                height, width = localization.mask.shape
-                assert (region["original_height"], region["original_width"]) == (height, width)
-                if region["type"] == "brushlabels":
-                    assert np.array_equal(mask_of(region), localization.mask)
-                    continue
-                value = region["value"]
-                x, y = value["x"] * width / 100, value["y"] * height / 100
-                right = x + value["width"] * width / 100
-                bottom = y + value["height"] * height / 100
-                wanted = localization.box or mask_to_box(localization.mask)
-                assert np.allclose((x, y, right, bottom), wanted, atol=1e-9)
-    assert seen == {(*key, kind) for key in expected for kind in ("brushlabels", "rectanglelabels")}
 
 
 def test_every_region_is_in_the_interface(tmp_path):
@@ -142,7 +79,7 @@ def test_polygons_in_per_cent_and_holes_as_brushes(tmp_path):
     points = np.array(first[0]["value"]["points"]) * [7, 5] / 100
     assert np.allclose(points, [[0, 0], [2, 0], [2, 2], [0, 2]])
     assert [region["type"] for region in second] == ["brushlabels"]
-    assert np.array_equal(mask_of(second[0]), HOLE)
+    assert np.array_equal(brush_mask(second[0]), HOLE)
 
 
 def test_images_without_a_mask_are_tasks_without_predictions(tmp_path):

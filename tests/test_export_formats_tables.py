@@ -4,11 +4,9 @@ import csv
 
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
-from export_cases import LEFT, expected_masks, export, found, hard_predictions, image, write_run
+from export_cases import LEFT, export, found, image, write_run
 
 from wsl.export.formats import tables as tables_module
-from wsl.masks import mask_to_box
 
 
 def exported(tmp_path, predictions, format_, **options) -> pd.DataFrame:
@@ -20,25 +18,6 @@ def exported(tmp_path, predictions, format_, **options) -> pd.DataFrame:
         # Python's own reading of numbers: pandas' is not exact in the last bit.
         return frame.assign(**{name: frame[name].map(float) for name in frame.columns.drop(texts)})
     return pd.read_parquet(tmp_path / "parquet/boxes.parquet")
-
-
-@pytest.mark.parametrize("format_", ["csv", "parquet"])
-def test_boxes_come_back(tmp_path, format_):
-    predictions = hard_predictions()
-    frame = exported(tmp_path, predictions, format_, classes="all")
-    expected = expected_masks(predictions)
-    assert list(frame.columns) == tables_module.SCHEMA.names
-    rows = {(row.image_id, row.label): row for row in frame.itertuples()}
-    assert set(rows) == set(expected)
-    for key, row in rows.items():
-        localization = expected[key]
-        wanted = localization.box or mask_to_box(localization.mask)
-        assert (row.x0, row.y0, row.x1, row.y1) == wanted
-        assert (row.height, row.width) == localization.mask.shape
-        assert row.mask_area == localization.mask.sum()
-        assert row.score == localization.score
-        assert pd.isna(row.quality) == (localization.quality is None)
-        assert row.category_id == f"n{int(row.label) + 1}"
 
 
 def test_fractional_boxes_keep_every_digit(tmp_path):

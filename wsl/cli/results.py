@@ -103,7 +103,7 @@ def export(
     """Write masks and boxes in the format of another tool. Started again, it goes on."""
     from wsl.cli.terminal import ProgressBar
     from wsl.config import build_options, split_overrides
-    from wsl.export.export import export_run, options_type
+    from wsl.export.export import export_run, format_type
     from wsl.run.opened import open_run
 
     own, others = split_overrides(overrides or (), "export")
@@ -114,7 +114,7 @@ def export(
         "top_fraction": top_fraction,
     }
     given = {name: value for name, value in named.items() if value is not None}
-    options = build_options(options_type(form), given, own, source="export options")
+    options = build_options(format_type(form), given, own, source="export options")
     opened = open_run(run, others)
     with ProgressBar("export") as progress:
         summary = export_run(run, out, options, dataset=opened.dataset, progress=progress)

@@ -2,7 +2,7 @@
 
 `export.export_run` is the front door. Each format is one file in `formats`, which holds its options
 and its exporter and describes the files it writes; a new one is that file and a line in
-`export.AnyExportOptions`. Formats share `options` and `exporter` (their bases), `selection` (which
+`export.AnyFormat`. Formats share `options` and `exporter` (their bases), `selection` (which
 localizations go in), `classes`, `staging`, `image_files`, `names` and `contours`.
 
 >>> from wsl.export.export import format_lines

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -14,65 +15,63 @@ from pydantic import Field
 
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, ImageError, RunError, choices_hint
+from wsl.export.base import ClassChoice, Context, ExportFormat, Run, csv_line
 from wsl.export.classes import ClassList
-from wsl.export.exporter import Context, Exporter, csv_line
-from wsl.export.formats.coco import CocoOptions
-from wsl.export.formats.cvat import CvatOptions
-from wsl.export.formats.ilsvrc import IlsvrcOptions
-from wsl.export.formats.image_folder import ImageFolderOptions
-from wsl.export.formats.label_studio import LabelStudioOptions
-from wsl.export.formats.masks import MasksOptions
-from wsl.export.formats.pseudo_labels import SegmentationOptions
-from wsl.export.formats.saliency_maps import SaliencyMapsOptions
-from wsl.export.formats.tables import CsvOptions, ParquetOptions
-from wsl.export.formats.voc import VocOptions
-from wsl.export.formats.yolo import YoloOptions
+from wsl.export.formats.coco import CocoFormat
+from wsl.export.formats.cvat import CvatFormat
+from wsl.export.formats.ilsvrc import IlsvrcFormat
+from wsl.export.formats.image_folder import ImageFolderFormat
+from wsl.export.formats.label_studio import LabelStudioFormat
+from wsl.export.formats.masks import MasksFormat
+from wsl.export.formats.saliency_maps import SaliencyMapsFormat
+from wsl.export.formats.segmentation import SegmentationFormat
+from wsl.export.formats.tables import CsvFormat, ParquetFormat
+from wsl.export.formats.voc import VocFormat
+from wsl.export.formats.yolo import YoloFormat
 from wsl.export.image_files import ImageFiles
-from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import Run, open_run
-from wsl.export.selection import Scan, make_selection, scan
+from wsl.export.selection import Selection, make_selection, scan
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 from wsl.progress import NoProgress, Progress
-from wsl.run.maps import Maps, open_maps
+from wsl.run.maps import open_maps
 from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 
 __all__ = [
     "FORMATS",
-    "AnyExportOptions",
+    "AnyFormat",
     "ExportSummary",
     "export_run",
     "format_lines",
-    "options_type",
+    "format_type",
 ]
 
-AnyExportOptions = Annotated[
-    CocoOptions
-    | VocOptions
-    | YoloOptions
-    | SegmentationOptions
-    | MasksOptions
-    | ImageFolderOptions
-    | IlsvrcOptions
-    | LabelStudioOptions
-    | CvatOptions
-    | CsvOptions
-    | ParquetOptions
-    | SaliencyMapsOptions,
+AnyFormat = Annotated[
+    CocoFormat
+    | VocFormat
+    | YoloFormat
+    | SegmentationFormat
+    | MasksFormat
+    | ImageFolderFormat
+    | IlsvrcFormat
+    | LabelStudioFormat
+    | CvatFormat
+    | CsvFormat
+    | ParquetFormat
+    | SaliencyMapsFormat,
     Field(discriminator="format"),
 ]
-"""The options of any format; a new format is one more line here."""
+"""Any format; a new one is one more line here."""
 
-FORMATS: dict[str, type[ExportOptions]] = {
+FORMATS: dict[str, type[ExportFormat]] = {
     get_args(member.model_fields["format"].annotation)[0]: member
-    for member in get_args(get_args(AnyExportOptions)[0])
+    for member in get_args(get_args(AnyFormat)[0])
 }
-"""Options classes by the format's name."""
+"""Formats by their names."""
 
 
-def options_type(name: str) -> type[ExportOptions]:
-    """Options class of a format.
+def format_type(name: str) -> type[ExportFormat]:
+    """Return the class of a format.
 
     Raises
     ------
@@ -146,7 +145,7 @@ class ExportSummary:
 def export_run(
     run_folder: Path | str,
     out: Path | str,
-    options: ExportOptions,
+    format: ExportFormat,  # noqa: A002 - the word that users know it by
     *,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
@@ -163,8 +162,8 @@ def export_run(
         Local or in a store.
     out : Path or str
         Local; new, empty, or of the same export.
-    options : ExportOptions
-        Of the format, such as ``CocoOptions()``; the module of each format describes its files.
+    format : ExportFormat
+        With its options, such as ``CocoFormat(split="val")``; its module describes its files.
     dataset : Dataset, optional
         The run's dataset, which knows the image files. Formats that hold no image do without it;
         paths in them are image ids then.
@@ -178,19 +177,22 @@ def export_run(
     Raises
     ------
     ConfigError
-        If the format cannot be written with these options from this run.
+        If the format cannot be written with its options from this run.
     RunError
         If the run's folder cannot be read, is not complete, or the export cannot be written.
     RunMismatchError
         If `out` holds another export.
     """
-    run = open_run(run_folder)
+    run = Run(run_folder)
+    parts = run.parts()
+    if not parts:
+        raise RunError(f"{run.path} holds no predictions yet")
     folder = as_path(out)
-    _check_folder(folder, run.folder)
+    _check_folder(folder, run.path)
     state = {
-        "format": options.format,
-        "options": options.model_dump(mode="json", exclude={"format"}),
-        "run": run.identity,
+        "format": format.format,
+        "options": format.model_dump(mode="json", exclude={"format"}),
+        "run": _digest(parts),
         "images": None if dataset is None else str(dataset.root),
     }
     staging = Staging(folder, state)
@@ -198,45 +200,39 @@ def export_run(
         staging.clear()
         return _summary_from(whole["summary"], staging)
     scanned = scan(run)
-    if scanned.images != run.expected and not options.allow_partial:
+    if scanned.images != run.expected_images and not format.allow_partial:
         raise RunError(
-            f"{run.folder} has {scanned.images} of {run.expected} images: finish the run, or set "
-            "allow_partial"
+            f"{run.path} has {scanned.images} of {run.expected_images} images: finish the run, or "
+            "set allow_partial"
         )
-    export = _Export(run, options, scanned, dataset)
+    files = ImageFiles(dataset, getattr(format, "images", "none"))
+    selection = make_selection(run, format, scanned)
+    classes = ClassList(run.categories, selection.labels or ())
+    export = _Export(format, Context(run, scanned, files, classes), selection)
+    format.check(export.context)
     try:
         return export.write(staging, progress or NoProgress())
     except OSError as error:
         raise RunError(f"cannot write the export folder {out}: {error}") from error
 
 
+@dataclass(frozen=True)
 class _Export:
     """One export, with all its parts."""
 
-    def __init__(
-        self, run: Run, options: ExportOptions, scanned: Scan, dataset: Dataset | None
-    ) -> None:
-        self.run = run
-        self.options = options
-        self.images = scanned.images
-        files = ImageFiles(dataset, getattr(options, "images", "none"))
-        self.selection = make_selection(run, options, scanned)
-        classes = ClassList(run.categories, self.selection.labels or ())
-        self.exporter: Exporter[Any] = options.exporter(Context(run, scanned, files, classes))
-        self.takes_empty = bool(getattr(options, "empty_images", False))
+    format: ExportFormat
+    context: Context
+    selection: Selection
 
     def write(self, staging: Staging, progress: Progress) -> ExportSummary:
         """Write everything that is not written yet."""
         staging.begin()
         before: Counter[str] = Counter()
-        finished = {part: staging.counts(part.stem) for part in self.run.parts}
-        progress.start(
-            self.images, sum(counts["images"] for counts in finished.values() if counts is not None)
-        )
+        finished = {part: staging.counts(part.stem) for part in self.context.run.parts()}
+        done = sum(counts["images"] for counts in finished.values() if counts is not None)
+        progress.start(self.context.scan.images, done)
         for part, counts in finished.items():
-            if counts is None:
-                counts = self._part(part, staging, before, progress)
-            before.update(counts)
+            before.update(self._part(part, staging, before, progress) if counts is None else counts)
         return self._finish(staging, before)
 
     def _part(
@@ -244,31 +240,30 @@ class _Export:
     ) -> Counter[str]:
         reasons = self.selection.reasons(part)
         maps_path = part.parent.parent / "maps" / f"{part.stem}.npz"
-        with staging.chunk(part.stem, before) as chunk, open_maps(maps_path) as maps:
+        with open_maps(maps_path) as maps, staging.chunk(part.stem, before, maps) as chunk:
             for image in read_predictions(part):
-                self._image(image, reasons, chunk, maps)
+                self._image(image, reasons, chunk)
                 progress.advance(1, int(image.error is not None))
         return chunk.counts
 
     def _image(
-        self,
-        image: Prediction,
-        reasons: Mapping[tuple[str, int], str],
-        chunk: Chunk,
-        maps: Maps,
+        self, image: Prediction, reasons: Mapping[tuple[str, int], str], chunk: Chunk
     ) -> None:
         """Write one image and count what went in and what was left out."""
-        meant = [found for found in image.localizations if (image.image_id, found.label) in reasons]
-        why = [reasons[image.image_id, found.label] for found in meant]
-        taken = tuple(found for found, reason in zip(meant, why, strict=True) if not reason)
-        left_out = Counter(reason for reason in why if reason)
+        by_label = {
+            found.label: reasons.get((image.image_id, found.label)) for found in image.localizations
+        }
+        taken = tuple(found for found in image.localizations if by_label[found.label] == "")
+        left_out = Counter(reason for reason in by_label.values() if reason)
         chunk.counts["images"] += 1
         chunk.counts["failed"] += int(image.error is not None)
         chunk.counts.update({_LEFT_OUT + reason: count for reason, count in left_out.items()})
-        reason: str | None = None if taken else _why_empty(image, left_out)
-        if taken or self.exporter.takes_every_image or (self.takes_empty and image.size):
+        reason = None if taken else _why_empty(image, left_out)
+        empty = getattr(self.format, "empty_images", False) and image.size is not None
+        if taken or self.format.takes_every_image or empty:
             try:
-                chunk.counts["masks"] += self.exporter.image(image, taken, chunk, maps)
+                selected = replace(image, localizations=taken)
+                chunk.counts["masks"] += self.format.write_image(selected, chunk, self.context)
                 chunk.counts["exported"] += 1
                 self._note_name(image.image_id, chunk)
             except ImageError as error:
@@ -279,23 +274,26 @@ class _Export:
             chunk.line("without_mask", csv_line((image.image_id, reason)))
 
     def _note_name(self, image_id: str, chunk: Chunk) -> None:
-        stem = self.exporter.context.stem(image_id)
-        if self.exporter.names_files and stem != image_id:
+        stem = self.context.stem(image_id)
+        if self.format.names_files and stem != image_id:
             chunk.line("names", csv_line((image_id, stem)))
 
     def _finish(self, staging: Staging, counts: Counter[str]) -> ExportSummary:
-        files = self.exporter.finish(staging, counts)
+        run = self.context.run
+        files = self.format.write_shared(staging, counts, self.context)
         staging.text_file("without_mask.csv", "without_mask", head=["image_id,reason"])
         files.append("without_mask.csv")
         if any(staging.fragments("names")):
             staging.text_file("names.csv", "names", head=["image_id,name"])
             files.append("names.csv")
-        notes = self.exporter.notes(counts)
-        if counts["images"] != self.run.expected:
-            notes.append(f"the run is not complete: {counts['images']:,} of {self.run.expected:,}")
+        notes = self.format.notes(counts, self.context)
+        if counts["images"] != run.expected_images:
+            notes.append(
+                f"the run is not complete: {counts['images']:,} of {run.expected_images:,}"
+            )
         summary = ExportSummary(
-            format=self.options.format,
-            dataset=self.run.dataset,
+            format=self.format.format,
+            dataset=run.dataset_name,
             classes=self.selection.classes,
             images=counts["images"],
             images_exported=counts["exported"],
@@ -314,6 +312,20 @@ class _Export:
 
         staging.finish({"schema": 1, "wsl": __version__, "summary": asdict(summary)})
         return summary
+
+
+def _digest(parts: Sequence[Path]) -> str:
+    """Digest of the part files' contents, which tells one run from another."""
+    digest = sha256()
+    for part in parts:
+        digest.update(part.name.encode())
+        try:
+            with part.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise RunError(f"{part} cannot be read: {error}") from error
+    return digest.hexdigest()
 
 
 def _why_empty(image: Prediction, left_out: Counter[str]) -> str:

@@ -11,6 +11,7 @@ import io
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from PIL import Image
@@ -18,11 +19,12 @@ from PIL import Image
 from wsl.data.images import image_size, is_upright, load_image
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, DataError, ImageError
-from wsl.export.options import ImageMode
 from wsl.export.staging import Chunk
 from wsl.storage import RemotePath
 
-__all__ = ["ImageFiles", "url"]
+__all__ = ["ImageFiles", "ImageMode", "url"]
+
+ImageMode = Literal["link", "copy", "none"]
 
 
 class ImageFiles:

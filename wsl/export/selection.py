@@ -23,39 +23,16 @@ import numpy as np
 import pandas as pd
 
 from wsl.errors import ConfigError, RunError
+from wsl.export.base import ClassChoice, ExportFormat, Run, Scan
 from wsl.export.classes import read_class_list
 from wsl.export.names import FileNames, fingerprint, repeated
-from wsl.export.options import ClassChoice, ExportOptions
-from wsl.export.reading import Run
 from wsl.run.rows import read_table
 
-__all__ = ["Scan", "Selection", "make_selection", "scan"]
+__all__ = ["Selection", "make_selection", "scan"]
 
 _COLUMNS = (
     *("image_id", "label", "rank", "is_ground_truth", "score", "quality", "mask_area", "x0"),
 )
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What must be known of the whole run before its first image is written.
-
-    Attributes
-    ----------
-    images : int
-    has_ground_truth : bool
-        Some row is of its image's label.
-    has_quality : bool
-    numeric_ids : bool
-        All image ids are whole numbers >= 0 that fit a COCO file.
-    names : FileNames
-    """
-
-    images: int
-    has_ground_truth: bool
-    has_quality: bool
-    numeric_ids: bool
-    names: FileNames
 
 
 def scan(run: Run) -> Scan:
@@ -70,7 +47,7 @@ def scan(run: Run) -> Scan:
     keys: list[int] = []
     truth = quality = False
     numeric = True
-    for part in run.parts:
+    for part in run.parts():
         rows = _rows(part, "image_id", "is_ground_truth", "quality")
         truth = truth or bool(rows["is_ground_truth"].any())
         quality = quality or bool(rows["quality"].notna().any())
@@ -79,7 +56,7 @@ def scan(run: Run) -> Scan:
             keys.append(fingerprint(FileNames.key(image_id)))
             numeric = numeric and _is_number(image_id)
     if len(repeated(ids)):
-        raise RunError(f"{run.folder} has two images of one id in different part files")
+        raise RunError(f"{run.path} has two images of one id in different part files")
     names = FileNames(frozenset(repeated(keys).tolist()))
     return Scan(len(ids), truth, quality, numeric, names)
 
@@ -98,7 +75,7 @@ class Selection:
 
     Attributes
     ----------
-    options : ExportOptions
+    format : ExportFormat
     classes : {'ground_truth', 'top1', 'all'}
     labels : tuple of int or None
         The classes that the export names; None while those that occur are not known.
@@ -106,7 +83,7 @@ class Selection:
         Least quality of each label that is among the best.
     """
 
-    options: ExportOptions
+    format: ExportFormat
     classes: ClassChoice
     labels: tuple[int, ...] | None
     thresholds: pd.Series[float] | None = None
@@ -141,18 +118,18 @@ class Selection:
         objections: dict[str, pd.Series[bool]] = {}
         if self.labels is not None:
             objections["not in the class list"] = ~rows["label"].isin(self.labels)
-        objections["nothing found"] = ~usable[self.options.needs]
-        if self.options.min_score is not None:
-            objections["score too low"] = ~(rows["score"] >= self.options.min_score)
-        if self.options.min_quality is not None:
-            objections["quality too low"] = ~(quality >= self.options.min_quality)
+        objections["nothing found"] = ~usable[self.format.needs]
+        if self.format.min_score is not None:
+            objections["score too low"] = ~(rows["score"] >= self.format.min_score)
+        if self.format.min_quality is not None:
+            objections["quality too low"] = ~(quality >= self.format.min_quality)
         if self.thresholds is not None:
             objections["not among the best"] = quality < rows["label"].map(self.thresholds)
         reason = np.select(list(objections.values()), list(objections), default="")
         return rows.assign(reason=reason, quality=quality)
 
 
-def make_selection(run: Run, options: ExportOptions, scanned: Scan) -> Selection:
+def make_selection(run: Run, options: ExportFormat, scanned: Scan) -> Selection:
     """Prepare the selection; looks through the run again for what the options leave open.
 
     Raises
@@ -164,11 +141,11 @@ def make_selection(run: Run, options: ExportOptions, scanned: Scan) -> Selection
     classes = options.classes or ("ground_truth" if scanned.has_ground_truth else "top1")
     if classes == "ground_truth" and not scanned.has_ground_truth:
         raise ConfigError(
-            f"classes must be top1 or all, since {run.folder} has no localization of a given label"
+            f"classes must be top1 or all, since {run.path} has no localization of a given label"
         )
     by_quality = options.min_quality is not None or options.top_fraction is not None
     if by_quality and not scanned.has_quality:
-        raise ConfigError(f"min_quality and top_fraction need qualities, but {run.folder} has none")
+        raise ConfigError(f"min_quality and top_fraction need qualities, but {run.path} has none")
     selection = Selection(options, classes, read_class_list(options.class_list, run.categories))
     if options.top_fraction is not None:
         candidates = pd.concat(_candidates(run, selection), ignore_index=True)
@@ -188,7 +165,7 @@ def make_selection(run: Run, options: ExportOptions, scanned: Scan) -> Selection
 
 def _candidates(run: Run, selection: Selection) -> Iterator[pd.DataFrame]:
     """Label and quality of what a selection takes, part file by part file."""
-    for part in run.parts:
+    for part in run.parts():
         rows = selection.judged(part)
         taken = rows.loc[rows["reason"] == "", ["label", "quality"]]
         yield taken.astype({"label": np.int32})

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wsl.errors import RunError, RunMismatchError
+from wsl.run.maps import Maps
 from wsl.storage import whole_file
 
 __all__ = ["Chunk", "Staging"]
@@ -106,7 +107,7 @@ class Staging:
         return Counter(_read_json(path)) if path.is_file() else None
 
     @contextmanager
-    def chunk(self, name: str, before: Counter[str]) -> Iterator[Chunk]:
+    def chunk(self, name: str, before: Counter[str], maps: Maps) -> Iterator[Chunk]:
         """Work on one chunk; it is finished if nothing is raised.
 
         Parameters
@@ -114,12 +115,14 @@ class Staging:
         name : str
         before : Counter
             Sums of the counts of all chunks before it.
+        maps : Maps
+            The chunk's saliency maps.
         """
         folder = self._scratch / name
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        chunk = Chunk(self.out, folder, before)
+        chunk = Chunk(self.out, folder, before, maps)
         try:
             yield chunk
         finally:
@@ -179,10 +182,13 @@ class Chunk:
     ----------
     counts : Counter
         Counted in this chunk; kept with it.
+    maps : Maps
+        The saliency maps of its images.
     """
 
-    def __init__(self, out: Path, folder: Path, before: Counter[str]) -> None:
+    def __init__(self, out: Path, folder: Path, before: Counter[str], maps: Maps) -> None:
         self.counts: Counter[str] = Counter()
+        self.maps = maps
         self._out = out
         self._folder = folder
         self._before = before

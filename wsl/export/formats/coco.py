@@ -17,7 +17,7 @@
 
 ``segmentation`` is ``{"size": [height, width], "counts": "…"}``, compressed run lengths, or
 polygons along pixel borders (see `wsl.export.contours`), one for each part. Polygons cannot have
-holes: a mask that has some keeps its run lengths. With `shapes` box it is empty, and ``area`` is
+holes: a mask that has some keeps its run lengths. With `shape` box it is empty, and ``area`` is
 the box's.
 
 Image ids are the run's where all of those are whole numbers, as in datasets that come from COCO,
@@ -33,17 +33,23 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from wsl.export.base import (
+    Context,
+    DatasetFormat,
+    Needs,
+    Shape,
+    box_corner_size,
+    image_size,
+    json_line,
+)
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Context, Exporter, box_corner_size, image_size, json_line
-from wsl.export.options import DatasetOptions, Needs, Shape
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
 
-__all__ = ["CocoExporter", "CocoOptions"]
+__all__ = ["CocoFormat"]
 
 
-class CocoOptions(DatasetOptions):
+class CocoFormat(DatasetFormat):
     """COCO instances."""
 
     label = "COCO"
@@ -60,42 +66,32 @@ class CocoOptions(DatasetOptions):
         """A box will do where boxes are written."""
         return "box" if self.shape == "box" else "mask"
 
-    def exporter(self, context: Context) -> CocoExporter:
-        """Build the exporter."""
-        return CocoExporter(self, context)
-
-
-class CocoExporter(Exporter[CocoOptions]):
-    """COCO instances and results."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Add an image's objects; see `Exporter.image`."""
-        file_name, _ = self.placed_or_original(image, chunk)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Add an image's objects; see `ExportFormat.write_image`."""
+        file_name, _ = context.placed_or_original(image, chunk)
         position = chunk.number("coco images")
-        number = int(image.image_id) if self.context.scan.numeric_ids else position
+        number = int(image.image_id) if context.scan.numeric_ids else position
         height, width = image_size(image)
         entry = {"id": number, "width": width, "height": height, "file_name": file_name}
         chunk.line("images", json_line({**entry, "image_id": image.image_id}))
-        for found in taken:
+        for found in image.localizations:
             annotation_id = chunk.number("coco annotations")
-            annotation = {"id": annotation_id, **_annotation(found, number, self.options.shape)}
+            annotation = {"id": annotation_id, **_annotation(found, number, self.shape)}
             chunk.line("annotations", json_line(annotation))
             chunk.line("results", json_line(_result(found, number)))
-            chunk.counts["kept as run lengths"] += int(
-                self.options.shape == "polygon" and isinstance(annotation["segmentation"], dict)
+            chunk.counts["holes"] += int(
+                self.shape == "polygon" and isinstance(annotation["segmentation"], dict)
             )
-        return len(taken)
+        return len(image.localizations)
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write both files, an entry at a time."""
-        split = self.options.split
+        split = self.split
         paths = [f"annotations/{kind}_{split}.json" for kind in ("instances", "results")]
         with staging.whole_file(paths[0]) as file:
-            head = {"description": f"{self.context.run.dataset}, localized by wsl"}
+            head = {"description": f"{context.run.dataset_name}, localized by wsl"}
             file.write(f'{{"info":{json_line(head)},"licenses":[],\n'.encode())
-            file.write(f'"categories":{json_line(self._categories())},\n'.encode())
+            file.write(f'"categories":{json_line(_categories(context))},\n'.encode())
             for kind, end in (("images", b",\n"), ("annotations", b"}\n")):
                 file.write(f'"{kind}":'.encode())
                 file.writelines(_array(staging.lines(kind)))
@@ -105,18 +101,12 @@ class CocoExporter(Exporter[CocoOptions]):
             file.write(b"\n")
         return paths
 
-    def _categories(self) -> list[dict[str, Any]]:
-        classes = self.context.classes
-        return [
-            {"id": label + 1, "name": classes.name(label), "supercategory": ""}
-            for label in classes.labels
-        ]
 
-    def notes(self, counts: Counter[str]) -> list[str]:
-        """Say how many masks could not be polygons."""
-        kept = counts["kept as run lengths"]
-        more = [f"{kept:,} masks have holes and were kept as run lengths"] if kept else []
-        return super().notes(counts) + more
+def _categories(context: Context) -> list[dict[str, Any]]:
+    return [
+        {"id": label + 1, "name": context.classes.name(label), "supercategory": ""}
+        for label in context.classes.labels
+    ]
 
 
 def _array(lines: Iterator[bytes]) -> Iterator[bytes]:

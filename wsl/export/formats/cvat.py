@@ -26,19 +26,25 @@ from typing import Literal
 import numpy as np
 
 from wsl.boxes import Box
+from wsl.export.base import (
+    Context,
+    ImageFormat,
+    Needs,
+    Shapes,
+    image_size,
+    number_text,
+    required_box,
+)
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Context, Exporter, image_size, number_text, required_box
-from wsl.export.options import ImageOptions, Needs, Shapes
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask, mask_to_box
-from wsl.run.maps import Maps
 
-__all__ = ["CvatExporter", "CvatOptions", "cropped_runs", "run_lengths"]
+__all__ = ["CvatFormat", "cropped_runs", "run_lengths"]
 
 
-class CvatOptions(ImageOptions):
+class CvatFormat(ImageFormat):
     """CVAT for images 1.1."""
 
     label = "CVAT"
@@ -58,57 +64,47 @@ class CvatOptions(ImageOptions):
         """A box will do where boxes are written alone."""
         return "box" if self.shapes == ("box",) else "mask"
 
-    def exporter(self, context: Context) -> CvatExporter:
-        """Build the exporter."""
-        return CvatExporter(self, context)
-
-
-class CvatExporter(Exporter[CvatOptions]):
-    """CVAT for images 1.1."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Add an image's element; see `Exporter.image`."""
-        name, _ = self.placed_or_original(image, chunk)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Add an image's element; see `ExportFormat.write_image`."""
+        name, _ = context.placed_or_original(image, chunk)
         number = chunk.number("cvat images") - 1
         height, width = image_size(image)
         lines = [
             f'  <image id="{number}" name="{xml_text(name)}" width="{width}" height="{height}">'
         ]
-        for group, found in enumerate(taken, 1):
-            label = xml_text(self.context.classes.name(found.label))
+        for group, found in enumerate(image.localizations, 1):
+            label = xml_text(context.classes.name(found.label))
             lines += [
                 f'    <{tag} label="{label}" source="auto" occluded="0" {attributes}>\n    </{tag}>'
                 for tag, attributes in self._shapes(found, group, chunk)
             ]
         lines.append("  </image>")
         chunk.line("images", "\n".join(lines))
-        return len(taken)
+        return len(image.localizations)
 
     def _shapes(self, found: Localization, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
         """Tag and attributes of each shape of an object."""
         order = f'z_order="{group - 1}"'
         grouped = f'{order} group_id="{group}"'
-        if "box" in self.options.shapes:
+        if "box" in self.shapes:
             yield "box", f"{_box(required_box(found))} {order}"
-        if not found.run_lengths.area or self.options.shapes == ("box",):
+        if not found.run_lengths.area or self.shapes == ("box",):
             return
         mask = found.mask
-        rings = boundary_rings(mask) if "polygon" in self.options.shapes else None
+        rings = boundary_rings(mask) if "polygon" in self.shapes else None
         if rings is not None and not rings.holes:
             for ring in rings.outer:
                 points = ";".join(f"{x},{y}" for x, y in ring.tolist())
                 yield "polygon", f'points="{points}" {grouped}'
-        if "mask" in self.options.shapes or (rings is not None and rings.holes):
-            chunk.counts["kept as masks"] += int("mask" not in self.options.shapes)
+        if "mask" in self.shapes or (rings is not None and rings.holes):
+            chunk.counts["holes"] += int("mask" not in self.shapes)
             yield "mask", f"{_mask(mask)} {order}"
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the annotations and the labels."""
         labels = [
             f"        <label><name>{xml_text(name)}</name><attributes></attributes></label>"
-            for name in self.context.classes.names
+            for name in context.classes.names
         ]
         head = [
             '<?xml version="1.0" encoding="utf-8"?>',
@@ -116,7 +112,7 @@ class CvatExporter(Exporter[CvatOptions]):
             "  <version>1.1</version>",
             "  <meta>",
             "    <task>",
-            f"      <name>{xml_text(self.context.run.dataset)}</name>",
+            f"      <name>{xml_text(context.run.dataset_name)}</name>",
             f"      <size>{counts['cvat images']}</size>",
             "      <mode>annotation</mode>",
             "      <overlap>0</overlap>",
@@ -132,15 +128,9 @@ class CvatExporter(Exporter[CvatOptions]):
             file.writelines(line + b"\n" for line in staging.lines("images"))
             file.write(b"</annotations>\n")
         with staging.whole_file("labels.json") as file:
-            content = [{"name": name, "attributes": []} for name in self.context.classes.names]
+            content = [{"name": name, "attributes": []} for name in context.classes.names]
             file.write((json.dumps(content, indent=2) + "\n").encode("ascii"))
         return ["annotations.xml", "labels.json"]
-
-    def notes(self, counts: Counter[str]) -> list[str]:
-        """Say how many masks could not be polygons."""
-        kept = counts["kept as masks"]
-        more = [f"{kept:,} masks have holes and were kept as masks"] if kept else []
-        return super().notes(counts) + more
 
 
 def _box(box: Box) -> str:

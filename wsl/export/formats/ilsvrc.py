@@ -23,16 +23,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from pydantic import PrivateAttr
+
 from wsl.boxes import to_inclusive
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
-from wsl.export.exporter import Context, Exporter, number_text
-from wsl.export.options import ExportOptions, Needs
+from wsl.export.base import Context, ExportFormat, Needs, number_text
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
 
-__all__ = ["IlsvrcExporter", "IlsvrcOptions", "read_ilsvrc_ids"]
+__all__ = ["IlsvrcFormat", "read_ilsvrc_ids"]
 
 GUESSES = 5
 NO_BOX = "-1 -1 -1 -1"
@@ -52,8 +52,8 @@ def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
     Raises
     ------
     ConfigError
-        If the file cannot be read, a line is of another form, an id is not in 1 to 1000 or stands
-        there twice, or a category is missing.
+        If the file cannot be read, a line is of another form, an id is not in 1 to 1000 or is
+        repeated, or a category is missing.
     """
     if categories.ids is None:
         raise ConfigError("an ILSVRC submission needs categories with WNIDs, but these have none")
@@ -72,7 +72,7 @@ def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
                 f"{path}, line {number}: expected a WNID and an id in 1 to 1000, found {line!r}"
             )
         if wnid in known or int(value) in known.values():
-            raise ConfigError(f"{path}, line {number}: {wnid} or {value} stands there twice")
+            raise ConfigError(f"{path}, line {number}: {wnid} or {value} is repeated")
         known[wnid] = int(value)
     missing = [wnid for wnid in categories.ids if wnid not in known]
     if missing:
@@ -82,11 +82,13 @@ def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
     return tuple(known[wnid] for wnid in categories.ids)
 
 
-class IlsvrcOptions(ExportOptions):
+class IlsvrcFormat(ExportFormat):
     """The challenge's submission file."""
 
     label = "ILSVRC"
     summary = "the submission file that the challenge's development kit scores"
+    takes_every_image = True
+    names_files = False
 
     format: Literal["ilsvrc"] = "ilsvrc"
 
@@ -96,50 +98,41 @@ class IlsvrcOptions(ExportOptions):
     ilsvrc_map: Path
     """Text file with one WNID and its ILSVRC id (1 to 1000) per line, in either order."""
 
+    _ids: tuple[int, ...] = PrivateAttr(())
+
     @property
     def needs(self) -> Needs:
         """Every guess counts, with a box or without."""
         return "class"
 
-    def exporter(self, context: Context) -> IlsvrcExporter:
-        """Build the exporter."""
-        return IlsvrcExporter(self, context)
-
-
-class IlsvrcExporter(Exporter[IlsvrcOptions]):
-    """The challenge's submission file."""
-
-    takes_every_image = True
-    names_files = False
-
-    def __init__(self, options: IlsvrcOptions, context: Context) -> None:
-        super().__init__(options, context)
-        if context.scan.images != context.run.expected:
+    def check(self, context: Context) -> None:
+        """Refuse an unfinished run, and ids that do not fit the classifier's categories."""
+        images, expected = context.scan.images, context.run.expected_images
+        if images != expected:
             raise ConfigError(
-                f"a submission must have all {context.run.expected} images, but the run has "
-                f"{context.scan.images}"
+                f"a submission must have all {expected} images, but the run has {images}"
             )
-        self.ids = read_ilsvrc_ids(options.ilsvrc_map, context.run.categories)
+        self._ids = read_ilsvrc_ids(self.ilsvrc_map, context.run.categories)
 
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image's line; see `Exporter.image`."""
-        guesses = [found for found in taken if found.in_top_k]
-        chunk.counts["left out: not among the classifier's first"] += len(taken) - len(guesses)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image's line; see `ExportFormat.write_image`."""
+        guesses = [found for found in image.localizations if found.in_top_k]
+        chunk.counts["left out: not among the classifier's first"] += len(
+            image.localizations
+        ) - len(guesses)
         chunk.counts["left out: more than five guesses"] += len(guesses[GUESSES:])
         guesses = guesses[:GUESSES]
-        groups = [f"{self.ids[found.label]} {_box_text(found)}" for found in guesses]
+        groups = [f"{self._ids[found.label]} {_box_text(found)}" for found in guesses]
         chunk.counts["no guess"] += int(not groups)
         chunk.line("submission", " ".join(groups) or f"0 {NO_BOX}")
         return len(guesses)
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the file."""
         staging.text_file("submission.txt", "submission")
         return ["submission.txt"]
 
-    def notes(self, counts: Counter[str]) -> list[str]:
+    def notes(self, counts: Counter[str], context: Context) -> list[str]:
         """Say how many lines are placeholders."""
         lines = counts["no guess"]
         return [f"{lines:,} images have no guess: their line is 0 {NO_BOX}"] if lines else []

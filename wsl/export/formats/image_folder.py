@@ -21,17 +21,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal
 
-from wsl.export.exporter import Context, Exporter, box_corner_size, image_size, json_line
+from wsl.export.base import Context, ExportFormat, Split, box_corner_size, image_size, json_line
 from wsl.export.names import escaped
-from wsl.export.options import ExportOptions, Split
 from wsl.export.staging import Chunk, Staging
-from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
+from wsl.localize.prediction import Prediction
 
-__all__ = ["ImageFolderExporter", "ImageFolderOptions"]
+__all__ = ["ImageFolderFormat"]
 
 
-class ImageFolderOptions(ExportOptions):
+class ImageFolderFormat(ExportFormat):
     """Images by class with metadata."""
 
     label = "image folder"
@@ -45,48 +43,41 @@ class ImageFolderOptions(ExportOptions):
     split: Split = "train"
     """Name of the part of the dataset, such as train or val."""
 
-    def exporter(self, context: Context) -> ImageFolderExporter:
-        """Build the exporter."""
-        return ImageFolderExporter(self, context)
-
-
-class ImageFolderExporter(Exporter[ImageFolderOptions]):
-    """Images by class with metadata."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image and its line; see `Exporter.image`."""
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image and its line; see `ExportFormat.write_image`."""
         height, width = image_size(image)
-        folder = f"{self.options.split}/"
-        placed = self.place(image, chunk, folder + self._class_folder(taken))
+        folder = f"{self.split}/"
+        placed = context.place(image, chunk, folder + _class_folder(image, context))
         line = {
             "file_name": str(placed).removeprefix(folder),
             "image_id": image.image_id,
             "width": width,
             "height": height,
-            "objects": self._objects(taken),
+            "objects": _objects(image, context),
         }
         chunk.line("metadata", json_line(line))
-        return len(taken)
+        return len(image.localizations)
 
-    def _class_folder(self, taken: tuple[Localization, ...]) -> str:
-        label = next((found.label for found in taken if found.is_ground_truth), taken[0].label)
-        classes = self.context.classes
-        return escaped(classes.id(label) or classes.name(label))
-
-    def _objects(self, taken: tuple[Localization, ...]) -> dict[str, list[Any]]:
-        return {
-            "bbox": [box_corner_size(found) for found in taken],
-            "label": [found.label for found in taken],
-            "category": [self.context.classes.name(found.label) for found in taken],
-            "score": [found.score for found in taken],
-            "quality": [found.quality for found in taken],
-            "area": [found.run_lengths.area for found in taken],
-            "mask": [found.run_lengths.counts for found in taken],
-        }
-
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the metadata."""
-        path = f"{self.options.split}/metadata.jsonl"
+        path = f"{self.split}/metadata.jsonl"
         return [path] if staging.text_file(path, "metadata") else []
+
+
+def _class_folder(image: Prediction, context: Context) -> str:
+    taken = image.localizations
+    label = next((found.label for found in taken if found.is_ground_truth), taken[0].label)
+    return escaped(context.classes.id(label) or context.classes.name(label))
+
+
+def _objects(image: Prediction, context: Context) -> dict[str, list[Any]]:
+    taken = image.localizations
+    return {
+        "bbox": [box_corner_size(found) for found in taken],
+        "label": [found.label for found in taken],
+        "category": [context.classes.name(found.label) for found in taken],
+        "score": [found.score for found in taken],
+        "quality": [found.quality for found in taken],
+        "area": [found.run_lengths.area for found in taken],
+        "mask": [found.run_lengths.counts for found in taken],
+    }

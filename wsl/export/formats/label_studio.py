@@ -33,18 +33,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from wsl.export.base import Context, ImageFormat, Needs, Shape, Shapes, json_line, required_box
 from wsl.export.contours import boundary_rings
-from wsl.export.exporter import Context, Exporter, json_line, required_box
 from wsl.export.formats.cvat import run_lengths
 from wsl.export.image_files import url
-from wsl.export.options import ImageOptions, Needs, Shape, Shapes
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
-from wsl.run.maps import Maps
 
-__all__ = ["LabelStudioExporter", "LabelStudioOptions", "brush_rle"]
+__all__ = ["LabelStudioFormat", "brush_rle"]
 
 _CONTROLS: dict[Shape, tuple[str, str]] = {
     "box": ("RectangleLabels", "box"),
@@ -54,7 +52,7 @@ _CONTROLS: dict[Shape, tuple[str, str]] = {
 _LENGTH_BITS = np.array([3, 4, 8, 16])
 
 
-class LabelStudioOptions(ImageOptions):
+class LabelStudioFormat(ImageFormat):
     """Label Studio tasks with predictions."""
 
     label = "Label Studio"
@@ -81,40 +79,32 @@ class LabelStudioOptions(ImageOptions):
         """A box will do where boxes are written alone."""
         return "box" if self.shapes == ("box",) else "mask"
 
-    def exporter(self, context: Context) -> LabelStudioExporter:
-        """Build the exporter."""
-        return LabelStudioExporter(self, context)
-
-
-class LabelStudioExporter(Exporter[LabelStudioOptions]):
-    """Label Studio tasks with predictions."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Add an image's task; see `Exporter.image`."""
-        path, placed = self.placed_or_original(image, chunk)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Add an image's task; see `ExportFormat.write_image`."""
+        path, placed = context.placed_or_original(image, chunk)
         path = f"images/{path}" if placed else path
         task: dict[str, Any] = {
             "data": {
-                "image": url(self.options.image_url, path),
+                "image": url(self.image_url, path),
                 "image_id": image.image_id,
             }
         }
-        if taken:
+        if image.localizations:
             task["predictions"] = [
                 {
                     "model_version": "wsl",
-                    "score": max(found.score for found in taken),
-                    "result": list(self._regions(taken, chunk)),
+                    "score": max(found.score for found in image.localizations),
+                    "result": list(self._regions(image, chunk, context)),
                 }
             ]
         chunk.line("tasks", json_line(task))
-        return len(taken)
+        return len(image.localizations)
 
-    def _regions(self, taken: tuple[Localization, ...], chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def _regions(
+        self, image: Prediction, chunk: Chunk, context: Context
+    ) -> Iterator[dict[str, Any]]:
         number = 0
-        for found in taken:
+        for found in image.localizations:
             for shape, value in self._values(found, chunk):
                 control, name = _CONTROLS[shape]
                 number += 1
@@ -127,26 +117,26 @@ class LabelStudioExporter(Exporter[LabelStudioOptions]):
                     "original_height": found.size[0],
                     "image_rotation": 0,
                     "score": found.score,
-                    "value": {**value, control.lower(): [self.context.classes.name(found.label)]},
+                    "value": {**value, control.lower(): [context.classes.name(found.label)]},
                 }
 
     def _values(self, found: Localization, chunk: Chunk) -> Iterator[tuple[Shape, dict[str, Any]]]:
         """Shapes of an object, in Label Studio's terms."""
-        if "box" in self.options.shapes:
+        if "box" in self.shapes:
             yield "box", _rectangle(found)
-        if not found.run_lengths.area or self.options.shapes == ("box",):
+        if not found.run_lengths.area or self.shapes == ("box",):
             return
         mask = found.mask
-        rings = boundary_rings(mask) if "polygon" in self.options.shapes else None
+        rings = boundary_rings(mask) if "polygon" in self.shapes else None
         if rings is not None and not rings.holes:
             scale = 100 / np.array([found.size[1], found.size[0]], dtype=np.float64)
             for ring in rings.outer:
                 yield "polygon", {"points": (ring * scale).tolist(), "closed": True}
-        if "mask" in self.options.shapes or (rings is not None and rings.holes):
-            chunk.counts["kept as masks"] += int("mask" not in self.options.shapes)
+        if "mask" in self.shapes or (rings is not None and rings.holes):
+            chunk.counts["holes"] += int("mask" not in self.shapes)
             yield "mask", {"format": "rle", "rle": brush_rle(mask)}
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the tasks, some thousand to a file, and the interface."""
         written: list[str] = []
         lines = staging.lines("tasks")
@@ -154,32 +144,26 @@ class LabelStudioExporter(Exporter[LabelStudioOptions]):
             path = f"tasks-{len(written):05d}.json"
             with staging.whole_file(path) as file:
                 file.write(b"[\n" + first)
-                others = islice(lines, self.options.tasks_per_file - 1)
+                others = islice(lines, self.tasks_per_file - 1)
                 file.writelines(b",\n" + task for task in others)
                 file.write(b"\n]\n")
             written.append(path)
         with staging.whole_file("config.xml") as file:
-            file.write(self._interface().encode())
+            file.write(self._interface(context).encode())
         return [*written, "config.xml"]
 
-    def _interface(self) -> str:
+    def _interface(self, context: Context) -> str:
         # A mask with holes is a brush region even if polygons were asked for.
-        brush: tuple[Shape, ...] = ("mask",) if "polygon" in self.options.shapes else ()
-        shapes = dict.fromkeys((*self.options.shapes, *brush))
+        brush: tuple[Shape, ...] = ("mask",) if "polygon" in self.shapes else ()
+        shapes = dict.fromkeys((*self.shapes, *brush))
         labels = "".join(
-            f'    <Label value="{xml_text(name)}"/>\n' for name in self.context.classes.names
+            f'    <Label value="{xml_text(name)}"/>\n' for name in context.classes.names
         )
         controls = "".join(
             f'  <{control} name="{name}" toName="image">\n{labels}  </{control}>\n'
             for control, name in (_CONTROLS[shape] for shape in shapes)
         )
         return f'<View>\n  <Image name="image" value="$image"/>\n{controls}</View>\n'
-
-    def notes(self, counts: Counter[str]) -> list[str]:
-        """Say how many masks could not be polygons."""
-        kept = counts["kept as masks"]
-        more = [f"{kept:,} masks have holes and were kept as brush regions"] if kept else []
-        return super().notes(counts) + more
 
 
 def _rectangle(found: Localization) -> dict[str, float]:

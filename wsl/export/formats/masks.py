@@ -17,14 +17,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from wsl.export.exporter import Context, Exporter, csv_line, required_box
-from wsl.export.options import ExportOptions
+from wsl.export.base import Context, ExportFormat, csv_line, required_box
 from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
-from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
+from wsl.localize.prediction import Prediction
 
-__all__ = ["MasksExporter", "MasksOptions"]
+__all__ = ["MasksFormat"]
 
 _COLUMNS = (
     *("file", "image_id", "label", "category", "rank", "score", "quality"),
@@ -32,7 +30,7 @@ _COLUMNS = (
 )
 
 
-class MasksOptions(ExportOptions):
+class MasksFormat(ExportFormat):
     """One PNG per mask."""
 
     label = "masks"
@@ -40,28 +38,18 @@ class MasksOptions(ExportOptions):
 
     format: Literal["masks"] = "masks"
 
-    def exporter(self, context: Context) -> MasksExporter:
-        """Build the exporter."""
-        return MasksExporter(self, context)
-
-
-class MasksExporter(Exporter[MasksOptions]):
-    """One PNG per mask."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image's masks; see `Exporter.image`."""
-        for found in taken:
-            path = f"masks/{self.context.stem(image.image_id)}.{found.label}.png"
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image's masks; see `ExportFormat.write_image`."""
+        for found in image.localizations:
+            path = f"masks/{context.stem(image.image_id)}.{found.label}.png"
             picture = Image.fromarray(found.mask.astype(np.uint8) * np.uint8(255))
             chunk.file(path, png_bytes(picture, "areas"))
-            row = (path, image.image_id, found.label, self.context.classes.name(found.label))
+            row = (path, image.image_id, found.label, context.classes.name(found.label))
             box = required_box(found)
             chunk.line("index", csv_line((*row, found.rank, found.score, found.quality, *box)))
-        return len(taken)
+        return len(image.localizations)
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the list of masks."""
         staging.text_file("masks.csv", "index", head=[csv_line(_COLUMNS)])
         return ["masks.csv"]

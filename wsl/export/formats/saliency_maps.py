@@ -22,19 +22,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.errors import RunError
-from wsl.export.exporter import Context, Exporter, csv_line
-from wsl.export.options import ExportOptions, Needs
+from wsl.export.base import Context, ExportFormat, Needs, csv_line
 from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
-from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
+from wsl.localize.prediction import Prediction
 
-__all__ = ["SaliencyMapsExporter", "SaliencyMapsOptions"]
+__all__ = ["SaliencyMapsFormat"]
 
 _TOP = 65535
 
 
-class SaliencyMapsOptions(ExportOptions):
+class SaliencyMapsFormat(ExportFormat):
     """Saliency maps as images or arrays."""
 
     label = "saliency maps"
@@ -51,40 +49,30 @@ class SaliencyMapsOptions(ExportOptions):
         """Every class has a map, whether an object was found or not."""
         return "class"
 
-    def exporter(self, context: Context) -> SaliencyMapsExporter:
-        """Build the exporter."""
-        return SaliencyMapsExporter(self, context)
+    def check(self, context: Context) -> None:
+        """Refuse a run without maps."""
+        folder = context.run.path
+        if not any((folder / "maps").glob("part-*.npz")):
+            raise RunError(f"{folder} has no maps: the run must store them (run.maps)")
 
-
-class SaliencyMapsExporter(Exporter[SaliencyMapsOptions]):
-    """Saliency maps as 16-bit PNG or NumPy arrays."""
-
-    def __init__(self, options: SaliencyMapsOptions, context: Context) -> None:
-        super().__init__(options, context)
-        folder = context.run.folder / "maps"
-        if not any(folder.glob("part-*.npz")):
-            raise RunError(f"{context.run.folder} has no maps: the run must store them (run.maps)")
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image's maps; see `Exporter.image`."""
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image's maps; see `ExportFormat.write_image`."""
         written = 0
-        for found in taken:
-            saliency = maps.get(image.image_id, found.label, found.size)
+        for found in image.localizations:
+            saliency = chunk.maps.get(image.image_id, found.label, found.size)
             if saliency is None:
                 chunk.counts["left out: no map stored"] += 1
                 continue
-            ending = self.options.map_format
-            path = f"maps/{self.context.stem(image.image_id)}.{found.label}.{ending}"
+            ending = self.map_format
+            path = f"maps/{context.stem(image.image_id)}.{found.label}.{ending}"
             top = float(saliency.max())
             chunk.file(path, _png(saliency, top) if ending == "png" else _npy(saliency))
-            name = self.context.classes.name(found.label)
+            name = context.classes.name(found.label)
             chunk.line("index", csv_line((path, image.image_id, found.label, name, top)))
             written += 1
         return written
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the list of maps."""
         head = [csv_line(("file", "image_id", "label", "category", "top"))]
         staging.text_file("maps.csv", "index", head=head)

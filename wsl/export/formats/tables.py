@@ -22,21 +22,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsl.export.exporter import (
+from wsl.export.base import (
     Context,
-    Exporter,
-    OptionsT,
+    ExportFormat,
+    Needs,
     csv_line,
     json_line,
     number_text,
     required_box,
 )
-from wsl.export.options import ExportOptions, Needs
 from wsl.export.staging import Chunk, Staging
-from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
+from wsl.localize.prediction import Prediction
 
-__all__ = ["CsvExporter", "CsvOptions", "ParquetExporter", "ParquetOptions"]
+__all__ = ["CsvFormat", "ParquetFormat"]
 
 SCHEMA = pa.schema(
     [
@@ -60,16 +58,33 @@ SCHEMA = pa.schema(
 ROW_GROUP = 2_000
 
 
-class _TableOptions(ExportOptions):
+class _TableFormat(ExportFormat):
     """Base of both."""
+
+    names_files = False
 
     @property
     def needs(self) -> Needs:
         """A table has no mask."""
         return "box"
 
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Add an image's rows; see `ExportFormat.write_image`."""
+        for found in image.localizations:
+            height, width = found.size
+            row = [image.image_id, width, height, found.label]
+            row += [context.classes.name(found.label), context.classes.id(found.label)]
+            row += [found.rank, found.score, found.quality, found.is_ground_truth]
+            chunk.line("boxes", json_line([*row, *required_box(found), found.run_lengths.area]))
+        return len(image.localizations)
 
-class CsvOptions(_TableOptions):
+
+def _rows(staging: Staging) -> Iterator[dict[str, Any]]:
+    for line in staging.lines("boxes"):
+        yield dict(zip(SCHEMA.names, json.loads(line), strict=True))
+
+
+class CsvFormat(_TableFormat):
     """Boxes as CSV."""
 
     label = "CSV"
@@ -77,12 +92,17 @@ class CsvOptions(_TableOptions):
 
     format: Literal["csv"] = "csv"
 
-    def exporter(self, context: Context) -> CsvExporter:
-        """Build the exporter."""
-        return CsvExporter(self, context)
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
+        """Write the file."""
+        with staging.whole_file("boxes.csv") as file:
+            file.write(f"{csv_line(SCHEMA.names)}\n".encode())
+            for row in _rows(staging):
+                values = (number_text(v) if isinstance(v, float) else v for v in row.values())
+                file.write(f"{csv_line(values)}\n".encode())
+        return ["boxes.csv"]
 
 
-class ParquetOptions(_TableOptions):
+class ParquetFormat(_TableFormat):
     """Boxes as Parquet."""
 
     label = "Parquet"
@@ -90,76 +110,13 @@ class ParquetOptions(_TableOptions):
 
     format: Literal["parquet"] = "parquet"
 
-    def exporter(self, context: Context) -> ParquetExporter:
-        """Build the exporter."""
-        return ParquetExporter(self, context)
-
-
-class _TableExporter(Exporter[OptionsT]):
-    """Base of both."""
-
-    names_files = False
-
-    def rows(self, image: Prediction, taken: tuple[Localization, ...]) -> Iterator[dict[str, Any]]:
-        """Rows of one image."""
-        classes = self.context.classes
-        for found in taken:
-            x0, y0, x1, y1 = required_box(found)
-            yield {
-                "image_id": image.image_id,
-                "width": found.size[1],
-                "height": found.size[0],
-                "label": found.label,
-                "category": classes.name(found.label),
-                "category_id": classes.id(found.label),
-                "rank": found.rank,
-                "score": found.score,
-                "quality": found.quality,
-                "is_ground_truth": found.is_ground_truth,
-                "x0": x0,
-                "y0": y0,
-                "x1": x1,
-                "y1": y1,
-                "mask_area": found.run_lengths.area,
-            }
-
-
-class CsvExporter(_TableExporter[CsvOptions]):
-    """Boxes as CSV."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Add an image's lines; see `Exporter.image`."""
-        for row in self.rows(image, taken):
-            values = (number_text(v) if isinstance(v, float) else v for v in row.values())
-            chunk.line("boxes", csv_line(values))
-        return len(taken)
-
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
-        """Write the file."""
-        staging.text_file("boxes.csv", "boxes", head=[csv_line(SCHEMA.names)])
-        return ["boxes.csv"]
-
-
-class ParquetExporter(_TableExporter[ParquetOptions]):
-    """Boxes as Parquet."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Add an image's rows; see `Exporter.image`."""
-        for row in self.rows(image, taken):
-            chunk.line("boxes", json_line(row))
-        return len(taken)
-
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the file, some thousand rows at a time."""
-        lines = staging.lines("boxes")
+        rows = _rows(staging)
         with (
             staging.whole_file("boxes.parquet") as file,
             pq.ParquetWriter(file, SCHEMA, compression="zstd", write_page_checksum=True) as writer,
         ):
-            while rows := [json.loads(line) for line in islice(lines, ROW_GROUP)]:
-                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+            while group := list(islice(rows, ROW_GROUP)):
+                writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
         return ["boxes.parquet"]

@@ -15,7 +15,7 @@ Boxes are 1-based with inclusive corners: the first column is 1, the last is the
 name is the category's (see `wsl.export.classes.class_names`). ``pose`` is Unspecified,
 ``difficult`` 0; ``truncated`` is 1 where the box touches the image's border.
 
-Overlaps and the uncertain band follow the rules of `wsl.export.formats.pseudo_labels`, for both
+Overlaps and the uncertain band follow the rules of `wsl.export.pseudo_labels`, for both
 label images. With ``boundary_ignore=0`` every mask comes back exactly where masks do not overlap.
 With more than 254 classes ``SegmentationClass`` files are 16-bit; ``SegmentationObject`` is 8-bit
 always, and of an image with more than 254 objects the first 254 go in.
@@ -27,28 +27,22 @@ that ending, which readers that go by content (PIL, OpenCV, torchvision) open al
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
-from wsl.export.exporter import Context, image_size, number_text, required_box
-from wsl.export.formats.pseudo_labels import (
-    IGNORE,
-    LabelImageOptions,
-    LabelImages,
-    indexed_png,
-    voc_palette,
-)
-from wsl.export.options import ImageMode
+from wsl.export.base import Context, ImageMode, image_size, number_text, required_box
+from wsl.export.formats.segmentation import IGNORE, LabelImageFormat
+from wsl.export.pseudo_labels import indexed_png, voc_palette
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
 
-__all__ = ["VocExporter", "VocOptions"]
+__all__ = ["VocFormat"]
 
 ROOT = "VOCdevkit/VOC2012"
 
 
-class VocOptions(LabelImageOptions):
+class VocFormat(LabelImageFormat):
     """Pascal VOC detection and segmentation."""
 
     label = "Pascal VOC"
@@ -59,66 +53,37 @@ class VocOptions(LabelImageOptions):
     images: ImageMode = "link"
     """Whether the images go in, as symbolic links or copies; readers of VOC ask for them."""
 
-    def exporter(self, context: Context) -> VocExporter:
-        """Build the exporter."""
-        return VocExporter(self, context)
-
-
-class VocExporter(LabelImages[VocOptions]):
-    """Pascal VOC detection and segmentation."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image's files; see `Exporter.image`."""
-        stem = self.context.stem(image.image_id)
-        self.place(image, chunk, f"{ROOT}/JPEGImages", ending=".jpg")
-        chunk.counts["left out: more than 254 objects"] += len(taken[IGNORE - 1 :])
-        taken = taken[: IGNORE - 1]
-        labels, classes = self.label_image(image, taken, chunk, maps)
-        objects = labels.values(range(1, len(taken) + 1), ignore=IGNORE)
-        xml = self._xml(f"{stem}.jpg", image_size(image), taken)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image's files; see `ExportFormat.write_image`."""
+        stem = context.stem(image.image_id)
+        context.place(image, chunk, f"{ROOT}/JPEGImages", ending=".jpg")
+        chunk.counts["left out: more than 254 objects"] += len(image.localizations[IGNORE - 1 :])
+        image = replace(image, localizations=image.localizations[: IGNORE - 1])
+        labels, classes = self.label_image(image, chunk, context)
+        objects = labels.values(range(1, len(image.localizations) + 1), ignore=IGNORE)
+        xml = _image_xml(f"{stem}.jpg", image, context)
         chunk.file(f"{ROOT}/Annotations/{stem}.xml", xml.encode())
-        chunk.file(f"{ROOT}/SegmentationClass/{stem}.png", indexed_png(classes, wide=self.wide))
+        chunk.file(
+            f"{ROOT}/SegmentationClass/{stem}.png", indexed_png(classes, wide=self.is_wide(context))
+        )
         chunk.file(f"{ROOT}/SegmentationObject/{stem}.png", indexed_png(objects))
         chunk.line("list", stem)
-        return len(taken)
+        return len(image.localizations)
 
-    def _xml(self, file_name: str, size: tuple[int, int], taken: tuple[Localization, ...]) -> str:
-        objects = "".join(_object_xml(self.context.classes.name(it.label), it) for it in taken)
-        return (
-            "<annotation>\n"
-            "\t<folder>VOC2012</folder>\n"
-            f"\t<filename>{xml_text(file_name)}</filename>\n"
-            "\t<source>\n"
-            f"\t\t<database>{xml_text(self.context.run.dataset)}</database>\n"
-            "\t\t<annotation>wsl</annotation>\n"
-            "\t\t<image>unknown</image>\n"
-            "\t</source>\n"
-            "\t<size>\n"
-            f"\t\t<width>{size[1]}</width>\n"
-            f"\t\t<height>{size[0]}</height>\n"
-            "\t\t<depth>3</depth>\n"
-            "\t</size>\n"
-            "\t<segmented>1</segmented>\n"
-            f"{objects}"
-            "</annotation>\n"
-        )
-
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the lists of images and of classes."""
-        self._label_map(staging)
-        split = self.options.split
+        self._label_map(staging, context)
+        split = self.split
         listed = [f"{ROOT}/ImageSets/{kind}/{split}.txt" for kind in ("Main", "Segmentation")]
         written = [path for path in listed if staging.text_file(path, "list")]
-        self.classes_file(staging, f"{ROOT}/classes.csv")
+        self.write_classes(staging, f"{ROOT}/classes.csv", context)
         return [*written, f"{ROOT}/classes.csv", f"{ROOT}/labelmap.txt"]
 
-    def _label_map(self, staging: Staging) -> None:
+    def _label_map(self, staging: Staging, context: Context) -> None:
         """Write a line ``name:red,green,blue::`` per class; without the color if it has none."""
-        one = self.options.foreground_only
-        names = ["background", *["foreground"] * one, *self.context.classes.names]
-        colored = 2 if one else 0 if self.wide else len(names)
+        one = self.foreground_only
+        names = ["background", *["foreground"] * one, *context.classes.names]
+        colored = 2 if one else 0 if self.is_wide(context) else len(names)
         palette = voc_palette()
         with staging.whole_file(f"{ROOT}/labelmap.txt") as file:
             file.write(b"# label:color_rgb:parts:actions\n")
@@ -128,15 +93,40 @@ class VocExporter(LabelImages[VocOptions]):
                 line = f"{name.replace(':', ' ')}:{','.join(map(str, color))}::\n"
                 file.write(line.encode())
 
-    def notes(self, counts: Counter[str]) -> list[str]:
+    def notes(self, counts: Counter[str], context: Context) -> list[str]:
         """Say how many images only seem to be JPEG."""
-        notes = super().notes(counts)
+        notes = super().notes(counts, context)
         if counts["other ending"]:
             notes.append(
                 f"{counts['other ending']:,} images are not JPEG files, but are named .jpg, "
                 "as VOC's readers ask for"
             )
         return notes
+
+
+def _image_xml(file_name: str, image: Prediction, context: Context) -> str:
+    height, width = image_size(image)
+    objects = "".join(
+        _object_xml(context.classes.name(found.label), found) for found in image.localizations
+    )
+    return (
+        "<annotation>\n"
+        "\t<folder>VOC2012</folder>\n"
+        f"\t<filename>{xml_text(file_name)}</filename>\n"
+        "\t<source>\n"
+        f"\t\t<database>{xml_text(context.run.dataset_name)}</database>\n"
+        "\t\t<annotation>wsl</annotation>\n"
+        "\t\t<image>unknown</image>\n"
+        "\t</source>\n"
+        "\t<size>\n"
+        f"\t\t<width>{width}</width>\n"
+        f"\t\t<height>{height}</height>\n"
+        "\t\t<depth>3</depth>\n"
+        "\t</size>\n"
+        "\t<segmented>1</segmented>\n"
+        f"{objects}"
+        "</annotation>\n"
+    )
 
 
 def _object_xml(name: str, found: Localization) -> str:

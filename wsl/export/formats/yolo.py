@@ -31,17 +31,15 @@ from typing import Literal
 import numpy as np
 import yaml
 
+from wsl.export.base import Context, DatasetFormat, ImageMode, Needs, numbering_notes, required_box
 from wsl.export.contours import boundary_rings, one_ring
-from wsl.export.exporter import Context, Exporter, required_box
-from wsl.export.options import DatasetOptions, ImageMode, Needs
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
-from wsl.run.maps import Maps
 
-__all__ = ["YoloExporter", "YoloOptions"]
+__all__ = ["YoloFormat"]
 
 
-class YoloOptions(DatasetOptions):
+class YoloFormat(DatasetFormat):
     """YOLO labels for detection or segmentation."""
 
     label = "YOLO"
@@ -60,31 +58,21 @@ class YoloOptions(DatasetOptions):
         """A box will do where boxes are written."""
         return "box" if self.shape == "box" else "mask"
 
-    def exporter(self, context: Context) -> YoloExporter:
-        """Build the exporter."""
-        return YoloExporter(self, context)
-
-
-class YoloExporter(Exporter[YoloOptions]):
-    """YOLO labels for detection or segmentation."""
-
-    def image(
-        self, image: Prediction, taken: tuple[Localization, ...], chunk: Chunk, maps: Maps
-    ) -> int:
-        """Write an image's label file; see `Exporter.image`."""
-        split = self.options.split
-        self.place(image, chunk, f"images/{split}")
-        line = _box_line if self.options.shape == "box" else _polygon_line
-        position = self.context.classes.position
-        text = "".join(f"{position(found.label)} {line(found)}\n" for found in taken)
-        stem = self.context.stem(image.image_id)
+    def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
+        """Write an image's label file; see `ExportFormat.write_image`."""
+        split = self.split
+        context.place(image, chunk, f"images/{split}")
+        line = _box_line if self.shape == "box" else _polygon_line
+        position = context.classes.position
+        text = "".join(f"{position(found.label)} {line(found)}\n" for found in image.localizations)
+        stem = context.stem(image.image_id)
         chunk.file(f"labels/{split}/{stem}.txt", text.encode("ascii"))
-        return len(taken)
+        return len(image.localizations)
 
-    def finish(self, staging: Staging, counts: Counter[str]) -> list[str]:
+    def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write ``data.yaml``."""
-        folder = f"images/{self.options.split}"
-        names = dict(enumerate(self.context.classes.names))
+        folder = f"images/{self.split}"
+        names = dict(enumerate(context.classes.names))
         # Without the key `path`, paths are relative to this file. Readers ask for train and val.
         content = {"train": folder, "val": folder, "names": names}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=False)
@@ -92,9 +80,9 @@ class YoloExporter(Exporter[YoloOptions]):
             file.write(text.encode("ascii"))
         return ["data.yaml"]
 
-    def notes(self, counts: Counter[str]) -> list[str]:
+    def notes(self, counts: Counter[str], context: Context) -> list[str]:
         """Say how classes are numbered."""
-        return [*super().notes(counts), *self.numbering_notes()]
+        return [*super().notes(counts, context), *numbering_notes(self, context)]
 
 
 def _box_line(found: Localization) -> str:
