@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from export_cases import CATEGORIES, export, found, hard_predictions, image, write_images, write_run
+from export_cases import (
+    CATEGORIES,
+    HOLE,
+    export,
+    found,
+    hard_predictions,
+    image,
+    write_images,
+    write_run,
+)
 from export_readers import CASES, Source
 
 from wsl.data.categories import Categories
@@ -98,3 +108,12 @@ def photographs(shared_data, tmp_path_factory):
 @pytest.mark.parametrize("name", ["coco", "voc", "yolo", "masks", "parquet", "image_folder"])
 def test_photographs_come_back(tmp_path, photographs, name):
     check(CASES[name], *photographs, tmp_path / "out")
+
+
+def test_no_name_is_a_formula_and_the_reader_of_voc_finds_it(tmp_path):
+    predictions = [image(name, found(HOLE)) for name in ("=1+1", "@x", "-2", "'quoted")]
+    dataset = write_images(tmp_path / "photos", predictions)
+    run = write_run(tmp_path / "run", predictions)
+    check(CASES["voc-own-reader"], run, dataset, predictions, CATEGORIES, tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.csv"):
+        assert not re.search(r"(^|,)[=@-]", path.read_text("utf-8"), re.MULTILINE)

@@ -29,12 +29,14 @@ def test_fractional_boxes_keep_every_digit(tmp_path):
 
 
 def test_ids_with_quotes_and_line_breaks(tmp_path):
-    ids = ['say "hi", twice', "two\nlines", "=1+1"]
+    ids = ['say "hi", twice', "two\nlines", "=1+1", "@me", "-x", "\tx", "'quoted", "a=b"]
     predictions = [image(image_id, found(LEFT)) for image_id in ids]
     run = write_run(tmp_path / "run", predictions)
     export(run, "csv", tmp_path / "out")
     with (tmp_path / "out/boxes.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["image_id"] for row in csv.DictReader(file)] == ids
+        written = [row["image_id"] for row in csv.DictReader(file)]
+    assert [text.removeprefix("'") for text in written] == ids
+    assert not [text for text in written if text[0] in "=@-\t"]
 
 
 def test_parquet_is_written_in_groups(tmp_path, monkeypatch):

@@ -12,13 +12,13 @@ from wsl.score.protocols.diagnosis import KINDS
 
 def test_every_kind_and_figure_has_words() -> None:
     assert all(content.kind_label(kind) for kind in KINDS)
-    assert content.figure_label("localization_error_top5") == "Localization error, top-5"
-    assert content.figure_label("max_box_acc") == "max box acc"
+    assert content.metric_label("localization_error_top5") == "Localization error, top-5"
+    assert content.metric_label("max_box_acc") == "max box acc"
 
 
-def test_figure_rows_line_up_runs_and_baselines() -> None:
+def test_metric_rows_line_up_runs_and_baselines() -> None:
     first, second = make_run(), make_run(seed=1, name="b")
-    rows = {row.name: row for row in content.figure_rows([first.scores, second.scores])}
+    rows = {row.name: row for row in content.metric_rows([first.scores, second.scores])}
     row = rows["gt_known_0.5"]
     assert [one.value for one in row.runs] == [
         one.scores.estimate("gt_known_0.5").value for one in (first, second)

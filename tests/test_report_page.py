@@ -13,7 +13,7 @@ from drawn_runs import EVIL_CLASS, EVIL_ID, make_run
 
 from wsl.errors import OutputError, ScoreError
 from wsl.report.gallery import PictureOptions
-from wsl.report.page import _json_block, _signed, build_report
+from wsl.report.page import _json_block, build_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -104,17 +104,6 @@ def test_a_page_without_pictures_diagnosis_or_quality(tmp_path: Path) -> None:
     assert 'id="quality"' not in text
 
 
-def test_further_protocols_are_shown_beside(tmp_path: Path) -> None:
-    scores = make_run().scores
-    further = replace(
-        scores, protocol="max_box_acc", notes=("threshold chosen on the scored split",)
-    )
-    run = replace(make_run(), further=(further,))
-    text = build_report([run], tmp_path, pictures=PictureOptions(count=0)).read_text()
-    assert "<h3>max_box_acc</h3>" in text
-    assert "threshold chosen on the scored split" in text
-
-
 def test_what_is_left_out_is_told_once_for_each_reason(tmp_path: Path) -> None:
     scores = replace(
         make_run().scores, omitted={"mean_iou": "for one", "gt_known_0.3": "b", "max_box_acc": "b"}
@@ -144,13 +133,6 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write .*index\.html"):
         build_report([make_run(count=2)], tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.123, "+12.3"), (-0.04, "−4.0"), (0.0, "0.0"), (-0.0001, "0.0")], ids=str
-)
-def test_signed(value: float, text: str) -> None:
-    assert _signed(value) == text
 
 
 # --------------------------------------------------------------------------- in a browser

@@ -44,6 +44,7 @@ __all__ = [
     "RemotePath",
     "as_path",
     "is_temporary",
+    "plain_cell",
     "whole_file",
     "write_json",
     "write_text",
@@ -215,6 +216,22 @@ def write_text(path: Path, text: str, *, new: bool = False) -> None:
 def write_json(path: Path, content: Mapping[str, Any], *, new: bool = False) -> None:
     """Write a JSON file, whole or not at all; see `whole_file`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", new=new)
+
+
+def plain_cell(value: Any) -> Any:
+    """Keep a spreadsheet from taking a text for a formula, as a value of a CSV file.
+
+    A text that starts with ``=``, ``+``, ``-``, ``@``, a control character or an apostrophe gets an
+    apostrophe in front; everything else stays as it is. Whoever reads the file back takes a leading
+    apostrophe away.
+
+    Examples
+    --------
+    >>> plain_cell("=1+1"), plain_cell("'tis"), plain_cell("a-b"), plain_cell(-1)
+    ("'=1+1", "''tis", 'a-b', -1)
+    """
+    formula = isinstance(value, str) and re.match(r"[=+\-@'\x00-\x1f\x7f]", value)
+    return f"'{value}" if formula else value
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:

@@ -24,6 +24,7 @@ from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
+from wsl.storage import plain_cell
 
 __all__ = [
     "ClassChoice",
@@ -330,8 +331,8 @@ def json_line(content: Any) -> str:
 
 
 def csv_line(values: Iterable[Any]) -> str:
-    """One line of CSV; None is an empty field."""
+    """One line of CSV; None is an empty field, and a text is no formula (see `plain_cell`)."""
     text = io.StringIO()
     # Fields that hold a character of the line's end are quoted, so the end must be given here.
-    csv.writer(text, lineterminator="\r\n").writerow(values)
+    csv.writer(text, lineterminator="\r\n").writerow(map(plain_cell, values))
     return text.getvalue().removesuffix("\r\n")

@@ -18,17 +18,20 @@ from wsl.score.result import Scores
 __all__ = [
     "DIFFERING_SHOWN",
     "ErrorGroup",
-    "FigureRow",
+    "MetricRow",
     "against_baseline",
     "class_table",
     "differences",
     "differing_images",
     "error_groups",
-    "figure_label",
-    "figure_rows",
     "kind_label",
     "kind_shares",
     "kinds_by_size",
+    "metric_label",
+    "metric_rows",
+    "percent",
+    "records",
+    "signed",
 ]
 
 DIFFERING_SHOWN = 200
@@ -63,7 +66,7 @@ _METRICS = {
 
 
 @dataclass(frozen=True)
-class FigureRow:
+class MetricRow:
     """One estimate of all runs, and of the baselines.
 
     Attributes
@@ -83,21 +86,21 @@ class FigureRow:
     baselines: tuple[Estimate | None, ...]
 
 
-def figure_label(name: str) -> str:
+def metric_label(name: str) -> str:
     """Return how people read an estimate's name."""
     return _LABELS.get(name, name.replace("_", " "))
 
 
-def figure_rows(scores: Sequence[Scores]) -> list[FigureRow]:
+def metric_rows(scores: Sequence[Scores]) -> list[MetricRow]:
     """Lay the estimates of one protocol side by side: one entry of `scores` per run."""
     order: dict[str, Estimate] = {}
     for one in scores:
         for estimate in one.estimates:
             order.setdefault(estimate.name, estimate)
     return [
-        FigureRow(
+        MetricRow(
             name=name,
-            label=figure_label(name),
+            label=metric_label(name),
             higher_is_better=estimate.higher_is_better,
             runs=tuple(_named(one.estimates, name) for one in scores),
             baselines=tuple(_named(baseline.estimates, name) for baseline in scores[0].baselines),
@@ -303,3 +306,36 @@ def differing_images(
     size = (differing["second_iou"] - differing["first_iou"]).abs()
     order = size.sort_values(ascending=False, kind="stable").index[:shown]
     return differing.loc[order].reset_index(drop=True), counts
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries, None where a value is missing."""
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """Write a proportion in percent, without the sign; a dash for what is missing.
+
+    Examples
+    --------
+    >>> percent(0.123), percent(None)
+    ('12.3', '—')
+    """
+    return "—" if value is None or value != value else f"{100 * value:.{places}f}"
+
+
+def signed(value: float, places: int = 1) -> str:
+    """Write a difference in percentage points with its sign; what rounds to zero has none.
+
+    Examples
+    --------
+    >>> signed(0.123), signed(-0.04), signed(-0.0001)
+    ('+12.3', '−4.0', '0.0')
+    """
+    text = f"{100 * abs(value):.{places}f}"
+    if float(text) == 0:
+        return text
+    return ("+" if value > 0 else "−") + text

@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -24,10 +23,10 @@ import wsl
 from wsl.draw.overlays import PREDICTED, SEED_COLORS, TRUE
 from wsl.progress import Progress
 from wsl.report import charts, content
+from wsl.report.content import percent, records, signed
 from wsl.report.gallery import Gallery, PictureOptions, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.protocols.diagnosis import KINDS
-from wsl.score.result import Scores
 from wsl.storage import write_text
 
 __all__ = ["build_report"]
@@ -89,7 +88,7 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "signed": _signed, "label": content.figure_label}
+    environment.filters |= {"percent": percent, "signed": signed, "label": content.metric_label}
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -105,7 +104,7 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
         several=len(tables) > 1,
         charts=charts,
         lead=content.against_baseline(tables[0]),
-        protocols=_protocols(tables),
+        metrics=content.metric_rows([table.run.scores for table in tables]),
         comparisons=[_comparison(tables[0], other) for other in tables[1:]],
         errors=[_errors(tables, group) for group in groups],
         filters=[(group.column, group.metric, group.kinds) for group in groups],
@@ -140,33 +139,12 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
     )
 
 
-def _protocols(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
-    """Scores of each protocol that the first run has, with those of the others beside."""
-    groups: list[list[Scores]] = [[table.run.scores for table in tables]]
-    for further in tables[0].run.further:
-        beside = [
-            next((one for one in table.run.further if one.protocol == further.protocol), None)
-            for table in tables
-        ]
-        groups.append([one or Scores(further.protocol, further.dataset, ()) for one in beside])
-    return [
-        {
-            "name": group[0].protocol,
-            "dataset": group[0].dataset,
-            "rows": content.figure_rows(group),
-            "baselines": group[0].baselines,
-            "scores": list(zip([table.name for table in tables], group, strict=True)),
-        }
-        for group in groups
-    ]
-
-
 def _comparison(first: RunTable, second: RunTable) -> dict[str, Any]:
     differing, counts = content.differing_images(first, second)
     return {
         "name": second.name,
         "estimates": content.differences(first, second),
-        "rows": _records(differing),
+        "rows": records(differing),
         "counts": counts,
     }
 
@@ -194,16 +172,8 @@ def _errors(tables: Sequence[RunTable], group: content.ErrorGroup) -> dict[str, 
 
 def _classes(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
     """One entry per class: what is the same in all runs, and each run's row."""
-    by_run = [_records(content.class_table(table)) for table in tables]
+    by_run = [records(content.class_table(table)) for table in tables]
     return [rows[0] | {"runs": rows} for rows in map(list, zip(*by_run, strict=True))]
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries, None where a value is missing."""
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
 
 
 def _kept_half(table: RunTable) -> tuple[float, float]:
@@ -245,18 +215,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
         else:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             yield f"{prefix}{key}", text
-
-
-def _percent(value: float | None, places: int = 1) -> str:
-    return "—" if value is None or value != value else f"{100 * value:.{places}f}"
-
-
-def _signed(value: float, places: int = 1) -> str:
-    """Percentage points with their sign; what rounds to zero has none."""
-    text = f"{100 * abs(value):.{places}f}"
-    if float(text) == 0:
-        return text
-    return ("+" if value > 0 else "−") + text
 
 
 def _hex(color: tuple[int, int, int]) -> str:

@@ -18,7 +18,6 @@ from wsl.masks import Mask
 from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols.diagnosis import Diagnosis
 from wsl.score.protocols.ilsvrc import IlsvrcScores
-from wsl.score.result import Scores
 
 __all__ = ["ReportRun", "RunTable", "Steps", "StepsOf", "quality_by_image", "tabulate"]
 
@@ -79,8 +78,6 @@ class ReportRun:
         The quality score of each image's localization, by its id; see `quality_by_image`.
     steps : callable or None
         None: the report has no pictures.
-    further : tuple of Scores
-        Scores by other protocols.
     facts : mapping
         What the run was: classifier, device, dataset, ...
     config, versions, timings : mapping
@@ -94,7 +91,6 @@ class ReportRun:
     top1_diagnosis: Diagnosis | None = None
     quality: Mapping[str, float] | None = None
     steps: StepsOf | None = None
-    further: tuple[Scores, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

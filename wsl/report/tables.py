@@ -6,10 +6,9 @@ percent with one decimal. All names are escaped for the format.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ import pandas as pd
 
 from wsl.errors import ScoreError, choices_hint
 from wsl.report import content
+from wsl.report.content import percent, records, signed
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.estimates import Estimate
 from wsl.score.table import scores_to_json
-from wsl.storage import write_text
+from wsl.storage import plain_cell, write_text
 
 __all__ = ["FORMATS", "escape_latex", "escape_markdown", "write_tables"]
 
@@ -70,9 +70,8 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
                 "name": table.name,
                 "boxes_of": table.boxes_of,
                 "scores": scores_to_json(table.run.scores),
-                "further": [scores_to_json(scores) for scores in table.run.further],
                 "errors": {group.metric: content.kind_shares(table, group) for group in groups},
-                "classes": _records(content.class_table(table)),
+                "classes": records(content.class_table(table)),
                 "timings": dict(table.run.timings),
                 "versions": dict(table.run.versions),
                 "config": table.run.config,
@@ -96,184 +95,129 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
 
 
 def _csv(tables: Sequence[RunTable]) -> dict[str, str]:
-    head = ["run", "metric", "value", "low", "high", "n", "unit", "higher_is_better"]
-    estimates: list[list[Any]] = []
-    for table in tables:
-        for scores in (table.run.scores, *table.run.further):
-            estimates += [_csv_row(table.name, estimate) for estimate in scores.estimates]
-    for baseline in tables[0].run.scores.baselines:
-        estimates += [_csv_row(baseline.name, estimate) for estimate in baseline.estimates]
-    classes = [
-        [table.name, *row.values()]
-        for table in tables
-        for row in _records(content.class_table(table))
-    ]
-    columns = ["run", *content.class_table(tables[0]).columns]
+    first = tables[0]
+    named = [(table.name, table.run.scores.estimates) for table in tables]
+    named += [(baseline.name, baseline.estimates) for baseline in first.run.scores.baselines]
     files = {
-        "estimates.csv": _csv_text(head, estimates),
-        "classes.csv": _csv_text(columns, classes),
-    }
-    groups = content.error_groups(tables)
-    if groups:
-        shares = [
-            [table.name, group.metric, *row.values()]
-            for group in groups
+        "estimates": [_row(name, one) for name, estimates in named for one in estimates],
+        "classes": [
+            {"run": table.name} | row
+            for table in tables
+            for row in records(content.class_table(table))
+        ],
+        "errors": [
+            {"run": table.name, "metric": group.metric} | row
+            for group in content.error_groups(tables)
             for table in tables
             for row in content.kind_shares(table, group)
-        ]
-        columns = ["run", "metric", "kind", "count", "share", "low", "high"]
-        files["errors.csv"] = _csv_text(columns, shares)
-    if len(tables) > 1:
-        rows = [
-            [tables[0].name, *_csv_row(other.name, estimate)]
+        ],
+        "differences": [
+            {"against": first.name} | _row(other.name, one)
             for other in tables[1:]
-            for estimate in content.differences(tables[0], other)
-        ]
-        files["differences.csv"] = _csv_text(["against", *head], rows)
-    return files
+            for one in content.differences(first, other)
+        ],
+    }
+    return {
+        f"{name}.csv": pd.DataFrame(rows).map(plain_cell).to_csv(index=False, lineterminator="\n")
+        for name, rows in files.items()
+        if rows
+    }
 
 
-def _csv_row(run: str, estimate: Estimate) -> list[Any]:
-    ends = [estimate.value, estimate.low, estimate.high, estimate.n]
-    return [run, estimate.name, *ends, estimate.unit, estimate.higher_is_better]
+def _row(run: str, estimate: Estimate) -> dict[str, Any]:
+    row = asdict(estimate)
+    return {"run": run, "metric": row.pop("name"), **row}
 
 
-def _csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([[_no_formula(value) for value in row] for row in rows])
-    return buffer.getvalue()
+@dataclass(frozen=True)
+class _Table:
+    """A table for people: its cells are texts."""
 
-
-def _no_formula(value: Any) -> Any:
-    """Keep spreadsheets from taking a name for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    title: str
+    cells: pd.DataFrame
+    note: str
 
 
 def _markdown(tables: Sequence[RunTable]) -> dict[str, str]:
     parts = ["# " + " and ".join(escape_markdown(table.name) for table in tables)]
-    for title, head, rows, note in _reading_tables(tables):
-        parts.append(f"## {escape_markdown(title)}")
-        lines = [[escape_markdown(cell) for cell in line] for line in (head, *rows)]
-        rule = [":---", *("---:" for _ in head[1:])]
-        table = ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
-        parts.append("\n".join(table))
-        if note:
-            parts.append(escape_markdown(note))
-    return {"report.md": "\n\n".join(parts) + "\n"}
+    for table in _reading_tables(tables):
+        cells = table.cells.map(escape_markdown).rename(columns=escape_markdown)
+        aligned = ["left", *["right"] * (cells.shape[1] - 1)]
+        parts += [
+            f"## {escape_markdown(table.title)}",
+            cells.to_markdown(index=False, colalign=aligned, disable_numparse=True),
+            escape_markdown(table.note),
+        ]
+    return {"report.md": "\n\n".join(part for part in parts if part) + "\n"}
 
 
 def _latex(tables: Sequence[RunTable]) -> dict[str, str]:
     parts = ["% \\usepackage{booktabs,longtable}"]
-    for title, head, rows, note in _reading_tables(tables):
-        caption = escape_latex(f"{title}. {note}".strip())
-        lines = [" & ".join(escape_latex(cell) for cell in line) + r" \\" for line in rows]
-        heading = " & ".join(escape_latex(cell) for cell in head) + r" \\"
+    for table in _reading_tables(tables):
+        cells = table.cells.map(escape_latex).rename(columns=escape_latex)
         parts.append(
-            "\n".join(
-                [
-                    rf"\begin{{longtable}}{{l{'r' * (len(head) - 1)}}}",
-                    rf"\caption{{{caption}}}\\",
-                    r"\toprule",
-                    heading,
-                    r"\midrule",
-                    r"\endhead",
-                    r"\bottomrule",
-                    r"\endfoot",
-                    *lines,
-                    r"\end{longtable}",
-                ]
+            cells.to_latex(
+                index=False,
+                longtable=True,
+                column_format="l" + "r" * (cells.shape[1] - 1),
+                caption=escape_latex(f"{table.title}. {table.note}".strip()),
             )
         )
-    return {"report.tex": "\n\n".join(parts) + "\n"}
-
-
-_Table = tuple[str, list[str], list[list[str]], str]
+    return {"report.tex": "\n".join(parts)}
 
 
 def _reading_tables(tables: Sequence[RunTable]) -> list[_Table]:
-    """Title, heading, lines and note of each table for people."""
-    found = [_figures_table(tables)]
+    found = [_estimates_table(tables)]
     for other in tables[1:]:
-        lines = [
-            [
-                content.figure_label(estimate.name),
-                _points(estimate.value),
-                f"{_points(estimate.low)} to {_points(estimate.high)}",
-            ]
-            for estimate in content.differences(tables[0], other)
+        rows = [
+            {
+                "Difference in points": content.metric_label(one.name),
+                "value": signed(one.value),
+                "95 % interval": f"{signed(one.low)} to {signed(one.high)}",
+            }
+            for one in content.differences(tables[0], other)
         ]
-        head = ["Difference in points", "value", "95 % interval"]
-        note = "Paired over the same images."
-        found.append((f"{other.name} against {tables[0].name}", head, lines, note))
+        title = f"{other.name} against {tables[0].name}"
+        found.append(_Table(title, pd.DataFrame(rows), "Paired over the same images."))
     for group in content.error_groups(tables):
-        shares = [content.kind_shares(table, group) for table in tables]
-        lines = [
-            [content.kind_label(kind), *(_with_interval(one[at]) for one in shares)]
-            for at, kind in enumerate(group.kinds)
-        ]
-        head = ["Error kind, % of images", *(table.name for table in tables)]
-        found.append(("What goes wrong", head, lines, f"Judged: {group.title.lower()}."))
+        columns = {"Error kind, % of images": [content.kind_label(kind) for kind in group.kinds]}
+        for table in tables:
+            shares = content.kind_shares(table, group)
+            columns[table.name] = [_share(one["share"], one) for one in shares]
+        note = f"Judged: {group.title.lower()}."
+        found.append(_Table("What goes wrong", pd.DataFrame(columns), note))
     return [*found, _classes_table(tables)]
 
 
-def _figures_table(tables: Sequence[RunTable]) -> _Table:
+def _estimates_table(tables: Sequence[RunTable]) -> _Table:
     scores = tables[0].run.scores
-    head = ["% with 95 % interval", *(table.name for table in tables)]
-    head += [baseline.name for baseline in scores.baselines] + ["n"]
-    lines = []
-    for row in content.figure_rows([table.run.scores for table in tables]):
-        cells = [
-            "—"
-            if one is None
-            else f"{_percent(one.value)} ({_percent(one.low)}–{_percent(one.high)})"
-            for one in row.runs
-        ]
-        beside = ["—" if one is None else _percent(one.value) for one in row.baselines]
-        n = next(str(one.n) for one in row.runs if one is not None)
-        arrow = "↑" if row.higher_is_better else "↓"
-        lines.append([f"{row.label} {arrow}", *cells, *beside, n])
+    rows = []
+    for row in content.metric_rows([table.run.scores for table in tables]):
+        cells = {"% with 95 % interval": f"{row.label} {'↑' if row.higher_is_better else '↓'}"}
+        for table, one in zip(tables, row.runs, strict=True):
+            cells[table.name] = "—" if one is None else _share(one.value, asdict(one))
+        for baseline, one in zip(scores.baselines, row.baselines, strict=True):
+            cells[baseline.name] = "—" if one is None else percent(one.value)
+        rows.append(cells | {"n": next(str(one.n) for one in row.runs if one is not None)})
     notes = [f"{baseline.name}: {baseline.note}." for baseline in scores.baselines]
     notes += [f"{table.name}: {note}." for table in tables for note in table.run.scores.notes]
-    return ("Estimates", head, lines, " ".join(notes))
+    return _Table("Estimates", pd.DataFrame(rows), " ".join(notes))
 
 
 def _classes_table(tables: Sequence[RunTable]) -> _Table:
-    by_run = [_records(content.class_table(table)) for table in tables]
-    head = ["Class", "images"]
-    for table in tables:
+    by_run = [content.class_table(table) for table in tables]
+    first = by_run[0]
+    cells = pd.DataFrame({"Class": first["category"].fillna("—"), "images": first["images"]})
+    for table, classes in zip(tables, by_run, strict=True):
         of = f", {table.name}" if len(tables) > 1 else ""
-        head += [f"right boxes %{of}", f"mean IoU %{of}"]
-    lines = []
-    for rows in zip(*by_run, strict=True):
-        values = [text for row in rows for text in (_with_interval(row), _percent(row["mean_iou"]))]
-        lines.append([rows[0]["category"] or "—", str(rows[0]["images"]), *values])
-    return ("Classes", head, lines, f"Right: IoU ≥ 0.5, box of the {tables[0].boxes_of}.")
+        cells[f"right boxes %{of}"] = [_share(row["right"], row) for row in records(classes)]
+        cells[f"mean IoU %{of}"] = classes["mean_iou"].map(percent)
+    note = f"Right: IoU ≥ 0.5, box of the {tables[0].boxes_of}."
+    return _Table("Classes", cells.astype(str), note)
 
 
-def _with_interval(row: dict[str, Any]) -> str:
-    share = row["right"] if "right" in row else row["share"]
-    return f"{_percent(share)} ({_percent(row['low'])}–{_percent(row['high'])})"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _points(value: float) -> str:
-    text = f"{100 * abs(value):.1f}"
-    return text if float(text) == 0 else ("+" if value > 0 else "−") + text
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dictionaries, None where a value is missing."""
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
+def _share(value: float, ends: dict[str, Any]) -> str:
+    return f"{percent(value)} ({percent(ends['low'])}–{percent(ends['high'])})"
 
 
 def escape_markdown(text: str) -> str:

@@ -226,7 +226,8 @@ def _original_ids(names: Sequence[str], root: Path) -> list[str]:
         raise DataError(f"cannot read {path}: {error}") from error
     if rows[:1] != [["image_id", "name"]] or any(len(row) != 2 for row in rows):
         raise DataError(f"{path} must have the columns image_id,name, but starts with {rows[:1]}")
-    original = {name: image_id for image_id, name in rows[1:]}
+    # An apostrophe keeps spreadsheets from taking an id for a formula.
+    original = {name: image_id.removeprefix("'") for image_id, name in rows[1:]}
     return [original.get(name, name) for name in names]
 
 
