@@ -106,6 +106,7 @@ def write_run(
     chunk_size: int = 3,
     expected: int | None = None,
     maps: Mapping[tuple[str, int], np.ndarray] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a run as the engine does."""
     run = RunFolder(folder)
@@ -122,7 +123,7 @@ def write_run(
             write_maps(run.maps_path(chunk), stored)
     run.write_info(
         RunInfo(
-            config={},
+            config=dict(config or {}),
             dataset={
                 "name": "hard & odd",
                 "count": len(predictions) if expected is None else expected,

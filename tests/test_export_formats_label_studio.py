@@ -21,6 +21,7 @@ from export_readers import brush_mask, decode_brush
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from label_studio_brush_rle_rs import decode_rle
 
 from wsl.export.formats.label_studio import brush_rle
 
@@ -48,9 +49,8 @@ def test_runs_of_every_length(run):
 
 @given(st.integers(0, 2**32 - 1))
 def test_brush_code_is_what_label_studios_own_library_reads(seed):
-    library = pytest.importorskip("label_studio_brush_rle_rs")
     mask = np.random.default_rng(seed).random((13, 17)) < 0.4
-    pixels = np.asarray(library.decode_rle(brush_rle(mask), False)).reshape(13, 17, 4)
+    pixels = np.asarray(decode_rle(brush_rle(mask), False)).reshape(13, 17, 4)
     assert np.array_equal(pixels[:, :, 3] == 255, mask)
 
 

@@ -29,6 +29,7 @@ from wsl.export.formats.tables import CsvFormat, ParquetFormat
 from wsl.export.formats.voc import VocFormat
 from wsl.export.formats.yolo import YoloFormat
 from wsl.export.image_files import ImageFiles
+from wsl.export.instances import InstanceFormat, split_instances
 from wsl.export.selection import Selection, make_selection, scan
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
@@ -263,6 +264,9 @@ class _Export:
         if taken or self.format.takes_every_image or empty:
             try:
                 selected = replace(image, localizations=taken)
+                if isinstance(self.format, InstanceFormat) and self.format.instances:
+                    selected, small = split_instances(selected, min_area=self.format.min_instance)
+                    chunk.counts["small components"] += small
                 chunk.counts["masks"] += self.format.write_image(selected, chunk, self.context)
                 chunk.counts["exported"] += 1
                 self._note_name(image.image_id, chunk)

@@ -43,13 +43,14 @@ from wsl.export.base import (
     json_line,
 )
 from wsl.export.contours import boundary_rings
+from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 
 __all__ = ["CocoFormat"]
 
 
-class CocoFormat(DatasetFormat):
+class CocoFormat(DatasetFormat, InstanceFormat):
     """COCO instances."""
 
     label = "COCO"

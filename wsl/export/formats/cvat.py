@@ -36,6 +36,7 @@ from wsl.export.base import (
     required_box,
 )
 from wsl.export.contours import boundary_rings
+from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
@@ -44,7 +45,7 @@ from wsl.masks import Mask, mask_to_box
 __all__ = ["CvatFormat", "cropped_runs", "run_lengths"]
 
 
-class CvatFormat(ImageFormat):
+class CvatFormat(ImageFormat, InstanceFormat):
     """CVAT for images 1.1."""
 
     label = "CVAT"

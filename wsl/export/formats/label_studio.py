@@ -37,6 +37,7 @@ from wsl.export.base import Context, ImageFormat, Needs, Shape, Shapes, json_lin
 from wsl.export.contours import boundary_rings
 from wsl.export.formats.cvat import run_lengths
 from wsl.export.image_files import url
+from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
@@ -52,7 +53,7 @@ _CONTROLS: dict[Shape, tuple[str, str]] = {
 _LENGTH_BITS = np.array([3, 4, 8, 16])
 
 
-class LabelStudioFormat(ImageFormat):
+class LabelStudioFormat(ImageFormat, InstanceFormat):
     """Label Studio tasks with predictions."""
 
     label = "Label Studio"

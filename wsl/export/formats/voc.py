@@ -32,6 +32,7 @@ from typing import Literal
 
 from wsl.export.base import Context, ImageMode, image_size, number_text, required_box
 from wsl.export.formats.segmentation import IGNORE, LabelImageFormat
+from wsl.export.instances import InstanceFormat
 from wsl.export.pseudo_labels import indexed_png, voc_palette
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
@@ -42,7 +43,7 @@ __all__ = ["VocFormat"]
 ROOT = "VOCdevkit/VOC2012"
 
 
-class VocFormat(LabelImageFormat):
+class VocFormat(LabelImageFormat, InstanceFormat):
     """Pascal VOC detection and segmentation."""
 
     label = "Pascal VOC"

@@ -33,13 +33,14 @@ import yaml
 
 from wsl.export.base import Context, DatasetFormat, ImageMode, Needs, numbering_notes, required_box
 from wsl.export.contours import boundary_rings, one_ring
+from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 
 __all__ = ["YoloFormat"]
 
 
-class YoloFormat(DatasetFormat):
+class YoloFormat(DatasetFormat, InstanceFormat):
     """YOLO labels for detection or segmentation."""
 
     label = "YOLO"
