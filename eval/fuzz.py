@@ -226,29 +226,24 @@ def _config(folder: Path) -> tuple[list[bytes], Reader]:
     return [YAML, *files], load_config
 
 
-def _rows() -> list[dict[str, Any]]:
+def _predictions(folder: Path) -> tuple[list[bytes], Reader]:
     import numpy as np
 
     from wsl.localize.prediction import Localization, Prediction
-    from wsl.run.rows import prediction_rows
+    from wsl.run.rows import check_part, read_counts, read_predictions, read_table, write_part
 
     rng = np.random.default_rng(0)
-    rows = []
+    predictions = [Prediction.failed("bad", "why")]
     for index in range(30):
         mask = rng.random((20, 30)) > 0.5
         found = Localization(index, "a", 1, 0.5, (0, 0, 3, 4), mask, None, True)
-        rows += prediction_rows(Prediction(f"image {index}", (20, 30), (found,)))
-    return [*rows, *prediction_rows(Prediction.failed("bad", "why"))]
-
-
-def _predictions(folder: Path) -> tuple[list[bytes], Reader]:
-    from wsl.run.rows import check_part, read_counts, read_table, write_part
-
-    write_part(folder / "valid", _rows())
+        predictions.append(Prediction(f"image {index}", (20, 30), (found,)))
+    write_part(folder / "valid", predictions)
 
     def read(path: Path) -> object:
         read_counts(path)
         read_table([path], columns=["image_id", "score"]).to_pylist()
+        list(read_predictions(path))
         return check_part(path, images=31)
 
     return [(folder / "valid").read_bytes()], read

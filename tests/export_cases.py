@@ -20,7 +20,7 @@ from wsl.progress import Progress
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.maps import map_key, stored_map, write_maps
-from wsl.run.rows import prediction_rows, write_part
+from wsl.run.rows import write_part
 
 CATEGORIES = Categories(("tench, Tinca tinca", "hen", "žába & co"), ("n1", "n2", "n3"))
 
@@ -112,7 +112,7 @@ def write_run(
     run = RunFolder(folder)
     for chunk, start in enumerate(range(0, len(predictions), chunk_size)):
         part = predictions[start : start + chunk_size]
-        write_part(run.part_path(chunk), [row for one in part for row in prediction_rows(one)])
+        write_part(run.part_path(chunk), part)
         ids = {one.image_id for one in part}
         stored = {
             map_key(*key): stored_map(saliency.astype(np.float32))

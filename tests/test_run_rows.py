@@ -8,7 +8,7 @@ from wsl.errors import OutputError, RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import decode_rle
 from wsl.run.maps import map_key, read_maps, stored_map, write_maps
-from wsl.run.rows import SCHEMA, prediction_rows, read_predictions, read_table, write_part
+from wsl.run.rows import SCHEMA, read_predictions, read_table, write_part
 
 
 def localization(mask, **changes):
@@ -31,15 +31,9 @@ def test_rows_come_back_as_they_were(tmp_path):
     mask = np.zeros((4, 5), bool)
     mask[0:2, 1:3] = True
     empty = np.zeros((4, 5), bool)
-    rows = prediction_rows(
-        Prediction(
-            "ä b",
-            (4, 5),
-            (localization(mask), localization(empty, label=7, rank=2, box=None, refined=False)),
-        )
-    )
+    found = (localization(mask), localization(empty, label=7, rank=2, box=None, refined=False))
     path = tmp_path / "predictions" / "part-00000.parquet"
-    write_part(path, rows + prediction_rows(Prediction.failed("bad", "cannot be read")))
+    write_part(path, [Prediction("ä b", (4, 5), found), Prediction.failed("bad", "cannot be read")])
     first, second, failed = read_table([path]).to_pylist()
     assert (first["image_id"], first["height"], first["width"]) == ("ä b", 4, 5)
     assert [first[key] for key in ("x0", "y0", "x1", "y1")] == [1, 0, 3, 2]
@@ -84,11 +78,8 @@ def test_a_damaged_part_is_told(tmp_path, how):
     write_part(
         path,
         [
-            row
+            Prediction(f"image {index}", (30, 30), (localization(rng.random((30, 30)) > 0.5),))
             for index in range(200)
-            for row in prediction_rows(
-                Prediction(f"image {index}", (30, 30), (localization(rng.random((30, 30)) > 0.5),))
-            )
         ],
     )
     path.write_bytes(damaged(path, how))
@@ -134,26 +125,25 @@ def test_predictions_come_back_with_masks_as_run_lengths(tmp_path):
         Prediction.failed("bad", "cannot be read", size=(9, 8)),
     ]
     path = tmp_path / "part-00000.parquet"
-    write_part(path, [row for one in wanted for row in prediction_rows(one)])
+    write_part(path, wanted)
     found = list(read_predictions(path))
     for one, other in zip(found, wanted, strict=True):
         assert (one.image_id, one.size, one.status, one.error) == (
             *(other.image_id, other.size, other.status, other.error),
         )
     for one, other in zip(found[0].localizations, (best, second), strict=True):
-        assert prediction_rows(Prediction("b", (4, 5), (one,))) == prediction_rows(
-            Prediction("b", (4, 5), (other,))
-        )
         assert (one.mask == other.mask).all()
         assert one.run_lengths == other.run_lengths
         assert one.size == other.size == (4, 5)
+    write_part(tmp_path / "again.parquet", found)
+    assert (tmp_path / "again.parquet").read_bytes() == path.read_bytes()
 
 
 def test_an_image_of_more_rows_than_a_batch_is_one_prediction(tmp_path, monkeypatch):
     monkeypatch.setattr("wsl.run.rows._BATCH", 3)
     found = [localization(np.ones((2, 2), bool), label=n, rank=5 - n) for n in range(5)]
     path = tmp_path / "part-00000.parquet"
-    write_part(path, prediction_rows(Prediction("one", (2, 2), tuple(found))))
+    write_part(path, [Prediction("one", (2, 2), tuple(found))])
     (one,) = read_predictions(path)
     assert [localization.rank for localization in one.localizations] == [1, 2, 3, 4, 5]
 
@@ -162,6 +152,6 @@ def test_a_box_that_is_not_there_is_read_from_the_mask(tmp_path):
     mask = np.zeros((4, 5), bool)
     mask[1:3, 2] = True
     path = tmp_path / "part-00000.parquet"
-    write_part(path, prediction_rows(Prediction("a", (4, 5), (localization(mask, box=None),))))
+    write_part(path, [Prediction("a", (4, 5), (localization(mask, box=None),))])
     (one,) = read_predictions(path)
     assert one.localizations[0].box == (2, 1, 3, 3)

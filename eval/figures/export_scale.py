@@ -40,7 +40,7 @@ from wsl.masks import largest_component, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.maps import map_key, stored_map, write_maps
-from wsl.run.rows import prediction_rows, write_part
+from wsl.run.rows import write_part
 
 RESULTS = Path(__file__).parents[1] / "results"
 CHUNK = 256
@@ -87,7 +87,7 @@ def make_run(folder: Path, count: int, size: tuple[int, int]) -> None:
     maps = [stored_map(np.asarray(cv2.resize(field, (28, 28)))) for field in fields]
     run = RunFolder(folder)
     for chunk, start in enumerate(range(0, count, CHUNK)):
-        rows: list[dict[str, Any]] = []
+        predictions = []
         stored = {}
         for index in range(start, min(start + CHUNK, count)):
             at, label = index % PICTURES, index % len(CATEGORIES)
@@ -103,9 +103,9 @@ def make_run(folder: Path, count: int, size: tuple[int, int]) -> None:
                 in_top_k=True,
                 is_ground_truth=True,
             )
-            rows += prediction_rows(Prediction(image_id(index), size, (found,)))
+            predictions.append(Prediction(image_id(index), size, (found,)))
             stored[map_key(image_id(index), label)] = maps[at]
-        write_part(run.part_path(chunk), rows)
+        write_part(run.part_path(chunk), predictions)
         write_maps(run.maps_path(chunk), stored)
     run.write_info(
         RunInfo(

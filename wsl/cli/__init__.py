@@ -16,6 +16,7 @@ import typer
 
 from wsl.cli import config, demo, results, run, show, tune, visualize
 from wsl.cli.common import INTERRUPTED, say
+from wsl.cli.signals import StopSignal, stop_signals
 from wsl.errors import WslError
 
 __all__ = ["app", "main"]
@@ -43,12 +44,13 @@ app.add_typer(config.config_app, name="config")
 def main() -> None:
     """Run the command line; errors that wsl raises on purpose become one line."""
     try:
-        app()
+        with stop_signals():
+            app()
     except WslError as error:
-        say(f"wsl: error: {error}")
+        say("; ".join([f"wsl: error: {error}", *getattr(error, "__notes__", ())]))
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("wsl: interrupted")
+    except StopSignal as error:
+        say("; ".join(["wsl: interrupted", *getattr(error, "__notes__", ())]))
         sys.exit(INTERRUPTED)
     except ImportError as error:
         if not _is_missing_system_library(error):

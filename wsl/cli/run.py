@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsl.cli.common import FAILED_IMAGES, INTERRUPTED, SetOption, say
+from wsl.cli.common import FAILED_IMAGES, SetOption, say
 from wsl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -116,23 +115,15 @@ def run_with_progress(
     from wsl.run.runner import run_dataset
 
     with ProgressBar("localize") as progress:
-        try:
-            summary = run_dataset(
-                configuration,
-                out,
-                progress=progress,
-                shard=shard,
-                retry_failed=retry_failed,
-                verify=verify,
-                ray=ray,
-            )
-        except KeyboardInterrupt:
-            progress.stop()
-            say(
-                f"wsl: interrupted; finished chunks are kept in {out}. "
-                "Start the same command again to go on"
-            )
-            sys.exit(INTERRUPTED)
+        summary = run_dataset(
+            configuration,
+            out,
+            progress=progress,
+            shard=shard,
+            retry_failed=retry_failed,
+            verify=verify,
+            ray=ray,
+        )
     counts = summary.counts
     typer.echo(
         f"{out}: {counts['images']:,} images, {counts['failed']:,} failed, "

@@ -5,6 +5,7 @@
     RUN/run.json                         what the run is: see `RunInfo`
     RUN/predictions/part-00000.parquet   one file per chunk of images (`wsl.run.rows`)
     RUN/maps/part-00000.npz              the maps of a chunk, where they were asked for
+    RUN/predictions/.part-00001.0-64.…   images that are kept of a chunk (`wsl.run.chunk`)
     RUN/.lock, .lock-0-of-4, .info.lock  who works here (`wsl.run.lock`)
 
 A part file is there whole or not at all, and its name is fixed by the chunk, so that whatever
@@ -45,11 +46,12 @@ from wsl.run.rows import (
     read_table,
 )
 from wsl.run.shard import Shard
-from wsl.storage import RemotePath, as_path, is_temporary, write_json
+from wsl.storage import as_path, is_temporary, write_json
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "kept_images"]
 
 _NUMBER = re.compile(r"\.?part-(\d+)\.")
+_PIECE = re.compile(r"\.part-(\d+)\.(\d+)-(\d+)\.parquet")
 _READERS = 8  # threads that look at many part files; the time goes into waiting for the disk
 
 Result = TypeVar("Result")
@@ -72,13 +74,13 @@ class RunFolder:
         """Where ``run.json`` is."""
         return self.path / "run.json"
 
-    def part_path(self, chunk: int) -> Path:
-        """Where the predictions of a chunk are, or will be."""
-        return self.path / "predictions" / f"part-{chunk:05d}.parquet"
+    def part_path(self, chunk: int, piece: range | None = None) -> Path:
+        """Where the predictions of a chunk, or of a piece of it, are or will be."""
+        return self.path / "predictions" / f"{_stem(chunk, piece)}.parquet"
 
-    def maps_path(self, chunk: int) -> Path:
-        """Where the maps of a chunk are, or will be."""
-        return self.path / "maps" / f"part-{chunk:05d}.npz"
+    def maps_path(self, chunk: int, piece: range | None = None) -> Path:
+        """Where the maps of a chunk, or of a piece of it, are or will be."""
+        return self.path / "maps" / f"{_stem(chunk, piece)}.npz"
 
     def read_info(self) -> RunInfo:
         """Read ``run.json``.
@@ -195,22 +197,54 @@ class RunFolder:
         chunks = (shard or Shard()).chunks(count)
         return [chunk for chunk in chunks if self.part_path(chunk).name not in there]
 
-    def discard(self, chunk: int) -> None:
-        """Remove the files of a chunk, which is missing then."""
+    def discard(self, chunk: int, piece: range | None = None) -> None:
+        """Remove the files of a chunk, or of a piece of it, which are missing then."""
         with _written(self.path):
-            # This one first: as long as it is there, the chunk counts as done.
-            self.part_path(chunk).unlink(missing_ok=True)
-            self.maps_path(chunk).unlink(missing_ok=True)
+            # This one first: as long as it is there, the others count as whole.
+            self.part_path(chunk, piece).unlink(missing_ok=True)
+            self.maps_path(chunk, piece).unlink(missing_ok=True)
+
+    def pieces(self) -> dict[int, list[range]]:
+        """Positions of the images that are kept of each unfinished chunk (`wsl.run.chunk`)."""
+        there = {path.name for path in self.parts()}
+        found: dict[int, list[range]] = {}
+        for path in (self.path / "predictions").glob(".part-*.parquet"):
+            name = _PIECE.fullmatch(path.name)
+            if name and f"part-{name[1]}.parquet" not in there:
+                found.setdefault(int(name[1]), []).append(range(int(name[2]), int(name[3])))
+        return {chunk: _without_gaps(found[chunk]) for chunk in sorted(found)}
 
     def clear_temporary(self, shard: Shard | None = None) -> None:
-        """Remove what a killed process has left half-written of a shard's chunks."""
-        if isinstance(self.path, RemotePath):
-            return
+        """Remove what earlier starts have left of a shard's chunks and is of no use.
+
+        That is half-written files, and pieces behind a gap or of a chunk that is done.
+        """
+        mine, pieces = shard or Shard(), self.pieces()
+        kept = {
+            path
+            for chunk in pieces
+            for piece in pieces[chunk]
+            for path in (self.part_path(chunk, piece), self.maps_path(chunk, piece))
+        }
+        with _written(self.path):
+            for folder in ("predictions", "maps"):
+                for path in (self.path / folder).glob(".part-*"):
+                    if path not in kept and _chunk_of(path) % mine.count == mine.index:
+                        path.unlink(missing_ok=True)
+
+    def clear_damaged_pieces(
+        self, shard: Shard | None = None, *, maps: bool
+    ) -> Iterator[tuple[int, RunError]]:
+        """Remove what is damaged of a shard's pieces and those behind; yield chunks and errors."""
         mine = shard or Shard()
-        for folder in ("predictions", "maps"):
-            for path in (self.path / folder).glob(".part-*.tmp"):
-                if _chunk_of(path) % mine.count == mine.index:
-                    path.unlink(missing_ok=True)
+        for chunk, pieces in self.pieces().items():
+            error = None
+            for piece in pieces if chunk % mine.count == mine.index else ():
+                error = error or self._damage(chunk, piece, maps=maps, thorough=True)
+                if error is not None:
+                    self.discard(chunk, piece)
+            if error is not None:
+                yield chunk, error
 
     def damaged_chunks(
         self, sizes: Mapping[int, int], *, maps: bool, thorough: bool = False
@@ -226,20 +260,33 @@ class RunFolder:
         thorough : bool
             Read the maps, too, against their checksums, and not only their directory.
         """
-
-        def wrong(chunk: int) -> tuple[int, RunError | None]:
-            try:
-                counts = check_part(self.part_path(chunk), images=sizes[chunk])
-                if maps:
-                    check_maps(self.maps_path(chunk), counts, thorough=thorough)
-            except RunError as error:
-                return chunk, error
-            return chunk, None
-
         there = {path.name for path in self.parts()}
         chunks = [chunk for chunk in sizes if self.part_path(chunk).name in there]
-        found = _in_threads(wrong, chunks)
-        return ((chunk, error) for chunk, error in found if error is not None)
+        found = _in_threads(
+            lambda chunk: self._damage(chunk, images=sizes[chunk], maps=maps, thorough=thorough),
+            chunks,
+        )
+        return ((chunk, error) for chunk, error in zip(chunks, found, strict=True) if error)
+
+    def _damage(
+        self,
+        chunk: int,
+        piece: range | None = None,
+        *,
+        images: int | None = None,
+        maps: bool,
+        thorough: bool,
+    ) -> RunError | None:
+        """Say what is wrong with the files of a chunk, or of a piece of it."""
+        try:
+            counts = check_part(
+                self.part_path(chunk, piece), images=len(piece or ()) if images is None else images
+            )
+            if maps:
+                check_maps(self.maps_path(chunk, piece), counts, thorough=thorough)
+        except RunError as error:
+            return error
+        return None
 
     def counts(self, chunks: Iterable[int] | None = None) -> dict[int, PartCounts | RunError]:
         """Count what chunks hold, by chunk; the error of one that cannot be read.
@@ -311,6 +358,26 @@ def _is_strange(path: Path) -> bool:
 def _chunk_of(path: Path) -> int:
     found = _NUMBER.match(path.name)
     return int(found[1]) if found else -1
+
+
+def kept_images(pieces: Mapping[int, Iterable[range]]) -> int:
+    """Count the images of `RunFolder.pieces`."""
+    return sum(len(piece) for chunk in pieces.values() for piece in chunk)
+
+
+def _stem(chunk: int, piece: range | None) -> str:
+    if piece is None:
+        return f"part-{chunk:05d}"
+    return f".part-{chunk:05d}.{piece.start}-{piece.stop}"
+
+
+def _without_gaps(pieces: list[range]) -> list[range]:
+    """Return the pieces that follow one another from the chunk's first image."""
+    kept: list[range] = []
+    for piece in sorted(pieces, key=lambda piece: (piece.start, piece.stop)):
+        if piece.start == (kept[-1].stop if kept else 0):
+            kept.append(piece)
+    return kept
 
 
 def _in_threads(function: Callable[[int], Result], chunks: list[int]) -> Iterator[Result]:

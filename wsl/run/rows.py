@@ -56,7 +56,6 @@ __all__ = [
     "SCHEMA",
     "PartCounts",
     "check_part",
-    "prediction_rows",
     "read_counts",
     "read_predictions",
     "read_table",
@@ -94,7 +93,7 @@ _BATCH = 1024  # rows decoded at a time
 _COUNTS = b"wsl.counts"
 
 
-def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
+def _rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Rows of one image, as dictionaries by column; missing keys are nulls."""
     height, width = prediction.size or (None, None)
     image = {
@@ -161,9 +160,16 @@ class PartCounts:
         )
 
 
-def write_part(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the rows of a chunk to `path`, whole or not at all."""
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+def write_part(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write the rows of a chunk's images to `path`, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    rows = [row for prediction in predictions for row in _rows(prediction)]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
     counts = json.dumps(asdict(PartCounts.of(table))).encode()
     with whole_file(path) as file:
         pq.write_table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
-from wsl.errors import ConfigError, RunError
+from wsl.errors import ConfigError, RunError, WslError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models.classifier import Classifier
@@ -23,7 +23,7 @@ from wsl.models.sources import load_classifier
 from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
 from wsl.run.engines.local import LocalEngine
-from wsl.run.folder import RunFolder
+from wsl.run.folder import RunFolder, kept_images
 from wsl.run.info import RunInfo
 from wsl.run.options import RayOptions, RunOptions
 from wsl.run.rows import PartCounts, read_table
@@ -97,9 +97,9 @@ def run_dataset(
 ) -> RunSummary:
     """Localize the objects of a whole dataset, on disk.
 
-    Chunks whose part file is there already and whole are left alone, so that the same call
-    continues a run that was interrupted, however it was. A damaged part file is made again, and
-    said so in the log.
+    Chunks whose part file is there already and whole are left alone, and of others the images that
+    an interrupted start has kept, so that the same call continues a run however it ended. A damaged
+    file is made again, and the log says so.
 
     Parameters
     ----------
@@ -145,13 +145,16 @@ def run_dataset(
         work = _Work(config.run, len(dataset), folder, shard)
         work.clear(verify=verify)
         missing = work.missing(retry_failed=retry_failed)
-        engine = _engine(stages, dataset, folder, progress, ray)
-        progress.start(work.count(work.chunks), work.count(work.chunks) - work.count(missing))
+        pieces = work.pieces(missing) if ray is None else {}
+        engine = _engine(stages, dataset, folder, progress, pieces, ray)
+        left = work.count(missing) - kept_images(pieces)
+        progress.start(work.count(work.chunks), work.count(work.chunks) - left)
         try:
             engine.run(missing)
-        except BaseException:
-            with suppress(RunError):  # what ended the run is told, not what came of that
+        except BaseException as error:
+            with suppress(WslError):  # what ended the run is told, not what followed from that
                 folder.add_timings(engine.timings.to_dict())
+                error.add_note(work.kept_note(engine.lost))
             raise
         folder.add_timings(engine.timings.to_dict())
         return work.summary(len(missing))
@@ -162,10 +165,11 @@ def _engine(
     dataset: Dataset,
     folder: RunFolder,
     progress: Progress,
+    pieces: Mapping[int, Sequence[range]],
     ray: RayOptions | None,
 ) -> LocalEngine | RayEngine:
     if ray is None:
-        return LocalEngine(stages, dataset, folder, progress=progress)
+        return LocalEngine(stages, dataset, folder, progress=progress, pieces=pieces)
     from wsl.run.engines.ray import RayEngine
 
     return RayEngine(stages, dataset, folder, progress=progress, options=ray)
@@ -206,6 +210,8 @@ class _Work:
         for chunk, error in list(damaged):
             log.warning("%s: chunk %d is done again", error, chunk)
             self.folder.discard(chunk)
+        for chunk, error in self.folder.clear_damaged_pieces(self.shard, maps=self.options.maps):
+            log.warning("%s: images of chunk %d are done again", error, chunk)
 
     def missing(self, *, retry_failed: bool) -> list[int]:
         """Return the chunks to do."""
@@ -214,6 +220,21 @@ class _Work:
             there = [chunk for chunk in self.chunks if chunk not in missing]
             missing |= {chunk for chunk, found in self._counts(there).items() if found.failed}
         return sorted(missing)
+
+    def pieces(self, missing: Sequence[int]) -> dict[int, list[range]]:
+        """Return what earlier starts have kept of the chunks to do."""
+        found = self.folder.pieces()
+        return {chunk: found[chunk] for chunk in missing if chunk in found}
+
+    def kept_note(self, lost: int) -> str:
+        """Say how much of the shard is done, and that `lost` finished images are not kept."""
+        missing = self.missing(retry_failed=False)
+        kept = self.count(self.chunks) - self.count(missing) + kept_images(self.pieces(missing))
+        again = f", {lost:,} more will be done again" if lost else ""
+        return (
+            f"{kept:,} of {self.count(self.chunks):,} images are finished and kept{again}; "
+            "start the same command again to go on"
+        )
 
     def summary(self, chunks_done: int) -> RunSummary:
         """Sum up this start's chunks, and in ``run.json`` all of them once they are there."""

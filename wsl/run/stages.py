@@ -12,9 +12,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,22 +25,20 @@ from wsl.errors import DataError, RunError, WslError
 from wsl.localize.image_maps import Explained, ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
-from wsl.run.maps import map_key, stored_map
+from wsl.run.chunk import Finished
+from wsl.run.maps import stored_map
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import TimeLimitError, WorkerPool
-from wsl.run.rows import prediction_rows
 from wsl.saliency.views import Views
 
 __all__ = [
     "Decoded",
-    "Finished",
     "Stages",
     "Step",
     "Timings",
     "chunk_range",
     "explain_ahead",
     "failure",
-    "finished",
 ]
 
 log = logging.getLogger(__name__)
@@ -54,15 +51,6 @@ class Decoded:
     sample: Sample
     pixels: NDArray[np.uint8]
     views: Views
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """What is left of an image for the writer: its rows, and its maps where they are stored."""
-
-    rows: list[dict[str, Any]]
-    maps: dict[str, NDArray[np.float16]]
-    failed: bool
 
 
 def chunk_range(chunk: int, size: int, count: int) -> range:
@@ -180,7 +168,7 @@ class Stages:
             raise RunError(
                 f"{device} has too little memory for a single image "
                 f"({self.localizer.view_count} views): free it, or choose a smaller network, "
-                "fewer views, or another device. Finished chunks are kept"
+                "fewer views, or another device"
             )
         self._fitting = images // 2
         log.warning(
@@ -213,17 +201,14 @@ class Stages:
                 top_k=self.classes.top_k,
                 label=sample.label,
             )
-            found = tuple(trace.localization for trace in traces)
-            rows = prediction_rows(Prediction(sample.image_id, size, found))
+            found = [trace.localization for trace in traces]
+            packed = tuple(replace(one, mask=one.run_lengths) for one in found)
         except Exception as error:
-            return finished(failure(sample.image_id, error, size=size))
+            return Finished(failure(sample.image_id, error, size=size))
         stored = {}
         if self.options.maps:
-            stored = {
-                map_key(sample.image_id, trace.localization.label): stored_map(trace.saliency)
-                for trace in traces
-            }
-        return Finished(rows, stored, failed=False)
+            stored = {trace.localization.label: stored_map(trace.saliency) for trace in traces}
+        return Finished(Prediction(sample.image_id, size, packed), stored)
 
 
 Step = Prediction | tuple[Decoded, Explained]
@@ -302,11 +287,6 @@ def _decode_ahead(
             yield result(*waiting.popleft())
     while waiting:
         yield result(*waiting.popleft())
-
-
-def finished(prediction: Prediction) -> Finished:
-    """Rows of a failed prediction."""
-    return Finished(prediction_rows(prediction), {}, failed=prediction.status == "failed")
 
 
 def failure(

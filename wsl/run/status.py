@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsl.errors import RunError
-from wsl.run.folder import RunFolder
+from wsl.run.folder import RunFolder, kept_images
 from wsl.run.rows import PartCounts
 
 __all__ = ["RunStatus", "read_status"]
@@ -33,6 +33,8 @@ class RunStatus:
         Failed images by chunk, where there are any.
     done : PartCounts
         Of all chunks that are done.
+    kept : int
+        Images that are finished of chunks that are not done.
     """
 
     path: Path
@@ -42,13 +44,19 @@ class RunStatus:
     damaged: tuple[int, ...]
     failed: dict[int, int]
     done: PartCounts
+    kept: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Images that will not be done again."""
+        return self.done.images + self.kept
 
     def lines(self) -> list[str]:
         """Say it in words."""
         finished = self.chunks - len(self.missing) - len(self.damaged)
         lines = [
             f"{self.path}: {finished:,} of {self.chunks:,} chunks done, "
-            f"{self.done.images:,} of {self.images:,} images, "
+            f"{self.finished:,} of {self.images:,} images, "
             f"{self.done.localizations:,} localizations"
         ]
         if self.missing:
@@ -91,6 +99,7 @@ def read_status(path: Path | str) -> RunStatus:
         damaged=tuple(chunk for chunk, one in found.items() if isinstance(one, RunError)),
         failed={chunk: one.failed for chunk, one in whole.items() if one.failed},
         done=sum(whole.values(), PartCounts()),
+        kept=kept_images(folder.pieces()),
     )
 
 

@@ -7,7 +7,8 @@
 
 Queues between the stages are bounded, so memory does not grow with the dataset and the slowest
 stage sets the pace. Batches never cross a chunk's border: a chunk's result is the same whether the
-run was interrupted before it or not.
+run was interrupted before it or not. What is finished of a chunk is kept every ten seconds and
+when a run ends early (`wsl.run.chunk`).
 
 Decoding and segmentation have a time limit per image (``run.time_limit``): an image that exceeds it
 is a failed row, its thread is given up and another takes its place (`wsl.run.pool`). The
@@ -18,63 +19,42 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 
 import cv2
 
 from wsl.data.sample import Dataset
-from wsl.errors import RunError
+from wsl.errors import RunError, WslError
 from wsl.localize.image_maps import Explained
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
+from wsl.run.chunk import Chunk, Finished
 from wsl.run.folder import RunFolder
-from wsl.run.maps import write_maps
 from wsl.run.pool import WorkerPool, worker_count
-from wsl.run.rows import write_part
 from wsl.run.stages import (
     Decoded,
-    Finished,
     Stages,
     Step,
     Timings,
     chunk_range,
     explain_ahead,
     failure,
-    finished,
 )
 
-__all__ = ["LocalEngine", "write_chunk"]
+__all__ = ["LocalEngine"]
 
 # Chunks begun and not yet written.
 _OPEN_CHUNKS = 3
 # Beyond so many threads that hang, something larger is wrong than an image.
 _MAX_HANGING = 64
-# Seconds that the end of a run that failed waits for its threads; they are daemons.
+# Seconds that a run that ends early has to segment the images whose maps are there.
 _PATIENCE = 10.0
-
-
-class _Chunk:
-    """The images of a chunk as they are finished, in any order."""
-
-    def __init__(self, number: int, size: int) -> None:
-        self.number = number
-        self._images: list[Finished | None] = [None] * size
-        self._left = size
-        self._lock = threading.Lock()
-
-    def put(self, position: int, image: Finished) -> bool:
-        """Take an image; True for the last one."""
-        with self._lock:
-            self._images[position] = image
-            self._left -= 1
-            return self._left == 0
-
-    def images(self) -> list[Finished]:
-        """All images, in the dataset's order."""
-        return [image for image in self._images if image is not None]
+# Seconds between pieces of unfinished chunks.
+_KEEP_EVERY = 10.0
 
 
 class LocalEngine:
@@ -86,23 +66,33 @@ class LocalEngine:
     dataset : Dataset
     folder : RunFolder
     progress : Progress
+    pieces : mapping of int to sequence of range
+        What is kept of unfinished chunks (`RunFolder.pieces`).
     """
 
     def __init__(
-        self, stages: Stages, dataset: Dataset, folder: RunFolder, *, progress: Progress
+        self,
+        stages: Stages,
+        dataset: Dataset,
+        folder: RunFolder,
+        *,
+        progress: Progress,
+        pieces: Mapping[int, Sequence[range]] | None = None,
     ) -> None:
         self.stages = stages
         self.dataset = dataset
         self.folder = folder
         self.progress = progress
         self.timings = Timings()
+        self._pieces = pieces or {}
+        self._chunks: dict[int, Chunk] = {}
         self._workers = worker_count(stages.options.workers)
         self._room = threading.BoundedSemaphore(2 * stages.batch_images + self._workers)
         self._open = threading.BoundedSemaphore(_OPEN_CHUNKS)
         self._error: BaseException | None = None
 
     def run(self, chunks: Sequence[int]) -> None:
-        """Do some chunks. Whatever ends this early, the part files that are there are whole.
+        """Do some chunks. Whatever ends this early, what is finished is kept.
 
         Raises
         ------
@@ -117,28 +107,34 @@ class LocalEngine:
         self._decoders = WorkerPool(self._workers, name="wsl-decode", time_limit=limit)
         self._refiners = WorkerPool(self._workers, name="wsl-refine", time_limit=limit)
         self._writer = WorkerPool(1, name="wsl-write")
-        patience: float | None = _PATIENCE
+        ended = False
         try:
             self._run(chunks)
-            patience = None
+            ended = True
         finally:
-            self._decoders.close(cancel=True, patience=patience)
-            self._refiners.close(cancel=True, patience=patience)
+            self._decoders.close(cancel=True, patience=None if ended else 0)
+            self._refiners.close(patience=None if ended else _PATIENCE)
             self._writer.close()
+            self._keep()
             cv2.setNumThreads(threads_of_cv2)
             self.timings.add("wall", begin)
 
     def _run(self, chunks: Sequence[int]) -> None:
         explained = explain_ahead(
-            *(self.stages, self.dataset, map(self._indices, chunks)), self._decoders, self.timings
+            *(self.stages, self.dataset, map(self._missing, chunks)), self._decoders, self.timings
         )
+        kept = time.monotonic()
         for number in chunks:
             self._open.acquire()
-            indices = self._indices(number)
-            chunk = _Chunk(number, len(indices))
-            for index, step in islice(explained, len(indices)):
+            chunk = self._chunks[number] = self._chunk(number)
+            if chunk.complete:
+                self._writer.submit(self._write, chunk)
+            for index, step in islice(explained, len(self._missing(number))):
                 self._check()
-                self._submit(chunk, index - indices.start, step)
+                self._submit(chunk, index - self._indices(number).start, step)
+                if time.monotonic() - kept > _KEEP_EVERY:
+                    self._writer.submit(self._keep)
+                    kept = time.monotonic()
         for _ in range(_OPEN_CHUNKS):  # all are free when all chunks are written
             self._open.acquire()
         self._check()
@@ -150,16 +146,31 @@ class LocalEngine:
         if hanging > _MAX_HANGING:
             raise RunError(
                 f"{hanging} threads hang for longer than run.time_limit: the images' drive does "
-                "not answer, or the machine is overloaded. Finished chunks are kept"
+                "not answer, or the machine is overloaded"
             )
 
     def _indices(self, chunk: int) -> range:
         return chunk_range(chunk, self.stages.options.chunk_size, len(self.dataset))
 
-    def _submit(self, chunk: _Chunk, position: int, step: Step) -> None:
+    def _missing(self, chunk: int) -> range:
+        """Positions in the dataset of the images that no piece has."""
+        kept = sum(len(piece) for piece in self._pieces.get(chunk, ()))
+        return self._indices(chunk)[kept:]
+
+    def _chunk(self, number: int) -> Chunk:
+        return Chunk(
+            self.folder,
+            number,
+            len(self._indices(number)),
+            batch_images=self.stages.batch_images,
+            maps=self.stages.options.maps,
+            pieces=self._pieces.get(number, ()),
+        )
+
+    def _submit(self, chunk: Chunk, position: int, step: Step) -> None:
         """Have an image segmented in a thread."""
         if isinstance(step, Prediction):
-            self._put(chunk, position, finished(step))
+            self._put(chunk, position, Finished(step), in_batch=False)
             return
         image, found = step
         self._room.acquire()
@@ -179,7 +190,7 @@ class LocalEngine:
 
     def _segmented(
         self,
-        chunk: _Chunk,
+        chunk: Chunk,
         position: int,
         image_id: str,
         size: tuple[int, int],
@@ -191,40 +202,38 @@ class LocalEngine:
         except CancelledError:  # the run has ended early
             return
         except BaseException as error:
-            result = finished(failure(image_id, error, size=size, stage="refine it"))
-        self._put(chunk, position, result)
+            result = Finished(failure(image_id, error, size=size, stage="refine it"))
+        self._put(chunk, position, result, in_batch=True)
 
-    def _put(self, chunk: _Chunk, position: int, image: Finished) -> None:
+    def _put(self, chunk: Chunk, position: int, image: Finished, *, in_batch: bool) -> None:
         """Count an image; with the last one, have its chunk written."""
-        if chunk.put(position, image):
+        if chunk.put(position, image, in_batch=in_batch):
             self._writer.submit(self._write, chunk)
         self.progress.advance(1, int(image.failed))
 
-    def _write(self, chunk: _Chunk) -> None:
+    def _write(self, chunk: Chunk) -> None:
         begin = time.perf_counter()
         try:
             if self._error is None:
-                write_chunk(
-                    self.folder, chunk.number, chunk.images(), maps=self.stages.options.maps
-                )
+                chunk.write()
+                del self._chunks[chunk.number]
         except OSError as error:
-            self._error = RunError(
-                f"cannot write the run folder {self.folder.path}: {error}. Finished chunks are "
-                "kept: start the same command again to go on"
-            )
+            self._error = RunError(f"cannot write the run folder {self.folder.path}: {error}")
         except BaseException as error:
             self._error = error
         finally:
             self.timings.add("write", begin)
             self._open.release()
 
+    @property
+    def lost(self) -> int:
+        """Images that are finished and not kept."""
+        return sum(chunk.lost for chunk in self._chunks.values())
 
-def write_chunk(folder: RunFolder, chunk: int, images: Sequence[Finished], *, maps: bool) -> None:
-    """Write the files of a chunk."""
-    if maps:
-        write_maps(
-            folder.maps_path(chunk),
-            {key: map_ for image in images for key, map_ in image.maps.items()},
-        )
-    # Last, for a part file says that the whole chunk is done.
-    write_part(folder.part_path(chunk), [row for image in images for row in image.rows])
+    def _keep(self) -> None:
+        """Keep what is finished of the unfinished chunks, if it can be written."""
+        begin = time.perf_counter()
+        with suppress(WslError):
+            for chunk in list(self._chunks.values()):
+                chunk.keep()
+        self.timings.add("write", begin)

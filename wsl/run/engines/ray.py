@@ -80,6 +80,7 @@ class RayEngine:
         self.progress = progress
         self.options = options
         self.timings = Timings()
+        self.lost = 0
         self._plan = plan_of(stages, folder)
 
     def run(self, chunks: Sequence[int]) -> None:

@@ -26,19 +26,17 @@ from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Prediction
 from wsl.models.classifier import Classifier, pick_device
 from wsl.models.options import Precision
-from wsl.run.engines.local import write_chunk
+from wsl.run.chunk import Finished, write_chunk
 from wsl.run.folder import RunFolder
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.stages import (
-    Finished,
     Stages,
     Step,
     Timings,
     chunk_range,
     explain_ahead,
     failure,
-    finished,
 )
 
 __all__ = ["Explainer", "WorkPlan", "plan_of", "segment_chunk", "without_module"]
@@ -164,7 +162,7 @@ def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     images: list[Finished] = []
     for image in pickle.loads(payload):  # from an actor of the same run
         if isinstance(image, Prediction):
-            images.append(finished(image))
+            images.append(Finished(image))
         else:
             images.append(_result(worker.submit(_segment, stages, image), image))
     worker.close()
@@ -192,7 +190,7 @@ def _segment(stages: Stages, image: _Mapped) -> Finished:
         if pixels.shape[:2] != image.size:
             raise RunError(f"{sample.path} has changed while the run went on")
     except Exception as error:
-        return finished(failure(sample.image_id, error, size=image.size))
+        return Finished(failure(sample.image_id, error, size=image.size))
     return stages.segment(sample, pixels, image.maps)
 
 
@@ -201,4 +199,4 @@ def _result(future: Future[Finished], image: _Mapped) -> Finished:
     if error is None:
         done: Finished = future.result()
         return done
-    return finished(failure(image.sample.image_id, error, size=image.size, stage="refine it"))
+    return Finished(failure(image.sample.image_id, error, size=image.size, stage="refine it"))
