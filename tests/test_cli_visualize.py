@@ -59,7 +59,7 @@ def test_a_class_model_and_a_channel(folder, tmp_path):
         (["gradient", "a.png", "--set", "class_model.steps=3"],
          "class_model.steps=3 must not be set for method gradient"),
         (["activation_maximization", "--set", "class_model.step=3"],
-         "there is no key step. Did you mean steps"),
+         "step is an unknown key. Did you mean steps"),
         (["gradient", "a.png", "--set", "saliency.occlusion.size=3"],
          "occlusion must not be set for method gradient"),
         (["gradient", "fish.png", *DEMO, "--set", "target.layer=feature.8"],

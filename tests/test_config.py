@@ -48,12 +48,19 @@ def test_overrides_win_and_are_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("locallize: {}", r"there is no key locallize\. Did you mean localize\?"),
-        ("localize: {seeds: {forground: 1}}", r"localize\.seeds\.forground\. Did you mean fore"),
-        ("localize: {seeds: {foreground: 2}}", r"localize\.seeds\.foreground: .*got 2"),
-        ("classes: {top_k: many}", r"classes\.top_k: .*got 'many'"),
+        ("locallize: {}", r"locallize is an unknown key\. Did you mean localize\?"),
+        (
+            "localize: {seeds: {forground: 1}}",
+            r"localize\.seeds\.forground is an unknown key\. Did you mean fore",
+        ),
+        (
+            "localize: {seeds: {foreground: 2}}",
+            r"localize\.seeds\.foreground must be less than or equal to 1, but got 2$",
+        ),
+        ("classes: {top_k: many}", r"classes\.top_k must be a valid integer, but got 'many'$"),
+        ("seed: .inf", r"seed must be a .* number, but got inf"),
         ("localize: {seeds: {foreground: 0.2}}", "background must be below foreground"),
-        ("data: [1, 2]", r"data: .*got \[1, 2\]"),
+        ("run: [1, 2]", r"run must be keys and values, but got \[1, 2\]"),
         ("- a list", "must hold keys and values, but holds a list"),
         ("a: [", "is not YAML"),
         ("\t", "is not YAML"),

@@ -95,9 +95,9 @@ def test_files_that_are_no_space_are_refused(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"localize.seeds.foregroud": 1}, r"seeds\.foregroud=1: there is no key .* foreground\?"),
+        ({"localize.seeds.foregroud": 1}, r"seeds\.foregroud=1: .*is an unknown key.* foreground\?"),
         ({SEEDS: 0.1}, r"candidate seeds\.foreground=0\.1: localize\.seeds: background must be"),
-        ({f"{SEEDS}.x": 1}, "foreground is a value and has no keys below it"),
+        ({f"{SEEDS}.x": 1}, r"foreground must be a valid number, but got \{'x': 1\}"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_by_name(choices, message):

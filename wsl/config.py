@@ -1,96 +1,266 @@
-"""Options and YAML: the base of every stage's options, files, overrides and error messages.
+"""Options and YAML: the base of all options, layers of keys and values, overrides, messages.
 
-A stage keeps its options and their defaults in one pydantic model beside its code; `wsl.run.config`
-composes these models into the schema of a configuration file. An unknown key is an error, a wrong
-type is an error, and options never change once made.
+The options of a stage are one frozen pydantic model beside the stage's code. Where there is a
+choice (a saliency method, the format of a dataset), each choice is a model of its own with a
+`Literal` field that names it, the discriminator, and a union joins them::
+
+    class GradCam(MethodOptions):
+        method: Literal["grad_cam"] = "grad_cam"
+        layer: str | None = None
+
+    SaliencyOptions = Annotated[Gradient | GradCam, Field(discriminator="method")]
+
+Keys and values come in layers: defaults, a recipe, the user's file, ``--set``. A layer that makes
+another choice drops the options of the earlier choice, and keeps those that all choices share; see
+`merge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+import stat
+import types
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    overload,
+)
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from wsl.errors import ConfigError, choices_hint
 
 __all__ = [
     "Options",
     "build_options",
+    "choices",
+    "merge",
+    "option_keys",
     "parse_yaml",
     "read_yaml",
-    "set_key",
     "split_overrides",
 ]
 
 
 class Options(BaseModel):
-    """Base of the options models: frozen, and without room for unknown keys."""
+    """Base of the options models: frozen, without unknown keys, with finite numbers."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
+Models = tuple[type[Options], ...]
 
 
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Read a file of keys and values.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, is not YAML, or holds something else than keys and values.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    content = parse_yaml(text, f"{path} is not YAML")
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values, but holds a {type(content).__name__}")
-    return content
+# ---- What the models say
 
 
-def build_options(
-    model: type[AnyOptions],
-    content: Mapping[str, Any],
-    overrides: Iterable[str] = (),
-    *,
-    source: str,
-) -> AnyOptions:
-    """Make any options model from nested keys and values, with overrides.
+def _unwrap(annotation: Any) -> tuple[Any, ...]:
+    """Members of a union, without metadata; of anything else, that alone."""
+    if get_origin(annotation) is Annotated:
+        return _unwrap(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(inner for member in get_args(annotation) for inner in _unwrap(member))
+    return (annotation,)
+
+
+def _models(annotation: Any) -> Models:
+    """Options models among which a field chooses; none if it holds plain values."""
+    return tuple(
+        member
+        for member in _unwrap(annotation)
+        if isinstance(member, type) and issubclass(member, Options)
+    )
+
+
+def _literals(model: type[Options], name: str) -> tuple[Any, ...]:
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _discriminator(models: Models) -> str | None:
+    """Name of the field that tells models apart; None if there are not several."""
+    for name in models[0].model_fields if len(models) > 1 else ():
+        literals = [_literals(model, name) for model in models]
+        if all(literals) and len(set().union(*literals)) == sum(map(len, literals)):
+            return name
+    return None
+
+
+def choices(union: Any) -> dict[str, type[Options]]:
+    """Return the models of a discriminated union, by the value of their discriminator.
 
     Parameters
     ----------
-    model : type of Options
+    union : type
+        Such as ``Annotated[A | B, Field(discriminator="method")]``.
+    """
+    models = _models(union)
+    name = _discriminator(models)
+    return {value: model for model in models for value in _literals(model, name)} if name else {}
+
+
+def option_keys(model: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Iterate over the dotted keys of a model, or of all choices of a union, and their fields."""
+    for member in _models(model):
+        for name, field in member.model_fields.items():
+            yield f"{prefix}{name}", field
+            yield from option_keys(field.annotation, f"{prefix}{name}.")
+
+
+# ---- Layers of keys and values
+
+
+def merge(model: Any, *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Combine layers of nested keys and values; later layers win.
+
+    Parameters
+    ----------
+    model : type of Options, or a discriminated union of such types
+        The options that the layers are for. Nothing is validated here.
+    *layers : mapping
+        They are not changed.
+
+    Returns
+    -------
+    dict
+        Where a layer makes another choice than the layers before it, their options of that choice
+        are dropped, except for those that all choices have. None for a field that cannot be None
+        removes the key, so that the field takes its default. Each choice that is mentioned
+        has its discriminator, unless there is no default.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(_models(model), merged, layer, None)
+    return merged
+
+
+def _merge(
+    models: Models, below: Mapping[str, Any], layer: Mapping[str, Any], default: Any
+) -> dict[str, Any]:
+    """Merge a layer of one of the models; `default` is the discriminator's value if none is set."""
+    merged, layer = dict(below), dict(layer)
+    if (name := _discriminator(models)) is not None:
+        before = merged.get(name, default)
+        now = layer.pop(name, before)
+        now = default if now is None else now
+        chosen = tuple(model for model in models if now in _literals(model, name))
+        if now != before and not any(before in _literals(model, name) for model in chosen):
+            shared = set.intersection(*(set(model.model_fields) for model in models))
+            merged = {key: value for key, value in merged.items() if key in shared}
+        merged = {name: now} | merged | {name: now} if now is not None else merged
+        models = chosen or models
+    for key, value in layer.items():
+        field = next((m.model_fields[key] for m in models if key in m.model_fields), None)
+        inner = _models(field.annotation) if field else ()
+        if field and value is None and type(None) not in _unwrap(field.annotation):
+            merged.pop(key, None)
+        elif field and inner and isinstance(value, Mapping):
+            old = merged.get(key)
+            known: Mapping[str, Any] = old if isinstance(old, Mapping) else {}
+            merged[key] = _merge(inner, known, value, _default_choice(field, inner))
+        else:
+            merged[key] = value
+    return merged
+
+
+def _default_choice(field: FieldInfo, models: Models) -> Any:
+    name = _discriminator(models)
+    default = field.get_default(call_default_factory=True) if name else None
+    return getattr(default, name, None) if name else None
+
+
+@overload
+def build_options(
+    model: type[AnyOptions],
+    content: Mapping[str, Any],
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    source: str,
+) -> AnyOptions: ...
+@overload
+def build_options(
+    model: Any,
+    content: Mapping[str, Any],
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    source: str,
+) -> Any: ...
+def build_options(
+    model: Any,
+    content: Mapping[str, Any],
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    source: str,
+) -> Any:
+    """Make options from nested keys and values, with overrides.
+
+    Parameters
+    ----------
+    model : type of Options, or a discriminated union of such types
     content : mapping
-    overrides : iterable of str
-        ``key=value``, as for `load_config`.
+    overrides : iterable of str, or mapping
+        ``key=value`` with a dotted key and a YAML value, as after ``--set``; or values by dotted
+        keys. They are one layer over the content (see `merge`): their order does not matter.
     source : str
         Where the content comes from, for messages.
 
     Raises
     ------
     ConfigError
-        If a key is unknown or a value is wrong.
+        If a key is unknown or a value is wrong; one line for each.
     """
-    merged = _copied(content)
-    for override in overrides:
-        _apply(merged, override)
+    if isinstance(overrides, Mapping):
+        layer, named = _nested(overrides, source), {}
+    else:
+        layer = named = _nested(dict(map(_parse_override, overrides)), "--set")
+    merged = merge(model, content, layer)
     try:
-        return model.model_validate(merged)
+        return TypeAdapter(model).validate_python(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, model, source)) from None
+        raise ConfigError(_explain(error, model, merged, named, source)) from None
+
+
+def _parse_override(override: str) -> tuple[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set must be key=value, but got {override!r}")
+    return key.strip(), parse_yaml(text, f"--set {key}: not a YAML value")
+
+
+def _nested(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Turn dotted keys into nested dictionaries."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place = found
+        for name in path:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{source}: {name} in {key} is a value and has no keys below it")
+        place[last] = value
+    return found
 
 
 def split_overrides(overrides: Iterable[str], prefix: str) -> tuple[list[str], list[str]]:
-    """Take the overrides below a key from the others.
+    """Separate the overrides below a key from the others.
 
     Examples
     --------
@@ -103,6 +273,192 @@ def split_overrides(overrides: Iterable[str], prefix: str) -> tuple[list[str], l
     return own, [override for override in listed if not override.startswith(dotted)]
 
 
+# ---- Messages
+
+# Keys and values of earlier versions, by the end of the dotted key, with what replaces them.
+_RENAMED_KEYS = {
+    "views.scales": "input_sizes",
+    "views.classes_at": "classify_at",
+    "seeds.levels": "threshold",
+    "seeds.between": "undecided",
+    "seeds.split_at": "probable_threshold",
+    "localize.grabcut": "localize.refine, and for working_size localize.working_size",
+    "model.optimise": "fuse_batchnorm",
+    "data.part": "subset",
+    "class_model": "activation_maximization",
+    "saliency.smoothgrad": "the keys of saliency itself, with method: smoothgrad",
+    "saliency.integrated_gradients": "the keys of saliency itself, with method: "
+    "integrated_gradients",
+    "saliency.cam": "saliency.layer",
+    "saliency.occlusion": "the keys of saliency itself, with method: occlusion",
+    "saliency.fused": "the keys of saliency itself, with method: layercam_fusion",
+}
+_RENAMED_VALUES = {
+    "rectified": "deconvnet",
+    "guided": "guided_backprop",
+    "fused": "layercam_fusion",
+    "class_model": "activation_maximization",
+    "full": "squash",
+    "centre": "center_crop",
+}
+_MOST_LINES = 20
+_LONGEST_VALUE = 100
+
+
+class _Place(NamedTuple):
+    """Where a wrong value stands: its dotted key in parts, without pydantic's tags of unions."""
+
+    key: tuple[str, ...]
+    annotation: Any
+    models: Models
+    """The models that should have the key's last part as a field."""
+    union: Models
+    """All choices of which `models` is one."""
+
+    @classmethod
+    def find(cls, model: Any, location: tuple[int | str, ...]) -> _Place:
+        key: list[str] = []
+        annotation, models, union = model, _models(model), _models(model)
+        options: Models = ()
+        for part in location:
+            inner = _models(annotation)
+            if len(inner) > 1:
+                options, annotation = inner, choices(annotation).get(str(part))
+                continue
+            if inner:
+                models, union, options = inner, options or inner, ()
+                field = inner[0].model_fields.get(str(part))
+                annotation = field.annotation if field else None
+            elif (element := _element(annotation, part)) is not None:
+                annotation = element
+            else:
+                break
+            key.append(str(part))
+        return cls(tuple(key), annotation, models, union)
+
+
+def _element(annotation: Any, part: int | str) -> Any:
+    """Type of the elements of a container; None if it is none or has no place `part`."""
+    for member in _unwrap(annotation):
+        origin, inner = get_origin(member), get_args(member)
+        if origin is dict or (origin in (tuple, list) and isinstance(part, int)):
+            return inner[-1] if origin is dict else inner[0]
+    return None
+
+
+def _explain(
+    error: ValidationError,
+    model: Any,
+    content: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    source: str,
+) -> str:
+    """Write one line per wrong key."""
+    wrong: dict[str, tuple[str, list[str], str]] = {}
+    for detail in error.errors(include_url=False):
+        place = _Place.find(model, detail["loc"])
+        key, what, got = _describe(dict(detail), place, content)
+        where = "--set" if _sets(overrides, key) else source
+        # A plain union has one error for each of its members.
+        wrong.setdefault(".".join(key), (where, [], got))[1].append(what)
+    lines = [
+        f"{where}: {key}{' or'.join(dict.fromkeys(whats))}{got}"
+        if key
+        else f"{where}{whats[0]}{got}"
+        for key, (where, whats, got) in wrong.items()
+    ]
+    more = [f"… and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    return "\n".join(lines[:_MOST_LINES] + more)
+
+
+def _describe(
+    detail: dict[str, Any], place: _Place, content: Mapping[str, Any]
+) -> tuple[tuple[str, ...], str, str]:
+    """Say of one error: the key, what it must be, what it is."""
+    key, kind = place.key, detail["type"]
+    if kind == "extra_forbidden":
+        return key, _unknown_key(place, content), ""
+    if kind == "missing":
+        return key, " must be given", ""
+    if kind == "value_error":
+        return key, f": {detail['msg'].removeprefix('Value error, ')}", ""
+    given, hint = detail.get("input"), ""
+    what = f" {detail['msg']}".replace(" Input should ", " must ").split(", unable to ")[0]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        what = " must be keys and values"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        allowed = choices(place.annotation)
+        name = str(_discriminator(_models(place.annotation)))
+        key, given = (*key, name), _get(given, (name,))
+        what = f" must be one of {', '.join(allowed)}"
+        if given is _MISSING:
+            return key, what, ""
+        hint = _hint(given, allowed)
+    elif kind == "literal_error":
+        literals = [value for member in _unwrap(place.annotation) for value in get_args(member)]
+        hint = _hint(given, filter(lambda value: isinstance(value, str), literals))
+    shown = repr(given)
+    if len(shown) > _LONGEST_VALUE:
+        shown = f"{shown[:_LONGEST_VALUE]}…"
+    return key, what, f", but got {shown}{hint}"
+
+
+def _hint(given: Any, allowed: Iterable[str]) -> str:
+    listed = list(allowed)
+    new = _RENAMED_VALUES.get(str(given))
+    if new in listed:
+        return f": it is now {new}"
+    near = difflib.get_close_matches(str(given), listed, n=1)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def _unknown_key(place: _Place, content: Mapping[str, Any]) -> str:
+    """Say of a key that does not exist what it should be."""
+    *above, last = place.key
+    dotted = ".".join(place.key)
+    for old, new in _RENAMED_KEYS.items():
+        if f".{dotted}".endswith(f".{old}"):
+            return f" is now {new}"
+    name = _discriminator(place.union)
+    owners = [
+        value
+        for model in place.union
+        if last in model.model_fields
+        for value in (_literals(model, name) if name else ())
+    ]
+    if owners:
+        chosen = _get(content, (*above, str(name)))
+        return f" is an option of {name} {' or '.join(owners)}, but {name} is {chosen}"
+    known = [field for model in place.models for field in model.model_fields]
+    return f" is an unknown key. {choices_hint(last, known)}"
+
+
+_MISSING = object()
+
+
+def _sets(layer: Any, key: tuple[str, ...]) -> bool:
+    """Whether a layer has a value at a key or above it."""
+    return not isinstance(layer, Mapping) or (
+        not key or (key[0] in layer and _sets(layer[key[0]], key[1:]))
+    )
+
+
+def _get(content: Any, path: Iterable[str]) -> Any:
+    """Return the value at a dotted key's parts, or `_MISSING`."""
+    for name in path:
+        if not isinstance(content, Mapping) or name not in content:
+            return _MISSING
+        content = content[name]
+    return content
+
+
+# ---- YAML
+
+_MAX_BYTES = 1_000_000
+_MAX_DEPTH = 50
+_MAX_NODES = 100_000
+_MAX_INTEGER = 2**63 - 1
+
 # What a wrong value after an explicit type, such as !!int x, makes PyYAML's constructors raise.
 _YAML_ERRORS = (
     yaml.YAMLError,
@@ -114,96 +470,107 @@ _YAML_ERRORS = (
     RecursionError,
 )
 
-_MAX_NODES = 100_000
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a file of keys and values.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is no regular file, is not YAML, holds something other than
+        keys and values, or exceeds the bounds of `parse_yaml`.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"cannot read the configuration {path}: it must be a regular file")
+        if status.st_size > _MAX_BYTES:
+            raise ConfigError(
+                f"the configuration {path} must have at most {_MAX_BYTES:,} bytes, "
+                f"but has {status.st_size:,}"
+            )
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    content = parse_yaml(text, f"{path} is not YAML")
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, but holds a {type(content).__name__}")
+    return content
 
 
 def parse_yaml(text: str, complaint: str) -> Any:
-    """Parse YAML; refuse what names of anchors would blow up, or what contains itself.
+    """Parse YAML within bounds that are checked before anything is built.
+
+    At most 1,000,000 characters, 50 levels and 100,000 values, each alias counted as what it
+    stands for; integers of 64 bits; no value inside itself.
 
     Raises
     ------
     ConfigError
         It begins with `complaint`.
     """
+    loader = None
     try:
-        content = yaml.safe_load(text)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(
+                f"it must have at most {_MAX_BYTES:,} characters, but has {len(text):,}"
+            )
+        _check_depth(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _measure(node, {})
+        return loader.construct_document(node)
     except _YAML_ERRORS as error:
-        raise ConfigError(f"{complaint}: {_one_line(error)}") from error
-    todo, seen = [content], 0
-    while todo:
-        node = todo.pop()
-        seen += 1
-        if isinstance(node, Mapping):
-            todo += node.values()
-        elif isinstance(node, list | tuple | set):
-            todo += node
-        if seen > _MAX_NODES or len(todo) > _MAX_NODES:
-            raise ConfigError(f"{complaint}: it must have at most {_MAX_NODES:,} values")
-    return content
+        raise ConfigError(f"{complaint}: {' '.join(str(error).split())}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
-def _copied(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _copied(value) for key, value in content.items()}
-    return content
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader with integers of 64 bits."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node)) if len(node.value) < 100 else _MAX_INTEGER + 1
+        if abs(value) > _MAX_INTEGER:
+            raise ValueError(f"integers must fit in 64 bits, but got {node.value[:40]}…")
+        return value
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    """Set one dotted key in nested dictionaries, in place: they are a copy."""
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set must be key=value, but got {override!r}")
-    value = parse_yaml(text, f"--set {key}: not a YAML value")
-    set_key(content, key.strip(), value, source=f"--set {key}")
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def set_key(content: dict[str, Any], key: str, value: Any, *, source: str) -> None:
-    """Set a dotted key in nested dictionaries, in place.
-
-    Raises
-    ------
-    ConfigError
-        If a part of the key above the last is a value; the message begins with `source`.
-    """
-    *path, last = key.split(".")
-    place = content
-    for name in path:
-        place = place.setdefault(name, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"{source}: {name} is a value and has no keys below it")
-    place[last] = value
+def _check_depth(text: str) -> None:
+    """Refuse what nests too deeply, before the recursive composer sees it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"it must have at most {_MAX_DEPTH} levels")
 
 
-def _explain(error: ValidationError, model: type[Options], source: str) -> str:
-    """One line per wrong key."""
-    return "\n".join(_explain_one(dict(detail), model, source) for detail in error.errors())
-
-
-def _explain_one(detail: dict[str, Any], model: type[Options], source: str) -> str:
-    location = [str(part) for part in detail["loc"]]
-    key = ".".join(location)
-    if detail["type"] == "extra_forbidden":
-        known = list(_keys_at(model, location[:-1]))
-        return f"{source}: there is no key {key}. {choices_hint(location[-1], known)}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    found = "" if isinstance(detail.get("input"), dict) else f", but got {detail.get('input')!r}"
-    if detail["type"] == "value_error":
-        found = ""
-    return f"{source}: {key or 'the whole'}: {message}{found}"
-
-
-def _keys_at(options: type[Options], location: list[str]) -> Iterable[str]:
-    """Return the known keys below a dotted place."""
-    model: Any = options
-    for name in location:
-        field = model.model_fields.get(name) if _is_options(model) else None
-        model = field.annotation if field is not None else None
-    return model.model_fields if _is_options(model) else ()
-
-
-def _is_options(model: Any) -> bool:
-    return isinstance(model, type) and issubclass(model, Options)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Count the values of a node and its levels, aliases written out; refuse too many."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = (_MAX_NODES, 0)  # until it is counted: it holds itself
+    inner = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"each key must be given once, but {min(twice)} is given twice")
+        inner = [part for pair in node.value for part in pair]
+    sizes = [_measure(part, known) for part in inner]
+    count, depth = 1 + sum(size for size, _ in sizes), 1 + max((d for _, d in sizes), default=0)
+    if count > _MAX_NODES or depth > _MAX_DEPTH:
+        raise ValueError(f"it must have at most {_MAX_NODES:,} values in {_MAX_DEPTH} levels")
+    known[id(node)] = (count, depth)
+    return count, depth

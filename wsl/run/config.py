@@ -58,7 +58,10 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
 
 
 def build_config(
-    content: Mapping[str, Any], overrides: Iterable[str] = (), *, source: str = "configuration"
+    content: Mapping[str, Any],
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    source: str = "configuration",
 ) -> RunConfig:
     """Make a configuration from nested keys and values, as a file holds them.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsl.config import parse_yaml, set_key
+from wsl.config import parse_yaml
 from wsl.errors import ConfigError
 from wsl.localize.segment import LocalizeOptions
 from wsl.run.config import RunConfig, build_config
@@ -159,21 +159,11 @@ def make_candidate(config: RunConfig, choices: Choices) -> Candidate:
     ConfigError
         If a key is unknown or the values cannot be used together; the message names the choices.
     """
-    content = config.model_dump(mode="json")
-    for key, value in choices.items():
-        _set(content, key, value)
-    options = build_config(content, source=f"candidate {describe(choices)}").localize
+    options = build_config(
+        config.model_dump(mode="json"), choices, source=f"candidate {describe(choices)}"
+    ).localize
     dumped = json.dumps(options.model_dump(mode="json"), sort_keys=True)
     return Candidate(dict(choices), options, hashlib.sha256(dumped.encode()).hexdigest()[:16])
-
-
-def _set(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in nested dictionaries, in place; a mapping sets the keys below it."""
-    if isinstance(value, Mapping):
-        for name, below in value.items():
-            _set(content, f"{key}.{name}", below)
-        return
-    set_key(content, key, value, source=f"there is no key {key}")
 
 
 def _text(value: Any) -> str:
