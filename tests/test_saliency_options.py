@@ -51,7 +51,7 @@ def test_a_configuration_of_a_method_comes_back_equal_from_yaml(tmp_path):
 def test_mistakes_are_explained_in_one_line():
     with pytest.raises(ConfigError, match=r"saliency: cam must not be set for method gradient"):
         build_config({"saliency": {"cam": {"layer": "layer4"}}})
-    with pytest.raises(ConfigError, match=r"saliency\.cam\.layers is an unknown key\. Did you mean layer"):
+    with pytest.raises(ConfigError, match=r"cam\.layers is an unknown key\. Did you mean layer"):
         build_config({"saliency": {"method": "cam", "cam": {"layers": "layer4"}}})
     with pytest.raises(ConfigError, match=r"saliency\.method .*'grad_cam'.* but got 'gradcam'"):
         build_config({"saliency": {"method": "gradcam"}})

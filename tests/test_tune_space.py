@@ -95,7 +95,7 @@ def test_files_that_are_no_space_are_refused(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"localize.seeds.foregroud": 1}, r"seeds\.foregroud=1: .*is an unknown key.* foreground\?"),
+        ({"localize.seeds.foregroud": 1}, r"seeds\.foregroud=1: .* an unknown key.* foreground\?"),
         ({SEEDS: 0.1}, r"candidate seeds\.foreground=0\.1: localize\.seeds: background must be"),
         ({f"{SEEDS}.x": 1}, r"foreground must be a valid number, but got \{'x': 1\}"),
     ],
