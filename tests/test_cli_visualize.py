@@ -39,7 +39,7 @@ def test_occlusion_of_a_drawn_fish(folder, tmp_path):
 def test_a_class_model_and_a_channel(folder, tmp_path):
     result = wsl_here("visualize", "activation_maximization", *DEMO, "--class", "car", "--out",
     tmp_path,
-                 "--set", "class_model.steps=3", cwd=folder)  # fmt: skip
+                 "--set", "activation_maximization.steps=3", cwd=folder)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "car: score" in result.stdout
     result = wsl_here("visualize", "guided_backprop", "fish.png", *DEMO, "--out", tmp_path,
@@ -56,9 +56,9 @@ def test_a_class_model_and_a_channel(folder, tmp_path):
         (["gradeint", "a.png"], "there is no method 'gradeint'. Did you mean gradient"),
         (["gradient"], "gradient must have images, but got none"),
         (["activation_maximization", "a.png"], "a class_model has no image, but got a.png"),
-        (["gradient", "a.png", "--set", "class_model.steps=3"],
-         "class_model.steps=3 must not be set for method gradient"),
-        (["activation_maximization", "--set", "class_model.step=3"],
+        (["gradient", "a.png", "--set", "activation_maximization.steps=3"],
+         "activation_maximization.steps=3 must not be set for method gradient"),
+        (["activation_maximization", "--set", "activation_maximization.step=3"],
          "step is an unknown key. Did you mean steps"),
         (["gradient", "a.png", "--set", "saliency.occlusion.size=3"],
          "occlusion must not be set for method gradient"),
