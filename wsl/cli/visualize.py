@@ -24,7 +24,7 @@ def visualize(
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help="Image files; a class_model needs none."),
+        typer.Argument(metavar="IMAGE...", help="Image files; activation_maximization needs none."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the methods.")] = False,
     config: Annotated[
@@ -41,7 +41,7 @@ def visualize(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override a key: saliency.occlusion.size=71, class_model.steps=500, or "
+            help="Override a key: saliency.occlusion.size=71, activation_maximization.steps=500, or "
             "target.layer=features.3 and target.channel=17 in place of a class.",
         ),
     ] = None,
@@ -88,14 +88,16 @@ def _visuals(
     of_target, rest = split_overrides(overrides or (), "target")
     of_model, rest = split_overrides(rest, "activation_maximization")
     target = build_options(TargetOptions, {}, of_target, source="--set target")
-    model_options = build_options(ClassModelOptions, {}, of_model, source="--set class_model")
+    model_options = build_options(ClassModelOptions, {}, of_model, source="activation_maximization")
     is_model = method == CLASS_MODEL
     if is_model and images:
-        raise ConfigError(f"a class_model has no image, but got {images[0]}")
+        raise ConfigError(f"activation_maximization has no image, but got {images[0]}")
     if not is_model and not images:
         raise ConfigError(f"{method} must have images, but got none")
     if not is_model and of_model:
-        raise ConfigError(f"class_model.{of_model[0]} must not be set for method {method}")
+        raise ConfigError(
+            f"activation_maximization.{of_model[0]} must not be set for method {method}"
+        )
     if not is_model:
         rest = [*rest, f"saliency.method={method}"]
     configuration = load_config(config, rest) if config else build_config({}, rest)
