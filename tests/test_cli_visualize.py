@@ -55,7 +55,7 @@ def test_a_class_model_and_a_channel(folder, tmp_path):
         ([], "METHOD must be given; wsl visualize --list names them"),
         (["gradeint", "a.png"], "there is no method 'gradeint'. Did you mean gradient"),
         (["gradient"], "gradient must have images, but got none"),
-        (["activation_maximization", "a.png"], "activation_maximization has no image, but got a.png"),
+        (["activation_maximization", "a.png"], "has no image, but got a.png"),
         (["gradient", "a.png", "--set", "activation_maximization.steps=3"],
          "activation_maximization.steps=3 must not be set for method gradient"),
         (["activation_maximization", "--set", "activation_maximization.step=3"],

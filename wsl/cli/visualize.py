@@ -41,8 +41,9 @@ def visualize(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override a key: saliency.occlusion.size=71, activation_maximization.steps=500, or "
-            "target.layer=features.3 and target.channel=17 in place of a class.",
+            help="Override a key: saliency.occlusion.size=71, "
+            "activation_maximization.steps=500, or target.layer=features.3 and "
+            "target.channel=17 in place of a class.",
         ),
     ] = None,
 ) -> None:
