@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -107,3 +108,46 @@ def test_an_export_into_the_folder_of_another(runs, refused, tmp_path, capsys, m
     assert "holds another export (it differs in run)" in line
     line = refused("export", runs / "four", "--format", "coko", "--out", tmp_path / "other")
     assert "Did you mean coco?" in line
+
+
+def test_corrected_in_label_studio_scored_again_and_exported_again(
+    runs, tmp_path, capsys, monkeypatch
+):
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["wsl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    run, new = runs / "four", tmp_path / "new"
+    call("export", run, "--format", "label_studio", "--out", tmp_path / "ls")
+    tasks = json.loads((tmp_path / "ls/tasks-00000.json").read_text())
+    for task in tasks:
+        result = [region for one in task["predictions"] for region in one["result"]]
+        task["annotations"] = [{"result": result}]
+    tasks[0]["annotations"][0]["result"][0]["value"] |= {"x": 0, "width": 50}  # its box
+    (tmp_path / "corrected.json").write_text(json.dumps(tasks))
+    told = call("import", run, tmp_path / "corrected.json", "--out", new)
+    assert "4 of 4 images were corrected" in told
+    assert "3 unchanged, 1 changed, 0 added" in told
+    truth = f"data.annotations={new / 'annotations/instances_corrected.json'}"
+    images = f"data.root={runs / 'data'}"
+    estimates = {}
+    for folder in (run, new):
+        call("score", folder, "--set", "data.format=coco", "--set", truth, "--set", images)
+        scores = json.loads((folder / "scores.json").read_text())
+        estimates[folder.name] = scores["estimates"]["mean_iou"]["value"]
+    assert estimates["four"] < estimates["new"] == 1
+    assert "coco: 4 localizations" in call(
+        "export", new, "--format", "coco", "--out", tmp_path / "coco"
+    )
+
+
+def test_formats_are_listed(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["wsl", "export", "--list"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("coco          COCO ")

@@ -33,11 +33,12 @@ for command in (  # in the order of use
     results.score,
     results.report,
     results.export,
+    results.import_,
     show.show,
     visualize.visualize,
     tune.tune,
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(config.config_app, name="config")
 
 

@@ -1,4 +1,4 @@
-"""The commands on runs that are done: ``wsl score``, ``wsl report`` and ``wsl export``."""
+"""The commands on runs that are done: ``wsl score``, ``report``, ``export`` and ``import``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["export", "report", "score"]
+__all__ = ["export", "import_", "report", "score"]
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
 
@@ -84,9 +84,10 @@ def report(
 
 
 def export(
-    run: RunArgument,
-    form: Annotated[str, typer.Option("--format", help="coco, voc, yolo, …")],
-    out: Annotated[Path, typer.Option(help="Folder: new, or of the same export.")],
+    run: Annotated[Path | None, typer.Argument(help="A run's folder.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="A format; see --list.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder: new, or of the same export.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the formats.")] = False,
     classes: Annotated[
         str | None, typer.Option(help="ground_truth, top1 or all localized classes.")
     ] = None,
@@ -103,9 +104,16 @@ def export(
     """Write masks and boxes in the format of another tool. Started again, it goes on."""
     from wsl.cli.terminal import ProgressBar
     from wsl.config import build_options, split_overrides
-    from wsl.export.export import export_run, format_type
+    from wsl.errors import ConfigError
+    from wsl.export.export import export_run, format_lines, format_type
     from wsl.run.opened import open_run
 
+    if list_:
+        for name, label, use in format_lines():
+            typer.echo(f"{name:<13} {label:<13}  {use}")
+        return
+    if run is None or form is None or out is None:
+        raise ConfigError("RUN, --format and --out must be given; --list names the formats")
     own, others = split_overrides(overrides or (), "export")
     named = {
         "classes": classes,
@@ -119,3 +127,22 @@ def export(
     with ProgressBar("export") as progress:
         summary = export_run(run, out, options, dataset=opened.dataset, progress=progress)
     typer.echo(summary.text())
+
+
+def import_(
+    run: RunArgument,
+    corrections: Annotated[
+        list[Path], typer.Argument(help="Label Studio's JSON export, or CVAT's XML or archive.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the corrected run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset."),
+    ] = None,
+) -> None:
+    """Read an export that was corrected in Label Studio or CVAT into a new run and annotations."""
+    from wsl.export.corrections import import_corrections
+    from wsl.run.opened import open_run
+
+    opened = open_run(run, overrides or ())
+    typer.echo(import_corrections(run, corrections, out, dataset=opened.dataset).text())

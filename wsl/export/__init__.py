@@ -12,7 +12,7 @@ coco          instances and results for pycocotools, torchvision and detection l
 voc           boxes as XML and label images, for torchvision and older segmentation code
 yolo          boxes or polygons for Ultralytics and its relatives
 segmentation  one label per pixel, for any network that learns segmentation
-masks         one black and white PNG per mask, and a table of them
+masks         one black and white PNG per mask (or of probabilities), and a table of them
 image_folder  images by class with metadata, for Hugging Face datasets and torchvision
 ilsvrc        the submission file that the challenge's development kit scores
 label_studio  tasks with predictions to be imported into Label Studio and corrected

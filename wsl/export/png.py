@@ -14,12 +14,14 @@ from typing import Literal
 
 from PIL import Image
 
-__all__ = ["png_bytes"]
+__all__ = ["Pixels", "png_bytes"]
+
+Pixels = Literal["areas", "values"]
 
 _STRATEGY = {"areas": zlib.Z_RLE, "values": zlib.Z_HUFFMAN_ONLY}
 
 
-def png_bytes(picture: Image.Image, pixels: Literal["areas", "values"]) -> bytes:
+def png_bytes(picture: Image.Image, pixels: Pixels) -> bytes:
     """Encode a picture as PNG, without loss.
 
     Parameters

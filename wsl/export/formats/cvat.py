@@ -1,5 +1,7 @@
 """CVAT: "CVAT for images 1.1", the XML file that CVAT uploads as annotations of a task.
 
+`read_cvat` reads the same format as CVAT exports it, corrected.
+
 ::
 
     OUT/annotations.xml
@@ -10,22 +12,29 @@ CVAT finds an image by ``name``, its path below the dataset's root (below ``imag
 go in). Shapes, each with ``label``, ``source="auto"``, ``occluded="0"`` and ``z_order``:
 
 - ``<box xtl ytl xbr ybr>``: pixel corners, the image's first at 0, its last at width and height;
-- ``<polygon points="x,y;…">``: one per part of the mask, joined by ``group_id``, along pixel
+- ``<polygon points="x,y;…">``: one per part of the mask, along pixel
   borders (see `wsl.export.contours`); a mask with holes is written as ``<mask>``;
 - ``<mask rle left top width height>``: run lengths row by row within the rectangle, of background
   and mask in turn, background first.
+
+Shapes of one object share a ``group_id``.
 """
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from defusedxml.ElementTree import ParseError, parse
 
 from wsl.boxes import Box
+from wsl.errors import AnnotationError, DataError
+from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turned_box
 from wsl.export.base import (
     Context,
     ImageFormat,
@@ -42,7 +51,10 @@ from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask, mask_to_box
 
-__all__ = ["CvatFormat", "cropped_runs", "run_lengths"]
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+__all__ = ["CvatFormat", "cropped_runs", "read_cvat", "run_lengths"]
 
 
 class CvatFormat(ImageFormat, InstanceFormat):
@@ -85,8 +97,7 @@ class CvatFormat(ImageFormat, InstanceFormat):
 
     def _shapes(self, found: Localization, group: int, chunk: Chunk) -> Iterator[tuple[str, str]]:
         """Tag and attributes of each shape of an object."""
-        order = f'z_order="{group - 1}"'
-        grouped = f'{order} group_id="{group}"'
+        order = f'z_order="{group - 1}" group_id="{group}"'
         if "box" in self.shapes:
             yield "box", f"{_box(required_box(found))} {order}"
         if not found.run_lengths.area or self.shapes == ("box",):
@@ -96,7 +107,7 @@ class CvatFormat(ImageFormat, InstanceFormat):
         if rings is not None and not rings.holes:
             for ring in rings.outer:
                 points = ";".join(f"{x},{y}" for x, y in ring.tolist())
-                yield "polygon", f'points="{points}" {grouped}'
+                yield "polygon", f'points="{points}" {order}'
         if "mask" in self.shapes or (rings is not None and rings.holes):
             chunk.counts["holes"] += int("mask" not in self.shapes)
             yield "mask", f"{_mask(mask)} {order}"
@@ -173,3 +184,74 @@ def run_lengths(mask: Mask) -> list[int]:
     flat = np.concatenate([[False], mask.ravel(), [~mask.ravel()[-1]]])
     ends = np.flatnonzero(flat[1:] != flat[:-1])
     return list(np.diff(ends, prepend=0).tolist())
+
+
+def read_cvat(path: Path) -> Iterator[AnnotatedImage]:
+    """Read corrected annotations: CVAT's own export, the XML file or the archive that holds it.
+
+    All its images count as corrected. Shapes with one ``group_id``, not 0, are one object.
+
+    Raises
+    ------
+    DataError
+        If it is no such file.
+    AnnotationError
+        If a shape cannot be read.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open("annotations.xml") as file:
+                root = parse(file).getroot()
+        else:
+            root = parse(path).getroot()
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, ParseError) as error:
+        raise DataError(f"cannot read the annotations {path}: {error}") from error
+    if root is None or root.tag != "annotations" or root.find("track") is not None:
+        raise DataError(f"{path} must be an export as CVAT for images 1.1")
+    for element in root.findall("image"):
+        name = str(element.get("name"))
+        where = f"{path}: image {name!r}"
+        try:
+            size = (int(element.attrib["height"]), int(element.attrib["width"]))
+            shapes = ShapeGroups()
+            skipped = sum(
+                not _read_shape(shape, position, shapes, size, where)
+                for position, shape in enumerate(element)
+            )
+        except (KeyError, ValueError) as error:
+            raise AnnotationError(f"{where}: {error}") from error
+        yield AnnotatedImage(name, size, shapes.objects(), skipped)
+
+
+def _read_shape(
+    shape: Element, position: int, shapes: ShapeGroups, size: tuple[int, int], where: str
+) -> bool:
+    """Add a shape; False if it is of another kind."""
+    group = shape.get("group_id", "0")
+    key, label = (position if group == "0" else f"group {group}"), str(shape.get("label"))
+    if shape.tag == "box":
+        x0, y0, x1, y1 = (float(shape.attrib[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+        middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+        x0, y0, x1, y1 = turned_box((x0, y0, x1, y1), float(shape.get("rotation", 0)), middle)
+        shapes.add_box(key, label, (max(x0, 0), max(y0, 0), min(x1, size[1]), min(y1, size[0])))
+    elif shape.tag == "polygon":
+        pairs = (point.split(",") for point in shape.attrib["points"].split(";"))
+        points = [[float(value) for value in pair] for pair in pairs]
+        shapes.add_mask(key, label, polygon_mask(points, size, where))
+    elif shape.tag == "mask":
+        shapes.add_mask(key, label, _read_mask(shape, size))
+    else:
+        return False
+    return True
+
+
+def _read_mask(shape: Element, size: tuple[int, int]) -> Mask:
+    counts = [int(count) for count in shape.attrib["rle"].split(",")]
+    left, top, width, height = (int(shape.attrib[n]) for n in ("left", "top", "width", "height"))
+    fits = 0 <= left <= left + width <= size[1] and 0 <= top <= top + height <= size[0]
+    if min(counts) < 0 or sum(counts) != width * height or not fits:
+        raise ValueError(f"a mask must fill its {width} × {height} pixels and lie in the image")
+    inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+    mask = np.zeros(size, dtype=bool)
+    mask[top : top + height, left : left + width] = inside
+    return mask

@@ -1,4 +1,4 @@
-"""Label Studio: tasks with predictions, to be imported and corrected.
+"""Label Studio: tasks with predictions, to be imported there and corrected, and the way back.
 
 ::
 
@@ -19,20 +19,30 @@ The code is a stream of bits, the highest of each byte first: 32 bits, the numbe
 bits per value less one; four times 4 bits, the lengths that run lengths can have, less one (here 3,
 4, 8, 16); then, until all values are there, one run: the bit 1, two bits that choose one of the
 lengths, so many bits for the run's length less one, and the value. (The bit 0 would begin a list of
-single values, which is not needed.)
+single values, which is not needed here but read.)
+
+`read_label_studio` reads the corrected tasks, exported from Label Studio as JSON. Regions of one
+object share the first part of their ids, ``wsl-1-``; a region drawn there is an object of its own.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from wsl.boxes import Box
+from wsl.errors import AnnotationError, DataError
+from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turned_box
 from wsl.export.base import Context, ImageFormat, Needs, Shape, Shapes, json_line, required_box
 from wsl.export.contours import boundary_rings
 from wsl.export.formats.cvat import run_lengths
@@ -43,7 +53,7 @@ from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
 
-__all__ = ["LabelStudioFormat", "brush_rle"]
+__all__ = ["LabelStudioFormat", "brush_rle", "read_label_studio"]
 
 _CONTROLS: dict[Shape, tuple[str, str]] = {
     "box": ("RectangleLabels", "box"),
@@ -104,13 +114,11 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
     def _regions(
         self, image: Prediction, chunk: Chunk, context: Context
     ) -> Iterator[dict[str, Any]]:
-        number = 0
-        for found in image.localizations:
-            for shape, value in self._values(found, chunk):
+        for number, found in enumerate(image.localizations, 1):
+            for part, (shape, value) in enumerate(self._values(found, chunk), 1):
                 control, name = _CONTROLS[shape]
-                number += 1
                 yield {
-                    "id": f"wsl-{number}",
+                    "id": f"wsl-{number}-{part}",
                     "type": control.lower(),
                     "from_name": name,
                     "to_name": "image",
@@ -219,3 +227,125 @@ def _bits(codes: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.uin
     places = np.arange(widest - 1, -1, -1)
     table = (codes[:, None] >> places) & 1
     return np.asarray(table[places < widths[:, None]], dtype=np.uint8)
+
+
+def read_label_studio(path: Path) -> Iterator[AnnotatedImage]:
+    """Read corrected tasks: Label Studio's own JSON export.
+
+    Of a task's annotations the one that is marked as ground truth counts, else the last; tasks
+    without an annotation, or with cancelled ones only, were not corrected and are left out.
+
+    Raises
+    ------
+    DataError
+        If it is no such file.
+    AnnotationError
+        If a region cannot be read.
+    """
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read the tasks {path}: {error}") from error
+    if not isinstance(tasks, list) or not all(
+        isinstance(task, dict)
+        and isinstance(task.get("data"), dict)
+        and isinstance(task.get("annotations"), list)
+        for task in tasks
+    ):
+        raise DataError(
+            f"{path} must be a list of tasks with data and annotations: export them from Label "
+            "Studio as JSON, not as JSON-MIN"
+        )
+    for task in tasks:
+        valid = [one for one in task["annotations"] if not one.get("was_cancelled")]
+        if valid:
+            chosen = next((one for one in reversed(valid) if one.get("ground_truth")), valid[-1])
+            yield _annotated(task, chosen.get("result", ()), path)
+
+
+def _annotated(task: Mapping[str, Any], regions: Iterable[Any], path: Path) -> AnnotatedImage:
+    name = task["data"].get("image_id") or _path_in(str(task["data"].get("image", "")))
+    where = f"{path}: image {name!r}"
+    shapes, skipped, size = ShapeGroups(), 0, None
+    for position, region in enumerate(regions):
+        value, kind = region.get("value", {}), region.get("type")
+        categories = value.get(kind) if isinstance(value, dict) else None
+        if kind not in _READ or not categories:
+            skipped += 1
+            continue
+        if region.get("image_rotation"):
+            raise AnnotationError(f"{where}: the image must not be turned in Label Studio")
+        try:
+            size = (int(region["original_height"]), int(region["original_width"]))
+            grouped = _GROUP.match(str(region.get("id")))
+            key = grouped[0] if grouped else position
+            if kind == "rectanglelabels":
+                shapes.add_box(key, str(categories[0]), _read_rectangle(value, size))
+            elif kind == "polygonlabels":
+                points = np.array(value["points"], dtype=float) * (size[1] / 100, size[0] / 100)
+                shapes.add_mask(key, str(categories[0]), polygon_mask(points.tolist(), size, where))
+            else:
+                shapes.add_mask(key, str(categories[0]), _read_brush(value["rle"], size))
+        except (KeyError, TypeError, ValueError) as error:
+            raise AnnotationError(f"{where}: region {region.get('id')!r}: {error}") from error
+    return AnnotatedImage(str(name), size, shapes.objects(), skipped)
+
+
+_READ = ("rectanglelabels", "polygonlabels", "brushlabels")
+_GROUP = re.compile(r"wsl-\d+-")
+
+
+def _path_in(address: str) -> str:
+    """Path of an image in its address: of local files, that after ``?d=``."""
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")
+    return local[0] if local else unquote(parts.path).lstrip("/")
+
+
+def _read_rectangle(value: Mapping[str, float], size: tuple[int, int]) -> Box:
+    height, width = size
+    x, y = value["x"] * width / 100, value["y"] * height / 100
+    box = (x, y, x + value["width"] * width / 100, y + value["height"] * height / 100)
+    turned = turned_box(box, value.get("rotation") or 0, (x, y))
+    # Percentages of pixel corners come back with an error in the last digits.
+    x0, y0, x1, y1 = (float(side) for side in np.round(turned, 6))
+    return (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+
+
+def _read_brush(code: Sequence[int], size: tuple[int, int]) -> Mask:
+    """Mask of a brush: where its alpha is not 0.
+
+    Raises
+    ------
+    ValueError
+        If the code ends too early, or is of another size.
+    """
+    bits = np.unpackbits(np.asarray(code, dtype=np.uint8))
+    at = 0
+
+    def number(width: int) -> int:
+        nonlocal at
+        at += width
+        if at > len(bits):
+            raise ValueError("the brush's code ends too early")
+        return int("".join(map(str, bits[at - width : at])), 2)
+
+    count, width = number(32), number(5) + 1
+    lengths = [number(4) + 1 for _ in range(4)]
+    if count != 4 * size[0] * size[1] or width != 8:
+        raise ValueError(f"the brush must have {4 * size[0] * size[1]} values, but has {count}")
+    values = np.zeros(count, dtype=np.uint8)
+    done = 0
+    while done < count:
+        is_run = number(1)
+        length = number(lengths[number(2)]) + 1
+        if is_run:
+            values[done : done + length] = number(8)
+        else:
+            at += 8 * length
+            packed = np.packbits(bits[at - 8 * length : at])
+            if done + length > count or len(packed) != length:
+                raise ValueError("the brush's code ends too early")
+            values[done : done + length] = packed
+        done += length
+    return np.asarray(values.reshape(*size, 4)[:, :, 3] > 0)

@@ -1,0 +1,117 @@
+"""Objects as people have drawn them in another tool: what readers of corrections make."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from wsl.boxes import Box
+from wsl.errors import AnnotationError
+from wsl.masks import Mask, mask_to_box
+
+__all__ = ["AnnotatedImage", "AnnotatedObject", "ShapeGroups", "polygon_mask", "turned_box"]
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedObject:
+    """One object.
+
+    Attributes
+    ----------
+    category : str
+        Its name in the tool.
+    box : Box
+        As drawn, or else the tightest around the mask.
+    mask : ndarray of bool, shape (H, W), or None
+    """
+
+    category: str
+    box: Box
+    mask: Mask | None
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedImage:
+    """One image that a person has been through.
+
+    Attributes
+    ----------
+    name : str
+        The run's image id, or the path by which the tool knows it.
+    size : (int, int) or None
+        (height, width), if the tool tells.
+    objects : tuple of AnnotatedObject
+    skipped : int
+        Number of shapes of other kinds.
+    """
+
+    name: str
+    size: tuple[int, int] | None
+    objects: tuple[AnnotatedObject, ...]
+    skipped: int = 0
+
+
+@dataclass
+class ShapeGroups:
+    """Collects the shapes of an image; those of one key and category are one object."""
+
+    boxes: dict[tuple[Hashable, str], Box] = field(default_factory=dict)
+    masks: dict[tuple[Hashable, str], Mask] = field(default_factory=dict)
+
+    def add_box(self, key: Hashable, category: str, box: Box) -> None:
+        """Add a box."""
+        self.boxes[key, category] = box
+
+    def add_mask(self, key: Hashable, category: str, mask: Mask) -> None:
+        """Add a mask, or a part of one."""
+        before = self.masks.get((key, category))
+        self.masks[key, category] = mask if before is None else before | mask
+
+    def objects(self) -> tuple[AnnotatedObject, ...]:
+        """Join what belongs together; a mask without a pixel and without a box is no object."""
+        found = []
+        for key in dict.fromkeys([*self.boxes, *self.masks]):
+            mask = self.masks.get(key)
+            box = self.boxes.get(key) or (None if mask is None else mask_to_box(mask))
+            if box is not None:
+                found.append(AnnotatedObject(key[1], box, mask))
+        return tuple(found)
+
+
+def polygon_mask(points: Sequence[Sequence[float]], size: tuple[int, int], where: str) -> Mask:
+    """Pixels of a polygon, rasterized as COCO does: shape `size`.
+
+    Raises
+    ------
+    AnnotationError
+        If it has less than three points, or lies far outside of the image.
+    """
+    flat = [float(value) for point in points for value in point]
+    if len(points) < 3 or len(flat) != 2 * len(points):
+        raise AnnotationError(f"{where}: a polygon must have at least 3 points (x, y)")
+    if not np.isfinite(flat).all() or max(map(abs, flat)) > 2 * max(size):
+        raise AnnotationError(
+            f"{where}: a polygon must lie in the image of {size[1]} × {size[0]} pixels"
+        )
+    merged = coco_mask.merge(coco_mask.frPyObjects([flat], *size))
+    return np.asarray(coco_mask.decode(merged), dtype=bool)
+
+
+def turned_box(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
+    """Tightest box around a box that is turned clockwise, as seen on the screen, around a point.
+
+    Examples
+    --------
+    >>> [round(value) for value in turned_box((0, 0, 4, 2), 90, (0, 0))]
+    [-2, 0, 0, 4]
+    """
+    x0, y0, x1, y1 = box
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners: Iterable[tuple[float, float]] = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    turned = [turn @ (np.array(corner) - pivot) + pivot for corner in corners]
+    (left, top), (right, bottom) = np.min(turned, axis=0), np.max(turned, axis=0)
+    return (float(left), float(top), float(right), float(bottom))
