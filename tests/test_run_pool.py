@@ -1,5 +1,9 @@
 """The pool of threads: order, errors, limits."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -57,3 +61,22 @@ def test_closing_early_cancels_what_waits_and_is_patient_for_so_long_only():
     assert not running.done()
     release.set()
     running.result(timeout=10)
+
+
+STOPPED = """
+import os, time
+from wsl.run.pool import WorkerPool
+pool = WorkerPool(1, name="t", time_limit=0.4)
+task = pool.submit(time.sleep, 0.2)
+print(os.getpid(), flush=True)
+task.result()
+"""
+
+
+def test_the_time_for_which_the_process_is_stopped_does_not_count():
+    with subprocess.Popen([sys.executable, "-c", STOPPED], stdout=subprocess.PIPE) as process:
+        number = int(process.stdout.readline())
+        os.kill(number, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(number, signal.SIGCONT)
+        assert process.wait(timeout=30) == 0

@@ -54,7 +54,8 @@ class WorkerPool:
         Of the threads.
     time_limit : float, optional
         Seconds for one task; None is no limit. Exceeding it makes the task's future raise a
-        `TimeLimitError`, at most a quarter of the limit (or one second) late.
+        `TimeLimitError`, at most half of the limit (or two seconds) late. The time for which the
+        whole process is stopped (SIGSTOP, a suspended machine) does not count.
     """
 
     def __init__(self, threads: int, *, name: str, time_limit: float | None = None) -> None:
@@ -62,6 +63,7 @@ class WorkerPool:
         self._limit = time_limit
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._clock = 0.0  # seconds for which the process ran, as far as `_watch` has seen
         self._running: dict[_Task, threading.Thread] = {}
         self._threads: list[threading.Thread] = []
         self._given_up: list[threading.Thread] = []
@@ -129,7 +131,7 @@ class WorkerPool:
             if not task.future.set_running_or_notify_cancel():
                 continue
             with self._lock:
-                task.started = time.monotonic()
+                task.started = self._clock
                 self._running[task] = threading.current_thread()
             result, error = None, None
             try:
@@ -147,10 +149,12 @@ class WorkerPool:
 
     def _watch(self) -> None:
         limit = self._limit or 0.0
-        while not self._closed.wait(min(1.0, limit / 4)):
-            late = time.monotonic() - limit
+        tick = min(1.0, limit / 4)
+        while not self._closed.wait(tick):
             with self._lock:
-                hung = [task for task in self._running if task.started < late]
+                self._clock += tick
+                late = self._clock - limit - tick  # a task may have begun just before a tick
+                hung = [task for task in self._running if task.started <= late]
                 for task in hung:
                     thread = self._running.pop(task)
                     self._threads.remove(thread)
