@@ -1,5 +1,8 @@
 """The options of ``wsl run`` for long runs and many machines."""
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -69,3 +72,39 @@ def test_mistakes_are_told(arguments, error, message, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     with pytest.raises(error, match=message):
         call(*arguments)
+
+
+WITHOUT_TORCH = """
+import sys
+from wsl.cli import main
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score .",
+        "report . nowhere",
+        "export . --format coco --out out",
+        "run --status .",
+        "run settings.yaml --out .",
+    ],
+)
+def test_what_is_no_run_is_told_before_anything_heavy_is_imported(command, tmp_path):
+    (tmp_path / "settings.yaml").write_text("seed: 0\n")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *command.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "not a run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

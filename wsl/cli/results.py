@@ -9,7 +9,18 @@ import typer
 
 __all__ = ["export", "import_", "report", "score"]
 
-RunArgument = Annotated[Path, typer.Argument(help="A run's folder.")]
+
+def _run(place: str) -> Path:
+    """Check that a folder is a run, before anything heavy is imported."""
+    from wsl.run.info import read_info
+    from wsl.storage import as_path
+
+    path = as_path(place)
+    read_info(path)
+    return path
+
+
+RunArgument = Annotated[Path, typer.Argument(parser=_run, metavar="RUN", help="A run's folder.")]
 
 
 def score(
@@ -43,7 +54,9 @@ def score(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(parser=_run, metavar="RUN", help="Folders of runs.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder; by default report/ in the first run.")
     ] = None,

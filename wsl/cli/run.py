@@ -62,6 +62,9 @@ def run(
         return
     if config is None or out is None:
         raise ConfigError("wsl run needs a CONFIG and --out, or --status RUN alone")
+    from wsl.run.folder import RunFolder
+
+    RunFolder(out).check()  # before what takes long to import
     from wsl.run.config import load_config
     from wsl.run.shard import Shard
 

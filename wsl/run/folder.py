@@ -22,7 +22,6 @@ counts and timings of whoever changed it last.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,7 @@ import pyarrow as pa
 
 from wsl.errors import RunError
 from wsl.localize.prediction import Prediction
-from wsl.run.info import SCHEMA, RunInfo, check_info, check_same
+from wsl.run.info import RunInfo, read_info
 from wsl.run.lock import info_lock, is_lock, run_lock
 from wsl.run.maps import check_maps
 from wsl.run.rows import (
@@ -90,20 +89,7 @@ class RunFolder:
         RunError
             If there is none, or it is not a run's.
         """
-        try:
-            content = json.loads(self.info_path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} is not a run: it has no run.json") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.info_path} cannot be read: {error}") from error
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RunError(f"{self.info_path} must have schema {SCHEMA}, but is of another version")
-        try:
-            info = RunInfo(**content)
-            check_info(info)
-        except (TypeError, KeyError, ValueError) as error:
-            raise RunError(f"{self.info_path} is not a run's: {error}") from error
-        return info
+        return read_info(self.path)
 
     def write_info(self, info: RunInfo) -> None:
         """Write ``run.json``, whole or not at all."""
@@ -119,18 +105,30 @@ class RunFolder:
         """
         return run_lock(self.path, shard or Shard())
 
-    def make(self) -> None:
-        """Make the folder, if what is there is a run or nothing.
+    def check(self) -> None:
+        """Check that what is there is a run or nothing.
 
         Raises
         ------
         RunError
-            If it holds something else, or cannot be written.
+            If it is something else, or a run whose ``run.json`` is damaged.
         """
         with _written(self.path):
-            fresh = self.path.exists() and not self.info_path.exists()
-            if fresh and any(_is_strange(path) for path in self.path.iterdir()):
+            if self.info_path.exists():
+                self.read_info()
+            elif self.path.exists() and any(_is_strange(path) for path in self.path.iterdir()):
                 raise RunError(f"{self.path} exists, is not empty, and is not a run")
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        RunError
+            As `check`, or if it cannot be written.
+        """
+        self.check()
+        with _written(self.path):
             (self.path / "predictions").mkdir(parents=True, exist_ok=True)
 
     def begin(self, info: RunInfo) -> RunInfo:
@@ -158,6 +156,8 @@ class RunFolder:
                 if not self.info_path.exists():
                     write_json(self.info_path, asdict(info), new=True)
                     return info
+        from wsl.run.same import check_same  # options of all stages, and with them torch
+
         found = self.read_info()
         check_same(self.path, found, info)
         return found

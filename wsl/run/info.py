@@ -1,16 +1,18 @@
-"""What ``run.json`` says of a run, and whether a folder's run is the one that is wanted."""
+"""What ``run.json`` says of a run.
+
+Nothing heavy is imported, so that a command on a folder that is no run ends at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wsl.errors import RunMismatchError
-from wsl.run.config import RunConfig
+from wsl.errors import RunError
 
-__all__ = ["SCHEMA", "RunInfo", "check_info", "check_same"]
+__all__ = ["RunInfo", "read_info"]
 
 SCHEMA = 1
 
@@ -48,13 +50,33 @@ class RunInfo:
     schema: int = SCHEMA
 
 
-def check_info(info: RunInfo) -> None:
-    """Check that what others rely on is there, and of its type.
+def read_info(folder: Path) -> RunInfo:
+    """Read ``run.json`` of a run's folder.
 
     Raises
     ------
-    TypeError, ValueError
+    RunError
+        If there is none, or it is not a run's.
     """
+    path = folder / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder} is not a run: it has no run.json") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise RunError(f"{path} must have schema {SCHEMA}, but is of another version")
+    try:
+        info = RunInfo(**content)
+        _check(info)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path} is not a run's: {error}") from error
+    return info
+
+
+def _check(info: RunInfo) -> None:
+    """Check that what others rely on is there, and of its type."""
     for name in ("config", "dataset", "categories", "model", "versions", "counts", "timings"):
         if not isinstance(getattr(info, name), dict):
             raise TypeError(f"{name} must be an object")
@@ -77,55 +99,3 @@ def check_info(info: RunInfo) -> None:
         raise ValueError(
             f"there must be one id per name, but there are {len(ids)} and {len(names)}"
         )
-
-
-def check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
-    """Check that a run in a folder is the one that is wanted there.
-
-    Raises
-    ------
-    RunMismatchError
-        If it has other settings, images or weights; the message names each.
-    """
-    differences = [
-        f"{key} was {old!r} and is {new!r}"
-        for key, old, new in _differences(_completed(found.config), wanted.config)
-    ]
-    for what, old, new in (
-        ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
-        ("classifier's weights", found.model["fingerprint"], wanted.model["fingerprint"]),
-    ):
-        if old != new:
-            differences.append(f"the {what} is another ({old[:12]} and {new[:12]})")
-    if differences:
-        raise RunMismatchError(
-            f"{path} holds another run: {'; '.join(differences)}. "
-            "Choose another folder, or the same settings to continue that run"
-        )
-
-
-def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the defaults of settings that there were not yet when a run was begun.
-
-    A new setting's default is what was done before there was the setting.
-    """
-    try:
-        return RunConfig.model_validate(config).model_dump(mode="json")
-    except ValueError:  # of another version altogether: the differences will say
-        return config
-
-
-# How the work is spread does not change results and may change between starts.
-_FREE = {"run.workers", "run.time_limit", "model.device"}
-
-
-def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for key in dict.fromkeys([*old, *new]):
-        name = f"{prefix}{key}"
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{name}.")
-        elif before != after and name not in _FREE:
-            yield name, before, after

@@ -133,7 +133,8 @@ def run_dataset(
     shard, progress = shard or Shard(), progress or NoProgress()
     if ray is not None and shard.count > 1:
         raise ConfigError("a Ray cluster shares out the chunks itself: give no shard")
-    folder = RunFolder(out)  # first, so that a place that cannot be is told at once
+    folder = RunFolder(out)
+    folder.check()  # first, so that a place that cannot be is told at once
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     stages = Stages(

@@ -1,0 +1,65 @@
+"""Whether the run in a folder is the one that is wanted there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wsl.errors import RunMismatchError
+from wsl.run.config import RunConfig
+from wsl.run.info import RunInfo
+
+__all__ = ["check_same"]
+
+
+def check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
+    """Check that a run in a folder is the one that is wanted there.
+
+    Raises
+    ------
+    RunMismatchError
+        If it has other settings, images or weights; the message names each.
+    """
+    differences = [
+        f"{key} was {old!r} and is {new!r}"
+        for key, old, new in _differences(_completed(found.config), wanted.config)
+    ]
+    for what, old, new in (
+        ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
+        ("classifier's weights", found.model["fingerprint"], wanted.model["fingerprint"]),
+    ):
+        if old != new:
+            differences.append(f"the {what} is another ({old[:12]} and {new[:12]})")
+    if differences:
+        raise RunMismatchError(
+            f"{path} holds another run: {'; '.join(differences)}. "
+            "Choose another folder, or the same settings to continue that run"
+        )
+
+
+def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the defaults of settings that there were not yet when a run was begun.
+
+    A new setting's default is what was done before there was the setting.
+    """
+    try:
+        return RunConfig.model_validate(config).model_dump(mode="json")
+    except ValueError:  # of another version altogether: the differences will say
+        return config
+
+
+# How the work is spread does not change results and may change between starts.
+_FREE = {"run.workers", "run.time_limit", "model.device"}
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in dict.fromkeys([*old, *new]):
+        name = f"{prefix}{key}"
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{name}.")
+        elif before != after and name not in _FREE:
+            yield name, before, after
