@@ -1,32 +1,94 @@
-"""Progress on a terminal: a bar with rate, time left and failures; plain lines elsewhere."""
+"""Progress on a terminal: a bar with pace, time left and failures; plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
+from collections import deque
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-__all__ = ["ProgressBar", "print_table"]
+__all__ = ["Pace", "ProgressBar", "duration", "print_table"]
 
-_SECONDS_BETWEEN_LINES = 10.0
+_FIRST_LINE = 10.0  # seconds
+_LEAST_SECONDS = 2.0  # of measuring, before a pace is stated
+_WINDOW = 120.0  # seconds over which it is measured
+
+
+class Pace:
+    """How fast units are finished, measured over the last two minutes.
+
+    Units come in bursts, a batch at a time, and the first of them late, behind all that is made
+    once. So the time counts from the first burst, whose units do not.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted, in the plural.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._bursts: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        """Note that `done` units are finished at the time `now`, in seconds."""
+        if self._bursts and now - self._bursts[-1][0] < 0.1:
+            self._bursts[-1] = (self._bursts[-1][0], done)
+            return
+        self._bursts.append((now, done))
+        while len(self._bursts) > 10 and now - self._bursts[0][0] > _WINDOW:
+            self._bursts.popleft()
+
+    def per_second(self, now: float) -> float | None:
+        """Units per second; None as long as nothing can be said."""
+        if not self._bursts:
+            return None
+        (first, before), (last, done) = self._bursts[0], self._bursts[-1]
+        if last - first < _LEAST_SECONDS:
+            return None
+        # What comes later than the pace would have it makes the pace lower.
+        return min((done - before) / (last - first), (done - before + 1) / (now - first))
+
+    def text(self, now: float, left: int) -> str:
+        """Pace and time left in words; empty as long as nothing can be said."""
+        rate = self.per_second(now)
+        if rate is None:
+            return ""
+        unit = self._unit.removesuffix("s")
+        pace = f"{rate:.1f} {self._unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
+        return f"{pace}, {duration(left / rate)} left" if left else pace
+
+
+def duration(seconds: float) -> str:
+    """Time in words, in its two largest units.
+
+    Examples
+    --------
+    >>> [duration(seconds) for seconds in (0.4, 59.6, 3599, 7500, 100_000)]
+    ['1 s', '1 min', '1 h', '2 h 5 min', '1 day 4 h']
+    """
+    if seconds < 10 * 60:
+        whole, small = divmod(max(round(seconds), 1), 60)
+        units = (f"{whole} min", f"{small} s")
+    elif seconds < 24 * 3600 - 30:
+        whole, small = divmod(round(seconds / 60), 60)
+        units = (f"{whole} h", f"{small} min")
+    else:
+        whole, small = divmod(round(seconds / 3600), 24)
+        units = (f"{whole} day{'s' * (whole > 1)}", f"{small} h")
+    return " ".join(unit for unit, count in zip(units, (whole, small), strict=True) if count)
 
 
 class ProgressBar:
     """Shows how far a long piece of work is; see `wsl.progress.Progress`.
 
-    On a terminal a bar, elsewhere a line on standard error every ten seconds and at the end.
+    On a terminal a bar; elsewhere a line on standard error after ten seconds, then ever less often,
+    and at the end. Nothing where nothing is to do.
 
     Parameters
     ----------
@@ -40,14 +102,15 @@ class ProgressBar:
         self._what, self._unit = what, unit
         self._lock = threading.Lock()
         self._total = self._done = self._before = self._failed = 0
-        self._begin = self._said = time.monotonic()
+        self._begin = time.monotonic()
+        self._next_line = _FIRST_LINE
+        self._pace = Pace(unit)
         self._task: TaskID | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[pace]}"),
             TextColumn("[red]{task.fields[failed]}"),
             console=Console(stderr=True),
             transient=False,
@@ -66,11 +129,12 @@ class ProgressBar:
 
     def start(self, total: int, done: int) -> None:
         """Begin: `total` units, of which `done` were there before."""
-        self._total, self._done, self._before = total, done, done
-        self._begin = self._said = time.monotonic()
-        if self._bar.console.is_terminal:
+        self._total, self._done, self._before, self._failed = total, done, done, 0
+        self._begin, self._next_line = time.monotonic(), _FIRST_LINE
+        self._pace = Pace(self._unit)
+        if self._bar.console.is_terminal and done < total:
             self._task = self._bar.add_task(
-                self._what, total=total, completed=done, rate="", failed=""
+                self._what, total=total, completed=done, pace="", failed=""
             )
             self._bar.start()
 
@@ -79,39 +143,41 @@ class ProgressBar:
         with self._lock:
             self._done += count
             self._failed += failed
+            now = time.monotonic()
+            self._pace.add(now, self._done)
             if self._task is not None:
-                self._bar.update(
-                    self._task,
-                    completed=self._done,
-                    rate=f"{self._rate():.1f}/s",
-                    failed=f"{self._failed} failed" if self._failed else "",
-                )
-            elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
-                self._say_line()
+                self._update(self._pace.text(now, self._total - self._done))
+            elif now - self._begin >= self._next_line:
+                self._next_line = (now - self._begin) * 1.1 + _FIRST_LINE
+                self._say_line(self._pace.text(now, self._total - self._done))
 
     def stop(self) -> None:
-        """End; without a terminal, say how far it came."""
+        """End, and say how far it came and how long it took."""
         with self._lock:
+            if self._done > self._before:
+                spent = f"in {duration(time.monotonic() - self._begin)}"
+                if self._task is not None:
+                    self._update(spent)
+                else:
+                    self._say_line(spent)
             if self._task is not None:
                 self._bar.stop()
-            elif self._total:
-                self._say_line()
-            self._total = 0
+                self._bar.remove_task(self._task)
+                self._task = None
+            self._total = self._done = self._before = 0
 
-    def _rate(self) -> float:
-        return (self._done - self._before) / max(time.monotonic() - self._begin, 1e-9)
+    def _update(self, pace: str) -> None:
+        if self._task is not None:
+            failed = f"{self._failed:,} failed" if self._failed else ""
+            self._bar.update(self._task, completed=self._done, pace=pace, failed=failed)
 
-    def _say_line(self) -> None:
-        self._said = time.monotonic()
-        rate = self._rate()
-        left = (self._total - self._done) / rate if rate > 0 else 0.0
-        failed = f", {self._failed} failed" if self._failed else ""
-        print(
-            f"{self._what}: {self._done:,} of {self._total:,} {self._unit}, {rate:.1f}/s, "
-            f"{left:.0f} s left{failed}",
-            file=sys.stderr,
-            flush=True,
-        )
+    def _say_line(self, pace: str) -> None:
+        parts = [
+            f"{self._what}: {self._done:,} of {self._total:,} {self._unit}",
+            pace,
+            f"{self._failed:,} failed" if self._failed else "",
+        ]
+        print(", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
 
 def print_table(table: RenderableType) -> None:
