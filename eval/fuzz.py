@@ -177,7 +177,7 @@ def _changed(content: bytes, rng: random.Random, words: list[bytes]) -> bytes:
 def _xml(folder: Path) -> tuple[list[bytes], Reader]:
     from wsl.data.categories import Categories
     from wsl.data.open import open_dataset
-    from wsl.data.options import DataOptions
+    from wsl.data.readers.ilsvrc import IlsvrcOptions
 
     categories = Categories(("tench",), ("n01440764",))
     root = folder / "data"
@@ -186,7 +186,7 @@ def _xml(folder: Path) -> tuple[list[bytes], Reader]:
         place.mkdir(parents=True)
     (root / "ImageSets/CLS-LOC/val.txt").write_text("a 1\n")
     (root / "LOC_synset_mapping.txt").write_text("n01440764 tench\n")
-    dataset = open_dataset(DataOptions(root=root), categories)
+    dataset = open_dataset(IlsvrcOptions(root=root), categories)
 
     def read(path: Path) -> object:
         (notes / "a.xml").write_bytes(path.read_bytes())

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from wsl.config import build_options, choices
 from wsl.data.categories import Categories
-from wsl.data.open import _FORMATS, open_dataset
-from wsl.data.options import DataOptions
-from wsl.errors import DataError
+from wsl.data.open import DataOptions, open_dataset
+from wsl.data.readers.coco import CocoOptions
+from wsl.errors import ConfigError, DataError
 
 KNOWN = Categories(("dog", "cat"))
 BOX = [1, 2, 5, 4]
@@ -66,24 +67,43 @@ DRAW = {"wsol": draw_wsol, "cub": draw_cub, "voc": draw_voc, "coco": draw_coco}
 
 @pytest.mark.parametrize("name", DRAW)
 def test_the_same_box_in_every_format(tmp_path, name):
-    options = DataOptions(format=name, root=tmp_path, **DRAW[name](tmp_path))
+    content = {"format": name, "root": str(tmp_path)} | DRAW[name](tmp_path)
+    options = build_options(DataOptions, content, source="data")
     dataset = open_dataset(options, KNOWN)
     assert [sample.label for sample in dataset] == [0, 1]
     assert [sample.annotation.boxes().tolist() for sample in dataset] == [[BOX], [BOX]]
     assert len(open_dataset(options.model_copy(update={"limit": 1}), KNOWN)) == 1
 
 
-def test_every_format_has_an_opener():
-    assert set(_FORMATS) == set(DataOptions.model_fields["format"].annotation.__args__)
+@pytest.mark.parametrize("model", choices(DataOptions).values(), ids=choices(DataOptions))
+def test_every_format_says_what_it_is(model):
+    assert model.summary
+    fields = model.model_json_schema()["properties"].values()
+    assert all(field.get("description") for field in fields)
 
 
-def test_annotations_are_for_the_formats_that_use_them(tmp_path):
-    with pytest.raises(ValueError, match="annotations must not be given where format is voc"):
-        DataOptions(format="voc", root=tmp_path, annotations=tmp_path)
-    with pytest.raises(ValueError, match="must name the folder of lists where format is wsol"):
-        DataOptions(format="wsol", root=tmp_path)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"annotations": "x"},
+            "annotations is an option of format wsol or coco, but format is voc",
+        ),
+        ({"images": ["x"]}, "images is an option of format files, but format is voc"),
+        ({"format": "folder", "split": "x"}, "split is an option of format ilsvrc or .* is folder"),
+        ({"format": "wsol"}, "annotations must be given"),
+        (
+            {"format": "cub", "split": "val"},
+            "split must be 'train', 'test' or 'all', but got",
+        ),
+    ],
+    ids=["annotations", "images", "split", "missing", "literal"],
+)
+def test_options_of_other_formats_are_refused(content, message):
+    with pytest.raises(ConfigError, match=message):
+        build_options(DataOptions, {"format": "voc"} | content, source="data")
 
 
 def test_a_missing_split_of_coco_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read the annotations .*instances_val\.json"):
-        open_dataset(DataOptions(format="coco", root=tmp_path), KNOWN)
+    with pytest.raises(DataError, match=r"cannot read the annotations .*instances_val2017\.json"):
+        open_dataset(CocoOptions(root=tmp_path), KNOWN)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from wsl.config import build_options
 from wsl.data.categories import Categories
-from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.open import DataOptions, open_dataset
 from wsl.data.parsing import inside
+from wsl.data.readers.files import FilesOptions
 from wsl.errors import DataError
 
 CATEGORIES = Categories(("cat", "dog"), ("n00000001", "n00000002"))
@@ -34,7 +35,7 @@ def coco(root):
         "annotations": [],
     }
     (root / "annotations").mkdir()
-    (root / "annotations" / "instances_val.json").write_text(json.dumps(content))
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     return {}
 
 
@@ -74,12 +75,13 @@ def ilsvrc(root):
 
 # Found by eval/fuzz.py.
 def test_a_root_of_an_impossible_name_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"cannot be looked at: File name too long"):
-        open_dataset(DataOptions(format="files", root=tmp_path / ("9" * 5000)), CATEGORIES)
+    with pytest.raises(DataError, match=r"cannot be read: File name too long"):
+        open_dataset(FilesOptions(root=tmp_path / ("9" * 5000)), CATEGORIES)
 
 
 @pytest.mark.parametrize("make", [coco, voc, cub, wsol, ilsvrc])
 def test_no_dataset_leads_out_of_its_root(tmp_path, make):
-    options = DataOptions(format=make.__name__, root=tmp_path, **make(tmp_path))
+    content = {"format": make.__name__, "root": str(tmp_path)} | make(tmp_path)
+    options = build_options(DataOptions, content, source="data")
     with pytest.raises(DataError, match=r"must name (files|images) in .*, but names"):
         open_dataset(options, CATEGORIES)

@@ -116,8 +116,3 @@ def test_a_wrong_entry_concerns_its_image_only(root, name, content, message):
     dataset = CubDataset(root, BIRDS, split="test")
     with pytest.raises(AnnotationError, match=message):
         dataset.sample(0)
-
-
-def test_an_unknown_split_is_refused(root):
-    with pytest.raises(DataError, match="must be train, test or all, but is 'val'"):
-        CubDataset(root, BIRDS, split="val")

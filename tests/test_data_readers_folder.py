@@ -6,7 +6,7 @@ import pytest
 
 from wsl.data.categories import Categories
 from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.folder import FolderOptions
 from wsl.errors import DataError
 
 CATEGORIES = Categories(
@@ -22,7 +22,7 @@ def touch(root: Path, *files: str) -> None:
 
 
 def opened(root: Path, **options):
-    return open_dataset(DataOptions(format="folder", root=root, **options), CATEGORIES)
+    return open_dataset(FolderOptions(root=root, **options), CATEGORIES)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,6 @@ def test_loose_images_alone_are_refused(tmp_path):
     touch(tmp_path, "a.jpg")
     with pytest.raises(DataError, match=r"must hold one folder per class.*format: files"):
         opened(tmp_path)
-
-
-def test_a_split_is_refused(tmp_path):
-    touch(tmp_path, "tench/a.jpg")
-    with pytest.raises(DataError, match=r"data\.split is 'train', but a dataset of format folder"):
-        opened(tmp_path, split="train")
 
 
 def test_linked_class_folders_are_followed(tmp_path):

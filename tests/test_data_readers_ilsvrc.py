@@ -8,8 +8,7 @@ import pytest
 
 from wsl.data.categories import Categories
 from wsl.data.open import dataset_fingerprint, open_dataset
-from wsl.data.options import DataOptions
-from wsl.data.readers.ilsvrc import IlsvrcDataset
+from wsl.data.readers.ilsvrc import IlsvrcDataset, IlsvrcOptions
 from wsl.errors import AnnotationError, DataError
 
 CATEGORIES = Categories(("tench", "goldfish", "hen"), ("n01440764", "n01443537", "n01514859"))
@@ -45,7 +44,7 @@ def add_val(root: Path, image_id: str, annotation: str | None, *, ending: str = 
 
 
 def opened(root: Path, split: str = "val", categories: Categories = CATEGORIES, **options):
-    return open_dataset(DataOptions(root=root, split=split, **options), categories)
+    return open_dataset(IlsvrcOptions(root=root, split=split, **options), categories)
 
 
 def only(root: Path, annotation: str):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.demo.draw import CATEGORIES, draw_image, write_dataset
 from wsl.errors import AnnotationError
 from wsl.masks import decode_rle, mask_to_box
@@ -18,7 +18,7 @@ def root(tmp_path):
 
 
 def opened(root):
-    return open_dataset(DataOptions(format="ilsvrc", root=root), CATEGORIES)
+    return open_dataset(IlsvrcOptions(root=root), CATEGORIES)
 
 
 def mask_file(root, index):

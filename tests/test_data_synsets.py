@@ -6,7 +6,7 @@ import pytest
 
 from wsl.data.categories import Categories
 from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.data.synsets import match_categories
 from wsl.errors import DataError
 
@@ -82,7 +82,7 @@ def test_torchvisions_names_are_in_the_challenges_order(shared_data):
 
     names = tuple(ResNet50_Weights.DEFAULT.meta["categories"])
     dataset = open_dataset(
-        DataOptions(root=shared_data / "data" / "ilsvrc", limit=3), Categories(names)
+        IlsvrcOptions(root=shared_data / "data" / "ilsvrc", limit=3), Categories(names)
     )
     assert dataset.categories.names == names
     assert dataset.categories.ids[134] == "n02012849"  # crane, the bird

@@ -22,7 +22,7 @@ from export_readers import CASES, Source
 from wsl.data.categories import Categories
 from wsl.data.images import image_size
 from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.export.export import FORMATS
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.localize.prediction import Prediction
@@ -88,7 +88,7 @@ def photographs(shared_data, tmp_path_factory):
     """The 650 photographs, and a run whose masks are noise in the annotated boxes."""
     root = shared_data / "data/ilsvrc"
     categories = Categories.from_file(root / "LOC_synset_mapping.txt")
-    dataset = open_dataset(DataOptions(format="ilsvrc", root=root, split="val"), categories)
+    dataset = open_dataset(IlsvrcOptions(root=root, split="val"), categories)
     rng = np.random.default_rng(0)
     predictions = []
     for sample in dataset:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wsl.data.categories import Categories
 from wsl.data.open import dataset_fingerprint, open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.files import FilesOptions
 from wsl.errors import ConfigError
 from wsl.run.config import build_config, to_yaml
 from wsl.run.tuned_on import TunedOn
@@ -24,7 +24,7 @@ def photos(tmp_path):
 
 
 def opened(photos, **options):
-    data = DataOptions(format="files", root=photos, **options)
+    data = FilesOptions(root=photos, **options)
     return open_dataset(data, Categories(("hen",)))
 
 

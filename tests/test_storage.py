@@ -10,10 +10,12 @@ from PIL import Image
 from pydantic import BaseModel
 from small_runs import classifier, config, draw_photos, rows
 
+from wsl.config import build_options
 from wsl.data.categories import Categories
 from wsl.data.images import image_size, load_image
-from wsl.data.open import dataset_fingerprint, open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.open import DataOptions, dataset_fingerprint, open_dataset
+from wsl.data.readers.files import FilesOptions
+from wsl.data.readers.voc import VocOptions
 from wsl.errors import ConfigError, DataError, ImageError, OutputError, RunMismatchError
 from wsl.run.folder import RunFolder
 from wsl.run.maps import read_maps
@@ -115,8 +117,10 @@ def test_images_in_a_store_are_those_of_the_folder(tmp_path, store, form):
     upload(root, remote)
     categories = Categories(("a", "b", "c"), tuple(sorted(p.name for p in where.glob("n0*"))))
     options = {"format": form} | ({"split": "train"} if form == "ilsvrc" else {})
-    local = open_dataset(DataOptions(root=root, **options), categories)
-    there = open_dataset(DataOptions(root=str(remote), **options), categories)
+    local, there = (
+        open_dataset(build_options(DataOptions, options | {"root": place}, source="x"), categories)
+        for place in (str(root), str(remote))
+    )
     assert there.image_ids == local.image_ids
     assert there.skipped == local.skipped
     assert dataset_fingerprint(there) == dataset_fingerprint(local)
@@ -139,12 +143,12 @@ def test_an_image_in_a_store_is_read_like_any_other(store):
 
 def test_formats_that_are_not_read_from_stores_say_so(store):
     with pytest.raises(DataError, match=r"a data\.root in a store must be of format"):
-        open_dataset(DataOptions(format="voc", root=str(store)), Categories(("a",)))
+        open_dataset(VocOptions(root=str(store)), Categories(("a",)))
 
 
 def test_a_root_that_is_not_there(store):
     with pytest.raises(DataError, match="does not exist"):
-        open_dataset(DataOptions(format="files", root=str(store / "no")), Categories(("a",)))
+        open_dataset(FilesOptions(root=str(store / "no")), Categories(("a",)))
 
 
 def test_a_run_from_a_store_into_a_store_is_the_same_run(tmp_path, store):

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from eval.provenance import commit
 from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
-from wsl.data.options import DataOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
 from wsl.demo.network import MEAN, STD, demo_module
 from wsl.run.config import build_config
@@ -125,7 +125,7 @@ def training_pictures(work: Path) -> tuple[list[str], NDArray[np.uint8], NDArray
     names = (work / "pseudo" / "train.txt").read_text().split()
     folder = work / "data" / "Data" / "CLS-LOC" / "val"
     pictures = [squeezed(np.asarray(Image.open(folder / f"{name}.JPEG"))) for name in names]
-    drawn = open_dataset(DataOptions(root=work / "data"), CATEGORIES)
+    drawn = open_dataset(IlsvrcOptions(root=work / "data"), CATEGORIES)
     by_id = {drawn.image_ids[at]: drawn.sample(at).label for at in range(len(drawn))}
     return names, np.stack(pictures), np.array([by_id[name] for name in names])
 

@@ -39,9 +39,9 @@ def grabcut(arguments: argparse.Namespace) -> dict[str, Any]:
 def annotated(arguments: argparse.Namespace, localizer: Any, count: int) -> list[Any]:
     """Path, label and boxes of evenly spaced images."""
     from wsl.data.open import open_dataset
-    from wsl.data.options import DataOptions
+    from wsl.data.readers.ilsvrc import IlsvrcOptions
 
-    dataset = open_dataset(DataOptions(root=arguments.ilsvrc), localizer.classifier.categories)
+    dataset = open_dataset(IlsvrcOptions(root=arguments.ilsvrc), localizer.classifier.categories)
     step = max(1, len(dataset) // count)
     samples = [dataset.sample(index) for index in range(0, len(dataset), step)][:count]
     return [

@@ -3,45 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from wsl.config import choices
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
-from wsl.data.readers.coco import open_coco
-from wsl.data.readers.cub import open_cub
-from wsl.data.readers.files import open_files
-from wsl.data.readers.folder import open_folder
-from wsl.data.readers.ilsvrc import open_ilsvrc
-from wsl.data.readers.voc import open_voc
-from wsl.data.readers.wsol import open_wsol
+from wsl.data.options import ReaderOptions
+from wsl.data.readers.coco import CocoOptions
+from wsl.data.readers.cub import CubOptions
+from wsl.data.readers.files import FilesOptions
+from wsl.data.readers.folder import FolderOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
+from wsl.data.readers.voc import VocOptions
+from wsl.data.readers.wsol import WsolOptions
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 
-__all__ = ["dataset_fingerprint", "open_dataset"]
+__all__ = ["DataOptions", "dataset_fingerprint", "open_dataset"]
 
-# All formats, each with the function that opens it.
-_FORMATS: dict[str, Callable[[DataOptions, Categories], Dataset]] = {
-    "ilsvrc": open_ilsvrc,
-    "folder": open_folder,
-    "files": open_files,
-    "wsol": open_wsol,
-    "cub": open_cub,
-    "voc": open_voc,
-    "coco": open_coco,
-}
-
-# Those whose images may lie in a store.
-_REMOTE = ("ilsvrc", "folder", "files")
+DataOptions = Annotated[
+    IlsvrcOptions
+    | FolderOptions
+    | FilesOptions
+    | WsolOptions
+    | CubOptions
+    | VocOptions
+    | CocoOptions,
+    Field(discriminator="format"),
+]
+"""The options of a dataset of any format."""
 
 
-def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
+def open_dataset(options: ReaderOptions, categories: Categories) -> Dataset:
     """Open the dataset that the options name.
 
     Parameters
     ----------
-    options : DataOptions
+    options : ReaderOptions
+        One of `DataOptions`.
     categories : Categories
         The classifier's, into which the labels are indices.
 
@@ -57,18 +59,19 @@ def open_dataset(options: DataOptions, categories: Categories) -> Dataset:
         If the root is missing, there is no such split, no image is found, the part of the list is
         empty, or the dataset's classes are not the classifier's.
     """
-    root = options.root
-    if root is None and not options.images:
-        instead = ", or data.images its files" if options.format == "files" else ""
+    root, images = options.root, getattr(options, "images", ())
+    if root is None and not images:
+        instead = ", or data.images its files" if isinstance(options, FilesOptions) else ""
         raise DataError(f"data.root must name the dataset's folder{instead}, but is not given")
-    if isinstance(root, RemotePath) and options.format not in _REMOTE:
+    if isinstance(root, RemotePath) and not options.in_stores:
+        able = [name for name, model in choices(DataOptions).items() if model.in_stores]
         raise DataError(
-            f"a data.root in a store must be of format {' or '.join(_REMOTE)}, "
-            f"but data.format is {options.format}: copy {root} to a local folder"
+            f"a data.root in a store must be of format {' or '.join(able)}: "
+            f"copy {root} to a local folder"
         )
     if root is not None:
         _check_root(root)
-    dataset = _FORMATS[options.format](options, categories)
+    dataset = options.open(categories)
     if not len(dataset):
         skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
         raise DataError(f"no images found in {root or 'data.images'}{skipped}")
@@ -103,12 +106,12 @@ def _check_root(root: Path) -> None:
             return
         found = "is a file" if root.exists() else "does not exist"
     except OSError as error:
-        found = f"cannot be looked at: {error.strerror}"
+        found = f"cannot be read: {error.strerror}"
     raise DataError(f"data.root must be the dataset's folder, but {str(root)[:400]} {found}")
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """Tell one list of images from another: SHA-256 of the name and the image ids in order.
+    """Return the SHA-256 of a dataset's name and its image ids in order.
 
     Returns
     -------

@@ -13,7 +13,8 @@ import yaml
 from pydantic import Field
 
 from wsl.config import build_options, read_yaml
-from wsl.data.options import DataOptions
+from wsl.data.open import DataOptions
+from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.localize.options import LocalizerOptions
 from wsl.models.options import ModelOptions
 from wsl.run.options import ClassOptions, RunOptions
@@ -25,7 +26,7 @@ __all__ = ["RunConfig", "build_config", "load_config", "to_yaml"]
 class RunConfig(LocalizerOptions):
     """A dataset through a localizer."""
 
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = Field(default_factory=IlsvrcOptions)
     """The images, and what is known of them."""
     model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
     """The classifier."""

@@ -23,23 +23,43 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pycocotools import mask as coco_mask
 
 from wsl.boxes import Box
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.parsing import checked_box, inside, match_classes, only_label, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 
-__all__ = ["CocoDataset", "open_coco"]
+__all__ = ["CocoDataset", "CocoOptions"]
 
 # COCO's own boxes reach over the border by rounding.
 _OVERHANG = 1.0
 
 _Record = Mapping[str, Any]
+
+
+class CocoOptions(ReaderOptions):
+    """COCO instances."""
+
+    summary: ClassVar[str] = "COCO instances: one JSON file of boxes and masks"
+
+    format: Literal["coco"] = "coco"
+    """COCO instances: boxes and masks in one JSON file."""
+
+    split: str = "val2017"
+    """End of the name ``ROOT/annotations/instances_<split>.json``."""
+
+    annotations: Path | None = None
+    """The JSON file, instead of that of `split`; file names then start from `root`."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the JSON file; see `CocoDataset`."""
+        path = self.annotations.absolute() if self.annotations is not None else None
+        return CocoDataset(self.folder, categories, annotations=path, split=self.split)
 
 
 class CocoDataset(Dataset):
@@ -124,14 +144,6 @@ class CocoDataset(Dataset):
         box = _box(item.get("bbox"), size, where)
         mask = _mask(item.get("segmentation"), size, where) if with_mask else None
         return Instance(self._labels[category], box, mask, ignore=bool(crowd))
-
-
-def open_coco(options: DataOptions, categories: Categories) -> Dataset:
-    """Open the options' split, or their JSON file; see `CocoDataset`."""
-    root = Path(options.root or ".").absolute()
-    if options.annotations is None:
-        return CocoDataset(root, categories, split=options.split)
-    return CocoDataset(root, categories, annotations=options.annotations.absolute())
 
 
 def _read_json(path: Path) -> _Record:

@@ -27,22 +27,39 @@ without names (`Categories.numbered`), if there are as many, are taken to be in 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from wsl.boxes import Box
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.parsing import checked_box, gray_image, inside, match_classes, read_rows, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import encode_rle
 
-__all__ = ["CubDataset", "open_cub"]
+__all__ = ["CubDataset", "CubOptions"]
 
 _SPLITS = {"train": ("1",), "test": ("0",), "all": ("0", "1")}
 _CONSENSUS = 127
 _OVERHANG = 1.0
+
+
+class CubOptions(ReaderOptions):
+    """CUB-200-2011."""
+
+    summary: ClassVar[str] = "CUB-200-2011 in its own files"
+
+    format: Literal["cub"] = "cub"
+    """CUB-200-2011 in its own files: one box per image, and masks where they are there."""
+
+    split: Literal["train", "test", "all"] = "test"
+    """The part that ``train_test_split.txt`` names, or all."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the split; see `CubDataset`."""
+        return CubDataset(self.folder, categories, split=self.split)
 
 
 class CubDataset(Dataset):
@@ -62,8 +79,6 @@ class CubDataset(Dataset):
     """
 
     def __init__(self, root: Path, categories: Categories, *, split: str) -> None:
-        if split not in _SPLITS:
-            raise DataError(f"CUB's split must be train, test or all, but is {split!r}")
         inner = root / "CUB_200_2011"
         self.root = inner if not (root / "images.txt").is_file() and inner.is_dir() else root
         self.categories = categories
@@ -156,8 +171,3 @@ class CubDataset(Dataset):
         ]
         found = match_classes(by_name, categories, source=f"CUB-200-2011 ({self.root})")
         return dict(zip(names, found, strict=True))
-
-
-def open_cub(options: DataOptions, categories: Categories) -> Dataset:
-    """Open the options' split; see `CubDataset`."""
-    return CubDataset(Path(options.root or ".").absolute(), categories, split=options.split)

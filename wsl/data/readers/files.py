@@ -14,15 +14,52 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
 
 from wsl.data.categories import Categories
 from wsl.data.images import IMAGE_EXTENSIONS
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 
-__all__ = ["FilesDataset", "list_images", "open_files", "refuse_split"]
+__all__ = ["FilesDataset", "FilesOptions", "list_images"]
+
+
+class FilesOptions(ReaderOptions):
+    """Images without labels."""
+
+    summary: ClassVar[str] = "image files, or folders of them, without labels"
+    in_stores: ClassVar[bool] = True
+
+    format: Literal["files"] = "files"
+    """Images without labels or annotations."""
+
+    images: tuple[Path, ...] = ()
+    """Image files, or folders of them, instead of `root`."""
+
+    @model_validator(mode="after")
+    def _not_both(self) -> FilesOptions:
+        if self.images and self.root is not None:
+            raise ValueError("root and images must not both be given: images holds files already")
+        return self
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the files of `images`, or those below `root`."""
+        if self.root is not None:
+            files, skipped = list_images(self.folder)
+            name = f"files {self.folder.name}"
+            return FilesDataset(name, self.folder, categories, files, skipped=skipped)
+        paths, skipped = _listed_paths(self.images)
+        root = _common_folder(paths)
+        files = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+        _check_names(files)
+        twice = [file for file, count in Counter(files).items() if count > 1]
+        if twice:
+            raise DataError(f"data.images must name each file once, not {root / twice[0]} twice")
+        return FilesDataset("files", root, categories, files, skipped=skipped)
 
 
 class FilesDataset(Dataset):
@@ -67,29 +104,6 @@ class FilesDataset(Dataset):
 
     def _label(self, image_id: str) -> int | None:
         return None
-
-
-def open_files(options: DataOptions, categories: Categories) -> Dataset:
-    """List the files of `images`, or those below `root`.
-
-    Raises
-    ------
-    DataError
-        If a file or folder is missing or listed twice, or a name is not Unicode.
-    """
-    refuse_split(options)
-    if options.root is not None:
-        root = options.root.absolute()
-        files, skipped = list_images(root)
-        return FilesDataset(f"files {root.name}", root, categories, files, skipped=skipped)
-    paths, skipped = _listed_paths(options.images)
-    root = _common_folder(paths)
-    files = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
-    _check_names(files)
-    twice = [file for file, count in Counter(files).items() if count > 1]
-    if twice:
-        raise DataError(f"data.images must name each file once, but {root / twice[0]} comes twice")
-    return FilesDataset("files", root, categories, files, skipped=skipped)
 
 
 def list_images(folder: Path) -> tuple[list[str], int]:
@@ -197,13 +211,3 @@ def _check_names(files: Iterable[str]) -> None:
             file.encode("utf-8")
         except UnicodeEncodeError as error:
             raise DataError(f"an image's name must be Unicode, but is {file!r}") from error
-
-
-def refuse_split(options: DataOptions) -> None:
-    """Refuse a split where the dataset has none: `split` would silently do nothing."""
-    default = DataOptions.model_fields["split"].default
-    if options.split != default:
-        raise DataError(
-            f"data.split is {options.split!r}, but a dataset of format {options.format} has no "
-            "splits: give the split's folder as data.root"
-        )

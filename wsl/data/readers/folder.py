@@ -14,14 +14,41 @@ skipped.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
-from wsl.data.readers.files import FilesDataset, list_images, refuse_split
+from wsl.data.options import ReaderOptions
+from wsl.data.readers.files import FilesDataset, list_images
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, DataError
 
-__all__ = ["FolderDataset", "open_folder"]
+__all__ = ["FolderDataset", "FolderOptions"]
+
+
+class FolderOptions(ReaderOptions):
+    """One folder of images per class."""
+
+    summary: ClassVar[str] = "one folder of images per class"
+    in_stores: ClassVar[bool] = True
+
+    format: Literal["folder"] = "folder"
+    """Labeled images without annotations, in one folder per class."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the class folders below `root`."""
+        root = self.folder
+        found, skipped = list_images(root)
+        files = [file for file in found if "/" in file]
+        if found and not files:
+            raise DataError(
+                f"{root} must hold one folder per class, but holds images only; "
+                "for images without labels use data.format: files"
+            )
+        skipped += len(found) - len(files)
+        dataset = FolderDataset(f"folder {root.name}", root, categories, files, skipped=skipped)
+        folders = dict.fromkeys(file.partition("/")[0] for file in files)
+        dataset.label_of_folder = {name: _label(root / name, categories) for name in folders}
+        return dataset
 
 
 class FolderDataset(FilesDataset):
@@ -31,30 +58,6 @@ class FolderDataset(FilesDataset):
 
     def _label(self, image_id: str) -> int | None:
         return self.label_of_folder[image_id.partition("/")[0]]
-
-
-def open_folder(options: DataOptions, categories: Categories) -> Dataset:
-    """List the images of the class folders below `root`.
-
-    Raises
-    ------
-    DataError
-        If a folder cannot be read, or its name is no class, or several, of the classifier.
-    """
-    refuse_split(options)
-    root = (options.root or Path()).absolute()
-    found, skipped = list_images(root)
-    files = [file for file in found if "/" in file]
-    if found and not files:
-        raise DataError(
-            f"{root} must hold one folder per class, but holds images only; "
-            "for images without labels use data.format: files"
-        )
-    skipped += len(found) - len(files)
-    dataset = FolderDataset(f"folder {root.name}", root, categories, files, skipped=skipped)
-    folders = dict.fromkeys(file.partition("/")[0] for file in files)
-    dataset.label_of_folder = {name: _label(root / name, categories) for name in folders}
-    return dataset
 
 
 def _label(folder: Path, categories: Categories) -> int:

@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Literal
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
@@ -43,7 +43,7 @@ from defusedxml import ElementTree as SafeElementTree
 
 from wsl.boxes import Box, clip_box, from_inclusive
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.parsing import label_image
 from wsl.data.readers.files import list_images
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
@@ -51,13 +51,40 @@ from wsl.data.synsets import match_categories
 from wsl.errors import AnnotationError, DataError, choices_hint
 from wsl.masks import encode_rle
 
-__all__ = ["IlsvrcDataset", "open_ilsvrc"]
+__all__ = ["IlsvrcDataset", "IlsvrcOptions"]
 
 # The challenge's own extension first; the others for copies that were converted.
 _EXTENSIONS = (".JPEG", ".jpg", ".jpeg", ".JPG", ".png", ".PNG", ".webp", ".bmp")
 
 # A thousand objects take a third of this.
 _MAX_XML_BYTES = 1_000_000
+
+
+class IlsvrcOptions(ReaderOptions):
+    """ILSVRC CLS-LOC."""
+
+    summary: ClassVar[str] = "ILSVRC CLS-LOC in the challenge's own layout"
+    in_stores: ClassVar[bool] = True
+
+    format: Literal["ilsvrc"] = "ilsvrc"
+    """ILSVRC CLS-LOC in the challenge's own layout."""
+
+    split: str = "val"
+    """``val``, ``train``, or ``train_loc``: the images of ``train`` that the challenge lists as
+    having boxes."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the split; see `IlsvrcDataset`."""
+        layout = _Layout.of(self.folder, self.split)
+        _check_split(layout, self.split)
+        categories = match_categories(categories, layout.mapping)
+        solutions: dict[str, str] | None = None
+        if layout.solution.is_file() and not layout.annotations.is_dir():
+            solutions = _read_solutions(layout.solution)
+        ids, skipped = _list_ids(layout, solutions)
+        return IlsvrcDataset(
+            self.folder, self.split, categories, ids, solutions=solutions, skipped=skipped
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +125,7 @@ class _Objects:
 
 
 class IlsvrcDataset(Dataset):
-    """One split; made by `open_ilsvrc`. XML is parsed when a sample is asked for.
+    """One split; made by `IlsvrcOptions.open`. XML is parsed when a sample is asked for.
 
     Of ``val`` with XML, the label is in the XML, so that it is parsed also for ``annotated=False``.
     """
@@ -194,27 +221,6 @@ class IlsvrcDataset(Dataset):
                 f"but they are {wnids[0]!r} and {wnids[1]!r}"
             )
         return self._label(wnids[0], found.source) if wnids else None
-
-
-def open_ilsvrc(options: DataOptions, categories: Categories) -> Dataset:
-    """List the images of a split.
-
-    Raises
-    ------
-    DataError
-        If there is no such split, a list cannot be read or names an image twice, or the classes
-        are not the classifier's (`wsl.data.synsets.match_categories`).
-    """
-    root = (options.root or Path()).absolute()
-    layout = _Layout.of(root, options.split)
-    _check_split(layout, options.split)
-    categories = match_categories(categories, layout.mapping)
-    has_xml = layout.annotations.is_dir()
-    solutions: dict[str, str] | None = None
-    if layout.solution.is_file() and not has_xml:
-        solutions = _read_solutions(layout.solution)
-    ids, skipped = _list_ids(layout, solutions)
-    return IlsvrcDataset(root, options.split, categories, ids, solutions=solutions, skipped=skipped)
 
 
 def _check_split(layout: _Layout, split: str) -> None:

@@ -35,7 +35,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 
 from wsl.boxes import Box, box_iou
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.parsing import (
     checked_box,
     inside,
@@ -62,7 +62,7 @@ from wsl.masks import encode_rle, mask_to_box
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["VOC_CLASSES", "VocDataset", "open_voc"]
+__all__ = ["VOC_CLASSES", "VocDataset", "VocOptions"]
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -71,6 +71,22 @@ VOC_CLASSES = (
 )
 _IGNORED = 255
 _SUFFIXES = (".jpg", ".jpeg", ".JPEG", ".JPG", ".png")
+
+
+class VocOptions(ReaderOptions):
+    """Pascal VOC."""
+
+    summary: ClassVar[str] = "Pascal VOC: XML files of boxes and label images of masks"
+
+    format: Literal["voc"] = "voc"
+    """Pascal VOC: boxes in XML files, masks in label images."""
+
+    split: str = "val"
+    """A list in ``ImageSets/Main``, or elsewhere in ``ImageSets`` such as ``Segmentation/val``."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the split; see `VocDataset`."""
+        return VocDataset(self.folder, categories, split=self.split)
 
 
 class VocDataset(Dataset):
@@ -189,11 +205,6 @@ class VocDataset(Dataset):
             names.update(dict.fromkeys(name.strip() for name in found))
         if names:
             raise no_class_known(list(names), self.categories, source=str(self.root))
-
-
-def open_voc(options: DataOptions, categories: Categories) -> Dataset:
-    """Open the options' split; see `VocDataset`."""
-    return VocDataset(Path(options.root or ".").absolute(), categories, split=options.split)
 
 
 def _voc_folder(root: Path) -> Path:

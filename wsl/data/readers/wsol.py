@@ -27,19 +27,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 
 from wsl.boxes import from_inclusive
 from wsl.data.categories import Categories
-from wsl.data.options import DataOptions
+from wsl.data.options import ReaderOptions
 from wsl.data.parsing import checked_box, gray_image, inside, read_rows, stated_size, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import Mask, encode_rle, mask_to_box
 
-__all__ = ["WsolDataset", "open_wsol"]
+__all__ = ["WsolDataset", "WsolOptions"]
 
 # Classes of the published lists, by the name of their folder.
 _PUBLISHED_CLASSES = {"ILSVRC": 1000, "CUB": 200, "OpenImages": 100}
@@ -51,6 +52,26 @@ _OVERHANG = 1.0
 class _MaskFiles:
     masks: tuple[str, ...]
     ignore: str
+
+
+class WsolOptions(ReaderOptions):
+    """Lists of wsolevaluation."""
+
+    summary: ClassVar[str] = "wsolevaluation's lists of ILSVRC, CUB or Open Images"
+
+    format: Literal["wsol"] = "wsol"
+    """The lists of wsolevaluation, of ILSVRC, CUB or Open Images."""
+
+    annotations: Path
+    """The dataset's folder of lists, such as ``metadata/CUB``."""
+
+    split: str = "val"
+    """A folder in `annotations`."""
+
+    def open(self, categories: Categories) -> Dataset:
+        """List the images of the split; see `WsolDataset`."""
+        lists = self.annotations.absolute()
+        return WsolDataset(self.folder, categories, metadata=lists, split=self.split)
 
 
 class WsolDataset(Dataset):
@@ -130,14 +151,6 @@ class WsolDataset(Dataset):
             ignored = _read_mask(self.root / files.ignore, size)
             ignore_mask = encode_rle(ignored & ~np.logical_or.reduce(masks))
         return Annotation(tuple(instances), size, ignore_mask)
-
-
-def open_wsol(options: DataOptions, categories: Categories) -> Dataset:
-    """Open the options' split; see `WsolDataset`."""
-    if options.annotations is None:
-        raise DataError("data.annotations must name the folder of lists, but is not given")
-    root, metadata = Path(options.root or ".").absolute(), options.annotations.absolute()
-    return WsolDataset(root, categories, metadata=metadata, split=options.split)
 
 
 def _read_labels(path: Path, known: frozenset[str]) -> dict[str, int]:
