@@ -5,16 +5,17 @@ from PIL import Image
 from torch import nn
 
 from wsl.data.categories import Categories
-from wsl.draw.attributions import draw_overlay, write_class_models, write_overlays
+from wsl.draw.attributions import draw_overlay, write_maximized, write_overlays
 from wsl.draw.montage import color_bar
 from wsl.draw.overlays import color_table, map_limits, scale_map
 from wsl.errors import ConfigError, ImageError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.ascent import Ascent
-from wsl.saliency.explain import Explanation, TargetOptions
-from wsl.saliency.methods import METHODS, check_method, method_lines
-from wsl.saliency.options import ClassModelOptions, SaliencyOptions
+from wsl.saliency.activation_maximization import ActivationMaximization
+from wsl.saliency.explain import Explanation
+from wsl.saliency.gradient import Gradient
+from wsl.saliency.occlusion import Occlusion
+from wsl.saliency.targets import TargetOptions
 
 
 @pytest.fixture
@@ -43,9 +44,7 @@ def files(tmp_path):
 
 def test_overlays_and_arrays_of_each_image_and_class(classifier, files, tmp_path):
     out = tmp_path / "out"
-    written = list(
-        write_overlays(classifier, files, out, SaliencyOptions(), classes=[0, 1], height=64)
-    )
+    written = list(write_overlays(classifier, files, out, Gradient(), classes=[0, 1], height=64))
     # Two classes of one name are two files.
     names = [f"{image}-gradient-{k}_crane" for image in ("a_b", "c") for k in (0, 1)]
     assert sorted(path.name for path in out.iterdir()) == sorted(
@@ -60,26 +59,31 @@ def test_overlays_and_arrays_of_each_image_and_class(classifier, files, tmp_path
         assert visual.title.startswith("crane: score ")
 
 
+class Seen(list):
+    """Notes progress."""
+
+    def start(self, total, done):
+        self.append(("of", total))
+
+    def advance(self, count, failed):
+        self.append(count)
+
+
 def test_occlusion_leaves_its_scores_and_counts(classifier, files, tmp_path):
-    seen = []
-    saliency = SaliencyOptions.model_validate(
-        {"method": "occlusion", "occlusion": {"size": 5, "stride": 8}}
-    )
-    (visual,) = write_overlays(
-        classifier, files[:1], tmp_path, saliency, progress=lambda *at: seen.append(at)
-    )
+    seen, saliency = Seen(), Occlusion(size=5, stride=8)
+    (visual,) = write_overlays(classifier, files[:1], tmp_path, saliency, progress=seen)
     assert [path.name for path in visual.arrays] == [
         f"{visual.path.stem}.npy",
         f"{visual.path.stem}-scores.npy",
     ]
     assert np.load(visual.arrays[1]).shape == (2, 2)
-    assert seen == [(4, 4)]
+    assert seen == [("of", 4), 4]
     assert "; lowest, " in visual.title
 
 
 def test_a_channel_in_place_of_a_class(classifier, files, tmp_path):
     target = TargetOptions(layer="0", channel=3)
-    (visual,) = write_overlays(classifier, files[:1], tmp_path, SaliencyOptions(), target=target)
+    (visual,) = write_overlays(classifier, files[:1], tmp_path, Gradient(), target=target)
     assert visual.path.name == "a_b-gradient-0_channel_3.png"
     assert visual.title.startswith("0 channel 3: ")
 
@@ -88,17 +92,17 @@ def test_equal_names_and_unreadable_files_are_refused(classifier, files, tmp_pat
     folder = tmp_path / "other"
     folder.mkdir()
     with pytest.raises(ConfigError, match=r"must differ in their names, but .*c.png and .*C.jpg"):
-        list(write_overlays(classifier, [files[1], folder / "C.jpg"], tmp_path, SaliencyOptions()))
+        list(write_overlays(classifier, [files[1], folder / "C.jpg"], tmp_path, Gradient()))
     with pytest.raises(ImageError, match=r"C.jpg"):
-        list(write_overlays(classifier, [folder / "C.jpg"], tmp_path, SaliencyOptions()))
+        list(write_overlays(classifier, [folder / "C.jpg"], tmp_path, Gradient()))
 
 
-def test_class_models_are_written_with_their_history(classifier, tmp_path):
-    options = ClassModelOptions(steps=4)
-    written = list(write_class_models(classifier, tmp_path, options, classes=["dog", 0]))
+def test_maximized_images_are_written_with_their_history(classifier, tmp_path):
+    options = ActivationMaximization(steps=4)
+    written = list(write_maximized(classifier, tmp_path, options, classes=["dog", 0]))
     assert [visual.path.name for visual in written] == [
-        "class_model-2_dog.png",
-        "class_model-0_crane.png",
+        "activation_maximization-2_dog.png",
+        "activation_maximization-0_crane.png",
     ]
     image, history = (np.load(path) for path in written[0].arrays)
     assert image.shape == (3, 16, 16)
@@ -106,14 +110,14 @@ def test_class_models_are_written_with_their_history(classifier, tmp_path):
     assert history[-1] > history[0]
     assert f"score {history[0]:.2f} → {history[-1]:.2f}" in written[0].title
     target = TargetOptions(layer="0", channel=1, position=(2, 3))
-    (visual,) = write_class_models(classifier, tmp_path, options, target=target)
+    (visual,) = write_maximized(classifier, tmp_path, options, target=target)
     assert "activation" in visual.title
 
 
-def test_a_class_model_needs_classes_or_a_target(classifier, tmp_path):
+def test_a_maximized_image_needs_classes_or_a_target(classifier, tmp_path):
     for more in ({}, {"classes": [0], "target": TargetOptions(layer="0")}):
-        with pytest.raises(ConfigError, match="must be of classes"):
-            list(write_class_models(classifier, tmp_path, ClassModelOptions(), **more))
+        with pytest.raises(ConfigError, match="must have classes"):
+            list(write_maximized(classifier, tmp_path, ActivationMaximization(), **more))
 
 
 def test_the_scale_names_what_the_colors_stand_for():
@@ -141,18 +145,3 @@ def test_the_overlay_has_a_title_two_panels_and_a_scale():
     assert plain.shape[0] > 80
     assert plain.shape[1] > 2 * 120
     assert not np.array_equal(plain, other)
-
-
-def test_options_have_the_defaults_of_what_they_are_for():
-    assert Ascent(**ClassModelOptions().model_dump(exclude={"maximize"})) == Ascent()
-
-
-def test_every_method_is_listed_with_a_line_and_a_reference():
-    lines = method_lines()
-    assert [name for name, _, _ in lines] == [*METHODS, "activation_maximization"]
-    for name, summary, reference in lines:
-        assert summary.endswith(".")
-        assert any(character.isdigit() for character in reference)
-        check_method(name)
-    with pytest.raises(ConfigError, match=r"no method 'class_modle'\. Did you mean class_model"):
-        check_method("class_modle")

@@ -25,7 +25,6 @@ from wsl.run.folder import RunFolder
 from wsl.run.runner import run_dataset
 from wsl.saliency.explain import explain
 from wsl.saliency.methods import METHODS
-from wsl.saliency.options import SaliencyOptions
 
 pytestmark = pytest.mark.gpu
 
@@ -59,9 +58,7 @@ QUICK = {
 
 
 def maps(method, classifier):
-    options = SaliencyOptions(
-        **{"method": method}, **({method: QUICK[method]} if method in QUICK else {})
-    )
+    options = METHODS[method].model_validate(QUICK.get(method, {}))
     images = [draw_image(number, seed=0).image for number in range(3)]
     return [
         found.saliency

@@ -38,7 +38,6 @@ IMPORTS = {
     for name, path in SOURCES.items()
 }
 
-IMPORTS.get("wsl.saliency.options", set()).discard("wsl.saliency.methods")  # about to be one file
 
 
 def room_of(module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from method_maps import maps_of
 from torch import nn
 
 from wsl.data.categories import Categories
@@ -11,8 +12,6 @@ from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.base import these
-from wsl.saliency.methods import build_method
 
 
 @pytest.fixture
@@ -52,7 +51,6 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
     localizer = localizer_of(classifier, **views)
     cut = [localizer.views(image) for image in images]
     explained = localizer.explain(cut, [(), (5,)], first=2)
-    method = build_method(localizer.options.saliency)
     for image, each, found in zip(images, cut, explained, strict=True):
         with torch.no_grad():
             groups = each.groups
@@ -73,7 +71,7 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
         maps = []
         for group in each.groups:
             classes = torch.tensor([found.classes]).expand(len(group), -1)
-            maps += [*method(classifier, group, these(classes)).maps.numpy()]
+            maps += [*maps_of(localizer.options.saliency, classifier, group, classes).maps.numpy()]
         for view, expected in zip(found.input_maps, maps, strict=True):
             np.testing.assert_allclose(view, expected, rtol=1e-4, atol=1e-7)
 

@@ -79,7 +79,7 @@ def test_normalize_refuses_other_arrays(image):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"std": (0.1, 0.0, 0.1)}, "three positive standard deviations"),
+        ({"std": (0.1, 0.0, 0.1)}, "one positive standard deviation per"),
         ({"crop_size": (0, 4)}, "sizes must be positive"),
         ({"interpolation": "bilinaer"}, "Did you mean bilinear"),
     ],

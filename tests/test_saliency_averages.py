@@ -2,6 +2,8 @@ import pytest
 import torch
 from captum.attr import InputXGradient as CaptumInputXGradient
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from method_maps import maps_of
+from pydantic import ValidationError
 from torch import nn
 
 from wsl.data.categories import Categories
@@ -9,14 +11,8 @@ from wsl.errors import ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
 from wsl.saliency.attribution import attribute
-from wsl.saliency.averages import (
-    InputXGradient,
-    IntegratedGradients,
-    SmoothGrad,
-    integrated_gradients_saliency,
-)
-from wsl.saliency.base import these
-from wsl.saliency.gradient import Gradient, class_maps
+from wsl.saliency.averages import InputXGradient, IntegratedGradients, SmoothGrad
+from wsl.saliency.gradient import Gradient
 
 SIZE = (6, 5)
 
@@ -99,23 +95,14 @@ def test_smoothgrad_follows_its_seed_alone(network):
         torch.testing.assert_close(alone, together[index], rtol=1e-5, atol=1e-7)
 
 
-def test_integrated_gradients_equal_captums(network):
-    x, baseline = torch.randn(3, 3, *SIZE), torch.randn(1, 3, *SIZE)
-    for start in (0.0, 0.7, baseline):
-        method = IntegratedGradients(steps=20, baseline=start, tolerance=None)
-        expected = CaptumIntegratedGradients(network).attribute(
-            x, start, target=[0, 3, 1], n_steps=20
-        )
-        found = raw(network, x, [0, 3, 1], method)
-        torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-6)
-
-
 def test_integrated_gradients_of_squares_are_exact_with_one_step():
     # The gradient is linear on the path, so the midpoint is all that the integral needs.
     x = torch.randn(2, 3, *SIZE)
-    method = IntegratedGradients(steps=1, baseline=0.5, tolerance=1e-4)
+    preprocessing = Preprocessing(crop_size=SIZE, mean=(0.5,) * 3, std=(1.0,) * 3)
+    squares = Classifier(Squares(), preprocessing, Categories.numbered(3), torch.device("cpu"))
+    method = IntegratedGradients(steps=1, baseline="black", tolerance=1e-4)
     expected = 3 * (x**2 - 0.5**2)
-    torch.testing.assert_close(raw(Squares(), x, 2, method), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(raw(squares, x, 2, method), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_completeness_is_checked(network):
@@ -125,30 +112,25 @@ def test_completeness_is_checked(network):
         rise = network(x)[:, 1] - network(torch.zeros_like(x))[:, 1]
     torch.testing.assert_close(found.sum(dim=(1, 2, 3)), rise, rtol=1e-2, atol=1e-3)
     step = nn.Sequential(nn.Flatten(), nn.Linear(90, 2), nn.Hardtanh(-0.01, 0.01))
-    message = (
-        r"of input \d must sum up to the score's difference .* to 0.25 of it, .* raise the 1 steps"
-    )
+    message = r"must sum up to the score's difference .* to 0.25 of it, .* raise the 1 steps"
     with pytest.raises(ModelError, match=message):
-        raw(step, x, 1, IntegratedGradients(steps=1))
-
-
-def test_integrated_gradients_need_gradients(network):
-    with pytest.raises(ValueError, match="integrated gradients need the plain rule"):
-        raw(network, torch.randn(1, 3, *SIZE), 1, "integrated_gradients", rule="guided_backprop")
+        raw(step, x, 1, IntegratedGradients(steps=1, tolerance=0.25))
 
 
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("method", "option"),
     [
-        (lambda: SmoothGrad(samples=0), "at least 1 sample and noise of at least 0, but got 0"),
-        (lambda: SmoothGrad(noise=-1), "but got 25 and -1"),
-        (lambda: SmoothGrad(statistic="median"), "no statistic 'median'"),
-        (lambda: IntegratedGradients(steps=0), "at least 1 step, but got 0"),
+        (SmoothGrad, {"samples": 0}),
+        (SmoothGrad, {"noise": -1}),
+        (SmoothGrad, {"statistic": "median"}),
+        (IntegratedGradients, {"steps": 0}),
+        (IntegratedGradients, {"tolerance": 0}),
     ],
+    ids=["samples", "noise", "statistic", "steps", "tolerance"],
 )
-def test_wrong_options_are_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
+def test_wrong_options_are_refused(method, option):
+    with pytest.raises(ValidationError, match=next(iter(option))):
+        method(**option)
 
 
 STD, MEAN = (0.5, 0.25, 0.1), (0.4, 0.5, 0.6)
@@ -163,42 +145,41 @@ def classifier(network) -> Classifier:
 CLASSES = torch.tensor([[2, -1], [0, 3]])
 
 
-def test_class_maps_choose_from_the_clean_inputs(classifier):
+@pytest.mark.parametrize("method", [SmoothGrad(samples=3), IntegratedGradients()], ids=str)
+def test_scores_are_those_of_the_clean_inputs(classifier, method):
     x = torch.randn(2, 3, *SIZE)
-    for estimator in (SmoothGrad(samples=3), IntegratedGradients(tolerance=None)):
-        found = class_maps(classifier, x, these(CLASSES), estimator=estimator)
-        with torch.no_grad():
-            torch.testing.assert_close(found.scores, classifier.scores(x))
-        assert torch.equal(found.classes, CLASSES)
-        assert not found.maps[0, 1].any()
-        assert (found.maps[CLASSES >= 0].amax(dim=(1, 2)) > 0).all()
+    found = maps_of(method, classifier, x, CLASSES)
+    with torch.no_grad():
+        torch.testing.assert_close(found.scores, classifier.scores(x))
+    assert not found.maps[0, 1].any()
+    assert (found.maps[CLASSES >= 0].amax(dim=(1, 2)) > 0).all()
 
 
 def test_smoothgrad_of_pixels_divides_by_the_deviation(classifier):
     x = torch.randn(2, 3, *SIZE)
     method = SmoothGrad(samples=3, statistic="squared")
-    found = class_maps(classifier, x, these(CLASSES), estimator=method, wrt="pixel")
-    gradients = raw(classifier, x, [2, 0], method) / torch.tensor(STD)[:, None, None] ** 2
+    found = maps_of(method, classifier, x, CLASSES)
+    gradients = raw(classifier.module, x, [2, 0], method) / torch.tensor(STD)[:, None, None] ** 2
     torch.testing.assert_close(found.maps[:, 0], gradients.amax(dim=1), rtol=1e-4, atol=1e-6)
 
 
-def test_integrated_gradients_of_runs_start_at_black_or_the_mean(classifier):
-    x = torch.randn(2, 3, *SIZE)
-    black = (-torch.tensor(MEAN) / torch.tensor(STD))[:, None, None]
-    for start, baseline in (("black", black), ("mean", 0.0)):
-        found = integrated_gradients_saliency(classifier, x, these(CLASSES), start=start)
-        method = IntegratedGradients(baseline=baseline, tolerance=None)
-        expected = attribute(classifier, x, [2, 0], method=method)
-        torch.testing.assert_close(found.maps[:, 0], expected)
+@pytest.mark.parametrize("baseline", ["black", "mean"])
+def test_integrated_gradients_equal_captums_from_black_and_from_the_mean(classifier, baseline):
+    x = torch.randn(3, 3, *SIZE)
+    black = (-torch.tensor(MEAN) / torch.tensor(STD))[None, :, None, None]
+    expected = CaptumIntegratedGradients(classifier.module).attribute(
+        x, black if baseline == "black" else 0.0, target=[0, 3, 1], n_steps=20
+    )
+    found = raw(classifier, x, [0, 3, 1], IntegratedGradients(steps=20, baseline=baseline))
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("modifier", ["negate", "invert", "small_values"])
 def test_maps_of_runs_are_not_negative_and_empty_without_a_class(classifier, modifier):
     x = torch.randn(2, 3, *SIZE)
-    found = class_maps(
-        classifier, x, these(CLASSES), estimator=Gradient(), modifier=modifier, reduction="mean"
-    )
+    method = Gradient(modifier=modifier, reduction="mean")
+    found = maps_of(method, classifier, x, CLASSES)
     assert (found.maps >= 0).all()
     assert not found.maps[0, 1].any()
-    expected = attribute(classifier, x, [2, 0], modifier=modifier, reduction="mean").clamp(min=0)
+    expected = attribute(classifier, x, [2, 0], method=method).clamp(min=0)
     torch.testing.assert_close(found.maps[:, 0], expected)

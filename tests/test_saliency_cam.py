@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import LayerAttribution, LayerGradCam
+from method_maps import maps_of
 from torch import nn
 from torchvision.models import squeezenet1_1
 
@@ -10,9 +11,8 @@ from wsl.errors import ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
 from wsl.saliency.attribution import attribute
-from wsl.saliency.base import top_k
+from wsl.saliency.base import resized
 from wsl.saliency.cam import Cam, GradCam, LayerCam
-from wsl.saliency.gradient import class_maps, resized
 
 SIZE = (16, 24)
 
@@ -61,7 +61,7 @@ def test_a_class_activation_map_is_the_weights_times_the_channels(network, x):
     found = attribute(network, x, [2, 0, 4], method="cam", modifier=signed)
     torch.testing.assert_close(found, resized(expected, SIZE), rtol=1e-4, atol=1e-5)
     assert (found < 0).any()
-    cut = attribute(network, x, [2, 0, 4], method=Cam("features"))
+    cut = attribute(network, x, [2, 0, 4], method=Cam(layer="features"))
     torch.testing.assert_close(cut, resized(expected.clamp(min=0), SIZE), rtol=1e-4, atol=1e-5)
     # What the map adds up to is the score.
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_squeezenet_has_its_map_in_the_last_convolution():
     found = attribute(network, x, 3, method="cam")
     torch.testing.assert_close(found, resized(planes[:, 3], (64, 64)))
     with pytest.raises(ModelError, match="of layer features, but behind it the network has Relu"):
-        attribute(network, x, 3, method=Cam("features"))
+        attribute(network, x, 3, method=Cam(layer="features"))
 
 
 @pytest.mark.parametrize("layer", ["features.0", "features.2", "features"])
@@ -127,7 +127,7 @@ def test_grad_cam_equals_captums(network, x, layer):
     for part in network.modules():  # what captum must not meet is no trouble here
         if hasattr(part, "inplace"):
             part.inplace = True
-    found = attribute(network, x, [2, 0, 4], method=GradCam(layer))
+    found = attribute(network, x, [2, 0, 4], method=GradCam(layer=layer))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -142,7 +142,7 @@ def test_layer_cam_by_its_formula(network, x):
     scores = network.fc(network.features[2:](activations.clone()).mean(dim=(2, 3)))
     (gradients,) = torch.autograd.grad(scores[:, 1].sum(), activations)
     expected = (gradients.relu() * activations).sum(dim=1).relu().detach()
-    found = attribute(network, x, 1, method=LayerCam("features.1"))
+    found = attribute(network, x, 1, method=LayerCam(layer="features.1"))
     torch.testing.assert_close(found, resized(expected, SIZE), rtol=1e-4, atol=1e-6)
 
 
@@ -153,17 +153,17 @@ def test_one_forward_pass_serves_all_classes(network, x, method):
     )
     calls = []
     network.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
-    found = class_maps(classifier, x, top_k(5), estimator=method("features"), modifier="positive")
+    found = maps_of(method(layer="features"), classifier, x, 5)
     assert calls == [3]
     assert found.maps.shape == (3, 5, *SIZE)
     assert (found.maps >= 0).all()
     for slot in range(5):
-        expected = attribute(classifier, x, found.classes[:, slot], method=method("features"))
+        expected = attribute(classifier, x, found.classes[:, slot], method=method(layer="features"))
         torch.testing.assert_close(found.maps[:, slot], expected)
 
 
 def test_layers_that_cannot_be_are_refused(network, x):
     with pytest.raises(ModelError, match=r"no layer 'feature'\. Did you mean features"):
-        attribute(network, x, 1, method=GradCam("feature"))
+        attribute(network, x, 1, method=GradCam(layer="feature"))
     with pytest.raises(ModelError, match="layer fc must return a grid of the input's shape"):
-        attribute(network, x, 1, method=GradCam("fc"))
+        attribute(network, x, 1, method=GradCam(layer="fc"))

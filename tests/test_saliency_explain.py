@@ -1,23 +1,26 @@
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from method_maps import maps_of
 from torch import nn
 
 from wsl.data.categories import Categories
-from wsl.data.geometry import average_maps
+from wsl.data.geometry import Geometry, average_maps
 from wsl.errors import ConfigError, ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
+from wsl.saliency import explain as explain_module
 from wsl.saliency.attribution import attribute
-from wsl.saliency.base import top_k
-from wsl.saliency.explain import TargetOptions, explain, explain_target
-from wsl.saliency.gradient import gradient_saliency
+from wsl.saliency.explain import class_maps, explain, explain_target
+from wsl.saliency.gradient import Gradient
 from wsl.saliency.methods import METHODS
-from wsl.saliency.options import SaliencyOptions
-from wsl.saliency.targets import Filter, Neuron
-from wsl.saliency.views import make_views
+from wsl.saliency.targets import Filter, Neuron, TargetOptions
+from wsl.saliency.views import Views, make_views
 
 SIZE = (12, 10)
 PREPROCESSING = Preprocessing(resize_size=12, crop_size=SIZE)
@@ -46,10 +49,8 @@ def image():
 
 
 def options(method, **more):
-    content = {"method": method, **more}
-    if method == "occlusion":
-        content.setdefault("occlusion", {"size": 5, "stride": 4})
-    return SaliencyOptions.model_validate(content)
+    quick = {"size": 5, "stride": 4} if method == "occlusion" else {}
+    return METHODS[method].model_validate({**quick, **more})
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,8 +75,7 @@ def test_the_map_is_the_methods_averaged_over_the_views(classifier, image):
     saliency = options("gradient", views={"kind": "ten_crop"})
     (found,) = explain(classifier, image, saliency, classes=["owl"])
     views = make_views(image, PREPROCESSING, "ten_crop")
-    select = lambda scores: torch.full((10, 1), 3)  # noqa: E731
-    maps = gradient_saliency(classifier, views.inputs, select).maps[:, 0].numpy()
+    maps = maps_of(saliency, classifier, views.inputs, torch.full((10, 1), 3)).maps[:, 0].numpy()
     np.testing.assert_array_equal(found.saliency, average_maps(maps, views.geometries))
 
 
@@ -129,12 +129,12 @@ def test_occlusion_says_where_it_is_lowest_and_what_it_is_taken_for():
     classifier = Classifier(module, preprocessing, names, torch.device("cpu"))
     image = np.zeros((2, 4, 3), np.uint8)
     image[:, 1] = 255
-    saliency = options("occlusion", occlusion={"size": 1, "stride": 1, "fill": [0, 0, 0]})
+    saliency = options("occlusion", size=1, stride=1, fill=[0, 0, 0])
     (found,) = explain(classifier, np.kron(image, np.ones((3, 3, 1), np.uint8)), saliency)
     assert found.label == 0
     assert found.note == "lowest, 1, under the mask at x 4, y 2, and still first"
     np.testing.assert_allclose(found.arrays["scores"], [[2, 1, 2, 2]] * 2)
-    saliency = options("occlusion", occlusion={"size": 3, "stride": 1, "fill": [0, 0, 0]})
+    saliency = options("occlusion", size=3, stride=1, fill=[0, 0, 0])
     (found,) = explain(classifier, image, saliency)
     assert found.note.endswith("and taken for notebook")
 
@@ -142,9 +142,9 @@ def test_occlusion_says_where_it_is_lowest_and_what_it_is_taken_for():
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "cam"])
 def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, image, method):
     layers = {
-        "grad_cam": {"cam": {"layer": "0"}},
-        "layer_cam": {"cam": {"layer": "0"}},
-        "layercam_fusion": {"layercam_fusion": {"layers": ["0"]}},
+        "grad_cam": {"layer": "0"},
+        "layer_cam": {"layer": "0"},
+        "layercam_fusion": {"layers": ["0"]},
     }
     more = layers.get(method, {})
     for target in (
@@ -157,11 +157,9 @@ def test_a_channel_and_a_neuron_are_explained_as_attribute_does(classifier, imag
         if method not in ("gradient", "guided_backprop"):
             continue
         built = Filter("2", 3) if target.position is None else Neuron("2", 3, (4, 5))
-        rule = "gradient" if method == "gradient" else method
-        inputs = make_views(image, PREPROCESSING).inputs
-        # attribute's gradients are of the normalized input, explain's of pixels.
-        wanted = attribute(classifier, inputs, built, rule=rule, modifier=lambda g: (
-            g / torch.tensor(PREPROCESSING.std)[:, None, None]).abs())  # fmt: skip
+        wanted = attribute(
+            classifier, make_views(image, PREPROCESSING).inputs, built, method=method
+        )
         views = make_views(image, PREPROCESSING)
         expected = average_maps(wanted.numpy(), views.geometries)
         np.testing.assert_allclose(found.saliency, expected, rtol=1e-4, atol=1e-7)
@@ -175,10 +173,8 @@ def test_targets_name_a_layer(classifier, image):
         explain_target(classifier, image, options("gradient"), TargetOptions(layer="7"))
     with pytest.raises(ConfigError, match=r"target.layer must name a layer"):
         explain_target(classifier, image, options("gradient"), TargetOptions())
-    with pytest.raises(ConfigError, match="cam explains classes only"):
-        explain_target(classifier, image, options("cam"), TargetOptions(layer="0"))
-    saliency = options("occlusion", occlusion={"score": "probability"})
-    with pytest.raises(ConfigError, match="score must be unnormalized for a channel"):
+    saliency = options("occlusion", score="probability")
+    with pytest.raises(ConfigError, match="probabilities must be those of classes"):
         explain_target(classifier, image, saliency, TargetOptions(layer="0"))
 
 
@@ -192,5 +188,149 @@ def test_top_k_and_classes_agree(classifier, image):
     (best,) = explain(classifier, image, saliency, first=1)
     (same,) = explain(classifier, image, saliency, classes=[best.label])
     np.testing.assert_array_equal(best.saliency, same.saliency)
-    inputs = make_views(image, PREPROCESSING).inputs
-    assert gradient_saliency(classifier, inputs, top_k(1)).classes.item() == best.label
+
+
+# Scores, ranks and maps of a batch of images.
+
+
+class Given(nn.Module):
+    """Scores that stand in the input's first channel; counts the inputs of each forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, inputs):
+        self.seen.append(len(inputs))
+        return inputs[:, 0, 0] * 1
+
+
+def given_scores(rows):
+    """Make a classifier of the scores (N, V, C), and the views of N images."""
+    scores = torch.tensor(rows, dtype=torch.float32)
+    count = scores.shape[2]
+    plain = Preprocessing(resize_size=1, crop_size=(1, count), mean=(0.0,) * 3, std=(1.0,) * 3)
+    made = Classifier(Given(), plain, Categories.numbered(count), torch.device("cpu"))
+    geometry = Geometry.squash((1, count), (1, count))
+    inputs = scores[:, :, None, None].expand(-1, -1, 3, -1, -1)
+    return made, [Views((image,), (geometry,) * scores.shape[1]) for image in inputs]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 4).flatmap(
+        lambda views: st.lists(
+            st.lists(
+                st.lists(st.integers(2, 6), min_size=6, max_size=6),
+                min_size=views,
+                max_size=views,
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    ),
+    first=st.integers(0, 8),
+    wanted=st.lists(st.integers(0, 5), max_size=3),
+)
+def test_ranks_of_the_first_k_are_1_to_k_whatever_the_ties(rows, first, wanted):
+    classifier, views = given_scores(rows)
+    found = class_maps(classifier, Gradient(), views, [wanted] * len(rows), first=first)
+    for image, scores in zip(found, np.array(rows, float).mean(axis=1), strict=True):
+        # Of equal scores the smaller index comes first.
+        order = sorted(range(6), key=lambda label: (-scores[label], label))
+        expected = [label for label in order if label in {*order[:first], *wanted}]
+        assert image.classes == tuple(expected)
+        assert image.ranks == tuple(order.index(label) + 1 for label in expected)
+        assert image.ranks[:first] == tuple(range(1, min(first, 6) + 1))
+        probabilities = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(image.scores, scores[expected])
+        np.testing.assert_allclose(image.probabilities, probabilities[expected])
+        assert all(map_.shape == (len(expected), 1, 6) for map_ in image.input_maps)
+        for slot, label in enumerate(expected):
+            assert all(np.flatnonzero(map_[slot]) == [label] for map_ in image.input_maps)
+
+
+def test_of_1000_equal_scores_the_first_3_have_ranks_1_to_3():
+    classifier, views = given_scores([[[0] * 1000]])
+    (found,) = class_maps(classifier, Gradient(), views, [[]], first=3)
+    assert (found.classes, found.ranks) == ((0, 1, 2), (1, 2, 3))
+
+
+def test_no_images_have_no_maps(classifier):
+    assert class_maps(classifier, Gradient(), [], [], first=3) == []
+
+
+@pytest.mark.parametrize(
+    ("views", "inputs"),
+    [
+        ({}, [2, 2, 1]),
+        ({"flip": True}, [2] * 5),
+        ({"input_size": 24}, [1] * 5),
+        ({"input_sizes": [12, 24]}, [1] * 10),
+        ({"input_sizes": [12, 24], "classify_at": "default_size"}, [1] * 10),
+        ({"input_sizes": [12, 24], "flip": True}, [2] * 10),
+        ({"input_size": 24, "classify_at": "default_size"}, [1] * 10),
+    ],
+    ids=str,
+)
+def test_parts_of_a_batch_go_through_the_network_once_and_change_nothing(
+    monkeypatch, views, inputs
+):
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(resize_size=12, crop_size=(12, 12))
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    made = Classifier(module, preprocessing, Categories.numbered(4), torch.device("cpu"))
+    generator, seen = np.random.default_rng(0), []
+    images = [generator.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(5)]
+    method = Gradient(views=views)
+    cut = [make_views(image, preprocessing, method.views) for image in images]
+    wanted = [[0], [], [3], [1, 2], []]
+    module.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    whole = class_maps(made, method, cut, wanted, first=2)
+    monkeypatch.setattr(explain_module, "_PART_PIXELS", 2 * 12 * 12)
+    seen.clear()
+    parts = class_maps(made, method, cut, wanted, first=2)
+    assert seen == inputs
+    for some, other in zip(parts, whole, strict=True):
+        assert (some.classes, some.ranks) == (other.classes, other.ranks)
+        np.testing.assert_allclose(some.probabilities, other.probabilities, rtol=1e-5)
+        for map_, expected in zip(some.input_maps, other.input_maps, strict=True):
+            np.testing.assert_allclose(map_, expected, rtol=1e-4, atol=1e-7)
+
+
+class Held:
+    """Lives as long as a graph."""
+
+
+class _Marks(torch.autograd.Function):
+    alive, most = weakref.WeakSet(), 0
+
+    @staticmethod
+    def forward(context, x):
+        context.held = Held()
+        _Marks.alive.add(context.held)
+        _Marks.most = max(_Marks.most, len(_Marks.alive))
+        return x * 1
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient
+
+
+class MarksItsGraph(nn.Module):
+    def forward(self, x):
+        return _Marks.apply(x)
+
+
+@pytest.mark.parametrize("method", ["gradient", "layer_cam", "smoothgrad"])
+def test_the_graph_of_a_part_is_freed_before_the_next(classifier, image, method, monkeypatch):
+    monkeypatch.setattr(explain_module, "_PART_PIXELS", 1)
+    classifier.module.insert(4, MarksItsGraph())
+    _Marks.most = 0
+    views = make_views(image, PREPROCESSING)
+    method = options(method, **({"layer": "2"} if method == "layer_cam" else {}))
+    class_maps(classifier, method, [views] * 4, [()] * 4, first=2)
+    assert _Marks.most == (2 if method.method == "smoothgrad" else 1)
+    assert not _Marks.alive

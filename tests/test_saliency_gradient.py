@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import Saliency
+from method_maps import maps_of
 from torch import nn
 from toy_networks import FailsBackward, awkward_network, state_of
 
@@ -10,10 +11,8 @@ from wsl.data.geometry import average_maps
 from wsl.errors import ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.base import per_image, these, top_k
-from wsl.saliency.gradient import gradient_saliency
-from wsl.saliency.objectives import ClassObjective
-from wsl.saliency.rules import Backpropagation
+from wsl.saliency.attribution import attribute
+from wsl.saliency.gradient import Gradient, slot_gradients
 from wsl.saliency.views import make_views
 
 SIZE = (6, 5)
@@ -44,16 +43,14 @@ def weights_of(linear: Classifier) -> torch.Tensor:
 CLASSES = torch.tensor([[2, 0, -1], [1, -1, 3]])
 
 
-@pytest.mark.parametrize("wrt", ["pixel", "input"])
-def test_a_linear_models_map_is_the_channel_maximum_of_its_weights(linear, wrt):
-    weights = weights_of(linear)
-    if wrt == "pixel":
-        weights = weights * (1 / torch.tensor(STD))[:, None, None]
-    found = gradient_saliency(linear, torch.randn(2, 3, *SIZE), these(CLASSES), wrt=wrt)
+def test_a_linear_models_map_is_the_channel_maximum_of_its_weights(linear):
+    weights = weights_of(linear) * (1 / torch.tensor(STD))[:, None, None]
+    found = maps_of(Gradient(), linear, torch.randn(2, 3, *SIZE), CLASSES)
     expected = weights.abs().amax(dim=1)
     assert torch.equal(found.maps[0], torch.stack([expected[2], expected[0], expected[0] * 0]))
     assert torch.equal(found.maps[1], torch.stack([expected[1], expected[0] * 0, expected[3]]))
-    assert torch.equal(found.classes, CLASSES)
+    one = attribute(linear.module, torch.randn(2, 3, *SIZE), 3)
+    assert torch.equal(one, weights_of(linear)[3].abs().amax(dim=0).expand(2, *SIZE))
 
 
 def test_the_pixels_gradient_has_another_largest_channel_than_the_inputs():
@@ -61,14 +58,15 @@ def test_the_pixels_gradient_has_another_largest_channel_than_the_inputs():
     module = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([3.0, -2.0, 1.0]).reshape(1, 3, 1, 1))
-    x, one = torch.zeros(1, 3, 1, 1), these(torch.zeros(1, 1, dtype=torch.int64))
-    classifier = classifier_of(module, classes=1)
-    assert gradient_saliency(classifier, x, one).maps.item() == pytest.approx(10)
-    assert gradient_saliency(classifier, x, one, wrt="input").maps.item() == pytest.approx(3)
-    mean = gradient_saliency(classifier, x, one, reduction="mean").maps.item()
-    assert mean == pytest.approx(8)
-    l2 = gradient_saliency(classifier, x, one, reduction="l2").maps.item()
-    assert l2 == pytest.approx(np.sqrt(200))
+    x, classifier = torch.zeros(1, 3, 1, 1), classifier_of(module, classes=1)
+
+    def value(**options):
+        return maps_of(Gradient(**options), classifier, x, 1).maps.item()
+
+    assert value() == pytest.approx(10)
+    assert attribute(module, x, 0).item() == pytest.approx(3)
+    assert value(reduction="mean") == pytest.approx(8)
+    assert value(reduction="l2") == pytest.approx(np.sqrt(200))
 
 
 def test_the_map_is_the_slope_seen_by_finite_differences(network):
@@ -83,17 +81,15 @@ def test_the_map_is_the_slope_seen_by_finite_differences(network):
         with torch.no_grad():
             expected[index] = (module(up)[0, 2] - module(down)[0, 2]) / (2 * step)
     module.float()
-    found = gradient_saliency(network, x.float(), these(torch.tensor([[2]])), wrt="input")
-    torch.testing.assert_close(
-        found.maps[0, 0].double(), expected.abs().amax(0), rtol=1e-3, atol=1e-6
-    )
+    found = attribute(module, x.float(), 2)
+    torch.testing.assert_close(found[0].double(), expected.abs().amax(0), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 4])
 def test_one_forward_pass_serves_all_classes(network, k):
     calls = []
     network.module.register_forward_hook(lambda *_: calls.append(1))
-    found = gradient_saliency(network, torch.randn(3, 3, *SIZE), top_k(k))
+    found = maps_of(Gradient(), network, torch.randn(3, 3, *SIZE), k)
     assert len(calls) == 1
     assert found.maps.shape == (3, k, *SIZE)
     assert (found.maps.amax(dim=(2, 3)) > 0).all()
@@ -101,20 +97,19 @@ def test_one_forward_pass_serves_all_classes(network, k):
 
 def test_a_batch_equals_its_members(network):
     x = torch.randn(5, 3, *SIZE)
-    together = gradient_saliency(network, x, top_k(3))
+    together = maps_of(Gradient(), network, x, 3)
     for index in range(5):
-        alone = gradient_saliency(network, x[index : index + 1], top_k(3))
+        alone = maps_of(Gradient(), network, x[index : index + 1], 3)
         assert torch.equal(alone.classes[0], together.classes[index])
         torch.testing.assert_close(alone.maps[0], together.maps[index], rtol=1e-5, atol=1e-7)
 
 
 def test_empty_slots_cost_nothing_and_stay_empty(network):
     x = torch.randn(2, 3, *SIZE)
-    classes = these(torch.tensor([[-1, 1], [-1, 2]]))
-    objective = ClassObjective(network, classes, backward=Backpropagation())
-    values = objective.values(leaf := x.clone().requires_grad_())
-    assert [slot for slot, _ in objective.gradients(values, leaf)] == [1]
-    found = gradient_saliency(network, x, these(torch.full((2, 2), -1)))
+    scores = network.scores(leaf := x.clone().requires_grad_())
+    slots = slot_gradients(scores, torch.tensor([[-1, 1], [-1, 2]]), [leaf])
+    assert [slot for slot, _ in slots] == [1]
+    found = maps_of(Gradient(), network, x, torch.full((2, 2), -1))
     assert found.maps.shape == (2, 2, *SIZE)
     assert not found.maps.any()
 
@@ -129,9 +124,9 @@ def test_nothing_is_left_behind(network, fails, requires_grad):
     before, values = state_of(network.module), x.detach().clone()
     if fails:
         with pytest.raises(ArithmeticError, match="in the middle"):
-            gradient_saliency(network, x, top_k(2))
+            maps_of(Gradient(), network, x, 2)
     else:
-        found = gradient_saliency(network, x, top_k(2))
+        found = maps_of(Gradient(), network, x, 2)
         assert not found.maps.requires_grad
         assert not found.scores.requires_grad
     assert state_of(network.module) == before
@@ -142,11 +137,11 @@ def test_nothing_is_left_behind(network, fails, requires_grad):
 
 def test_it_works_where_gradients_are_off(network):
     x = torch.randn(1, 3, *SIZE)
-    expected = gradient_saliency(network, x, top_k(1)).maps
+    expected = maps_of(Gradient(), network, x, 1).maps
     with torch.no_grad():
-        assert torch.equal(gradient_saliency(network, x, top_k(1)).maps, expected)
+        assert torch.equal(maps_of(Gradient(), network, x, 1).maps, expected)
     with torch.inference_mode():
-        inside = gradient_saliency(network, x.clone(), top_k(1)).maps
+        inside = maps_of(Gradient(), network, x.clone(), 1).maps
     assert torch.equal(inside, expected)
 
 
@@ -157,21 +152,13 @@ class Detached(nn.Module):
 
 def test_scores_without_a_gradient_are_refused():
     with pytest.raises(ModelError, match="must be differentiable with respect to its input"):
-        gradient_saliency(classifier_of(Detached(), 3), torch.randn(1, 3, *SIZE), top_k(1))
-
-
-def test_wrong_options_are_refused(network):
-    x = torch.randn(1, 3, *SIZE)
-    with pytest.raises(ValueError, match="no reduction 'maximum'"):
-        gradient_saliency(network, x, top_k(1), reduction="maximum")
-    with pytest.raises(ValueError, match="wrt must be 'pixel' or 'input', but got 'image'"):
-        gradient_saliency(network, x, top_k(1), wrt="image")
+        maps_of(Gradient(), classifier_of(Detached(), 3), torch.randn(1, 3, *SIZE), 1)
 
 
 def test_it_equals_captum_on_a_small_network(network):
     x = torch.randn(3, 3, *SIZE)
     classes = torch.tensor([0, 3, 1])
-    found = gradient_saliency(network, x, these(classes[:, None]), wrt="input").maps[:, 0]
+    found = attribute(network.module, x, classes)
     module = nn.Sequential(*list(network.module)[1:]).eval()
     relu = torch.relu(x)  # captum's leaf must not meet an in-place layer
     gradients = Saliency(module).attribute(relu.requires_grad_(), target=classes)
@@ -190,7 +177,7 @@ def test_ten_crops_of_a_linear_model_average_to_the_mean_worked_by_hand():
     preprocessing = Preprocessing(resize_size=2, crop_size=(2, 2), std=(1.0, 1.0, 1.0))
     classifier = Classifier(module, preprocessing, Categories.numbered(1), torch.device("cpu"))
     views = make_views(np.zeros((2, 3, 3), np.uint8), preprocessing, "ten_crop")
-    maps = gradient_saliency(classifier, views.inputs, per_image(top_k(1), 10)).maps[:, 0].numpy()
+    maps = maps_of(Gradient(), classifier, views.inputs, 1).maps[:, 0].numpy()
     # Each crop and its reflection give (1, 2) and (2, 1) in the first row, (3, 4) and (4, 3) in the
     # second: their mean is 1.5 and 3.5 wherever both lie on the same two columns. The middle column
     # is in all crops.

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from method_maps import maps_of
 from torch import nn
 
 from wsl.data.categories import Categories
@@ -9,10 +10,8 @@ from wsl.errors import ModelError
 from wsl.models.preprocessing import Preprocessing
 from wsl.models.sources import load_classifier
 from wsl.saliency.alignment import CellCenters, aligned
-from wsl.saliency.base import these, top_k
 from wsl.saliency.blur import gaussian_blur
-from wsl.saliency.methods import build_method
-from wsl.saliency.options import LayerCamFusionOptions, SaliencyOptions
+from wsl.saliency.layercam_fusion import LayerCamFusion
 
 
 class Net(nn.Module):
@@ -58,18 +57,12 @@ def expected(net, inputs, label, *, gradient, smoothing=0.05, power=0.5):
     return unit(total - total.amin(dim=(2, 3), keepdim=True)).detach()[:, 0]
 
 
-def fused(**options):
-    return build_method(
-        SaliencyOptions(method="layercam_fusion", layercam_fusion=LayerCamFusionOptions(**options))
-    )
-
-
 @pytest.mark.parametrize("gradient", [True, False])
 def test_the_map_is_the_formulas(gradient):
     given = classifier()
     inputs = torch.randn(4, 3, 32, 32)
-    method = fused(layers=("early", "late"), gradient=gradient, smoothing=0.05)
-    found = method(given, inputs, these(torch.tensor([[0, 2]] * 4)))
+    method = LayerCamFusion(layers=("early", "late"), gradient=gradient, smoothing=0.05)
+    found = maps_of(method, given, inputs, torch.tensor([[0, 2]] * 4))
     for slot, label in enumerate((0, 2)):
         wanted = expected(given.module, inputs, label, gradient=gradient)
         torch.testing.assert_close(found.maps[:, slot], wanted, rtol=1e-4, atol=1e-5)
@@ -78,24 +71,41 @@ def test_the_map_is_the_formulas(gradient):
 def test_the_layers_are_found():
     given = classifier()
     inputs = torch.randn(2, 3, 32, 32)
-    named = fused(layers=("early", "late"))(given, inputs, top_k(2))
-    found = fused()(given, inputs, top_k(2))
+    named = maps_of(LayerCamFusion(layers=("early", "late")), given, inputs, 2)
+    found = maps_of(LayerCamFusion(), given, inputs, 2)
     torch.testing.assert_close(found.maps, named.maps)
 
 
 def test_one_forward_pass_serves_all_classes():
     given = classifier()
-    method = fused(layers=("early", "late"))
-    method(given, torch.randn(1, 3, 32, 32), top_k(1))  # measures the layers' cells
+    method = LayerCamFusion(layers=("early", "late"))
+    maps_of(method, given, torch.randn(1, 3, 32, 32), 1)  # measures the layers' cells
     calls = []
     given.module.register_forward_hook(lambda *_: calls.append(1))
-    method(given, torch.randn(3, 3, 32, 32), top_k(3))
+    maps_of(method, given, torch.randn(3, 3, 32, 32), 3)
     assert len(calls) == 1
+
+
+def test_a_network_is_measured_once_until_a_layer_is_replaced():
+    given, calls = classifier(), []
+    given.module.register_forward_hook(lambda *_: calls.append(1))
+    inputs = torch.randn(1, 3, 32, 32)
+    for size in (32, 32, 48, 48):
+        maps_of(LayerCamFusion(), given, torch.randn(1, 3, size, size), 1)
+    # Each size is surveyed once, and seen once per call; the cells' centers are a copy's.
+    assert len(calls) == 2 + 4
+    given.module.late = nn.Sequential(nn.Conv2d(6, 8, 3, stride=4, padding=1), nn.ReLU())
+    found = maps_of(LayerCamFusion(), given, inputs, 1)
+    assert len(calls) == 2 + 4 + 2
+    named = LayerCamFusion(layers=("early", "late"))
+    assert not torch.equal(found.maps, maps_of(named, given, inputs, 1).maps)
+    early = maps_of(LayerCamFusion(layers=("early",)), given, inputs, 1)
+    torch.testing.assert_close(found.maps, early.maps)
 
 
 def test_an_unknown_layer_names_the_near_ones():
     with pytest.raises(ModelError, match=r"no layer 'lat'\. Did you mean late"):
-        fused(layers=("lat",))(classifier(), torch.randn(1, 3, 32, 32), top_k(1))
+        maps_of(LayerCamFusion(layers=("lat",)), classifier(), torch.randn(1, 3, 32, 32), 1)
 
 
 def test_a_layer_beside_the_scores_is_refused():
@@ -108,5 +118,6 @@ def test_a_layer_beside_the_scores_is_refused():
             self.aside(inputs)
             return super().forward(inputs)
 
-    with pytest.raises(ModelError, match="scores must depend on layer aside"):
-        fused(layers=("aside",))(classifier(Beside()), torch.randn(1, 3, 32, 32), top_k(1))
+    method = LayerCamFusion(layers=("aside",))
+    with pytest.raises(ModelError, match="a layer beside or behind what is explained"):
+        maps_of(method, classifier(Beside()), torch.randn(1, 3, 32, 32), 1)

@@ -2,8 +2,15 @@ import pytest
 import torch
 from torch import nn
 
+from wsl.data.categories import Categories
 from wsl.errors import ModelError
-from wsl.saliency.layers import as_grid, find_layer, last_grid_layer, recording_layer
+from wsl.models.classifier import Classifier
+from wsl.models.preprocessing import Preprocessing
+from wsl.saliency.layers import as_grid, find_layer, last_grid_layer, recording
+
+
+def classifier_of(module):
+    return Classifier(module, Preprocessing(), Categories.numbered(2), torch.device("cpu"))
 
 
 def test_a_layer_is_found_by_its_name():
@@ -19,17 +26,17 @@ def test_what_is_recorded_is_not_changed_by_layers_in_place(as_leaf):
     nn.init.constant_(net[0].weight, -1.0)
     net.requires_grad_(False)
     x = torch.ones(1, 1, 1, 1, requires_grad=True)
-    with recording_layer(net, "0", as_leaf=as_leaf) as recorded:
+    with recording(net, ["0"], as_leaf=as_leaf) as recorded:
         output = net(x)
-    assert recorded.output.item() == -1
+    assert recorded["0"].item() == -1
     assert output.item() == 0
-    assert recorded.output.is_leaf == as_leaf
+    assert recorded["0"].is_leaf == as_leaf
     assert not net[0]._forward_hooks
 
 
 def test_the_hook_goes_also_after_an_exception():
     net = nn.Sequential(nn.Conv2d(1, 1, 1))
-    with pytest.raises(RuntimeError, match="expected input"), recording_layer(net, "0"):
+    with pytest.raises(RuntimeError, match="expected input"), recording(net, ["0"]):
         net(torch.zeros(1, 2, 1, 1))
     assert not net[0]._forward_hooks
 
@@ -43,10 +50,11 @@ def test_the_last_layer_with_positions_is_the_outermost():
     )
     calls = []
     net.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
-    assert last_grid_layer(net, net, torch.zeros(5, 3, 8, 8)) == "0"
+    for _ in range(2):
+        assert last_grid_layer(classifier_of(net), (3, 8, 8)) == "0"
     assert calls == [1]
     with pytest.raises(ModelError, match=r"no layer .* with h \* w > 1"):
-        last_grid_layer(net[3], net[3], torch.zeros(1, 4, 1, 4))
+        last_grid_layer(classifier_of(net[1:]), (4, 1, 1))
     assert not any(part._forward_hooks for part in net[:].modules() if part is not net)
 
 

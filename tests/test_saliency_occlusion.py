@@ -1,11 +1,10 @@
 """Occlusion on networks whose answers are worked out by hand or by brute force."""
 
-import numpy as np
 import pytest
 import torch
 from captum.attr import Occlusion as CaptumOcclusion
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from method_maps import maps_of
+from pydantic import ValidationError
 from torch import nn
 from toy_networks import awkward_network, state_of
 
@@ -13,13 +12,12 @@ from wsl.data.categories import Categories
 from wsl.errors import ConfigError, ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.base import these, top_k
+from wsl.progress import NoProgress
+from wsl.run.config import build_config
 from wsl.saliency.blur import gaussian_blur
-from wsl.saliency.methods import build_method
-from wsl.saliency.occlusion import make_fill, occlude, occlusion_saliency
+from wsl.saliency.occlusion import Occlusion, make_fill, occlude
 from wsl.saliency.occlusion_grid import MaskGrid
-from wsl.saliency.options import SaliencyOptions
-from wsl.saliency.targets import Filter, Neuron, Regression
+from wsl.saliency.targets import Filter, Neuron, Regression, TargetClassifier
 
 SIZE = (6, 5)
 PREPROCESSING = Preprocessing(
@@ -42,6 +40,13 @@ def linear() -> Classifier:
     return classifier_of(nn.Sequential(nn.Flatten(), nn.Linear(90, 4)))
 
 
+RED = (255, 0, 51)
+
+
+def red(image):
+    return make_fill(RED, image, PREPROCESSING)
+
+
 def brute_force(module, image, size, stride, fill):
     """Scores (rows, columns, C) with each mask drawn into a copy of the image of its own."""
     height, width = image.shape[1:]
@@ -60,10 +65,10 @@ def brute_force(module, image, size, stride, fill):
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (2, 2), (9, 1), (1, 3)])
 def test_a_linear_models_drop_is_what_the_mask_takes(linear, size, stride):
-    image, fill = torch.randn(3, *SIZE), torch.randn(3, *SIZE)
+    image = torch.randn(3, *SIZE)
     weights = linear.module[1].weight.detach().reshape(4, 3, *SIZE)
-    found = occlude(linear, image, [2], size=size, stride=stride, fill=fill)
-    taken = (weights[2] * (image - fill)).sum(dim=0)
+    found = occlude(linear, image, [2], Occlusion(size=size, stride=stride, fill=RED))
+    taken = (weights[2] * (image - red(image))).sum(dim=0)
     expected = torch.stack([taken[mask].sum() for mask in found.grid])
     torch.testing.assert_close(found.drops[0].flatten(), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.unmasked, linear.module(image[None])[0, 2:3].detach())
@@ -71,16 +76,17 @@ def test_a_linear_models_drop_is_what_the_mask_takes(linear, size, stride):
 
 @pytest.mark.parametrize("score", ["unnormalized", "probability"])
 def test_scores_and_winners_equal_brute_force(network, score):
-    image, fill = torch.randn(3, *SIZE), torch.randn(3, *SIZE)
-    found = occlude(network, image, [0, 3], size=3, stride=2, fill=fill, score=score, batch_size=2)
+    image = torch.randn(3, *SIZE)
+    options = Occlusion(size=3, stride=2, fill=RED, score=score, batch_size=2)
+    found = occlude(network, image, [0, 3], options)
     module = network.module.eval()
     with torch.no_grad():
-        expected = brute_force(module, image, 3, 2, fill)
+        expected = brute_force(module, image, 3, 2, red(image))
     scores = expected.softmax(-1) if score == "probability" else expected
     torch.testing.assert_close(found.values, scores[..., [0, 3]].permute(2, 0, 1))
     assert torch.equal(found.winners, expected.argmax(-1))
     lowest = found.lowest(1)
-    assert lowest.value == pytest.approx(scores[..., 3].min().item())
+    assert lowest.value == pytest.approx(scores[..., 3].min().item(), abs=1e-6)
     row, column = divmod(int(scores[..., 3].argmin()), 3)
     assert lowest.center == (2 * row, 2 * column)
     assert lowest.winner == expected[row, column].argmax()
@@ -94,7 +100,9 @@ def test_the_notebook_effect_worked_by_hand():
         module[1].weight[0, 0] = module[1].weight[1, 2] = 1
         module[1].bias.copy_(torch.tensor([0.0, 0.0, 2.0]))
     image = torch.tensor([5.0, 0.0, 3.0]).expand(3, 1, 3)
-    found = occlude(module, image, [0], size=1, fill=torch.zeros(3, 1, 1))
+    plain = Preprocessing(crop_size=(1, 3), mean=(0.0,) * 3, std=(1.0,) * 3)
+    classifier = Classifier(module, plain, Categories.numbered(3), torch.device("cpu"))
+    found = occlude(classifier, image, [0], Occlusion(size=1, stride=1, fill=(0, 0, 0)))
     assert found.unmasked.tolist() == [5]
     assert found.values.tolist() == [[[0, 5, 5]]]
     assert found.winners.tolist() == [[1, 0, 0]]  # the left pixel gone, it is taken for class 1
@@ -102,24 +110,21 @@ def test_the_notebook_effect_worked_by_hand():
     assert (lowest.value, lowest.center, lowest.box, lowest.winner) == (0, (0, 0), (0, 0, 1, 1), 1)
 
 
-@pytest.mark.parametrize("anchor", ["center", "corner"])
-def test_all_batch_sizes_give_the_same(network, anchor):
+def test_all_batch_sizes_give_the_same(network):
     image = torch.randn(3, *SIZE)
-    options = {"size": 3, "stride": 1, "anchor": anchor}
-    whole = occlude(network, image, [1], batch_size=100, **options)
+    whole = occlude(network, image, [1], Occlusion(size=3, stride=1, batch_size=100))
     for batch_size in (1, 7):
-        parts = occlude(network, image, [1], batch_size=batch_size, **options)
+        parts = occlude(network, image, [1], Occlusion(size=3, stride=1, batch_size=batch_size))
         torch.testing.assert_close(parts.values, whole.values)
         assert torch.equal(parts.winners, whole.winners)
 
 
 def test_a_batch_of_images_equals_its_members(network):
     x = torch.randn(3, 3, *SIZE)
-    together = occlusion_saliency(network, x, top_k(2), size=3, stride=2, fill="noise")
+    method = Occlusion(size=3, stride=2, fill="noise")
+    together = maps_of(method, network, x, 2)
     for index in range(3):
-        alone = occlusion_saliency(
-            network, x[index : index + 1], top_k(2), size=3, stride=2, fill="noise"
-        )
+        alone = maps_of(method, network, x[index : index + 1], 2)
         assert torch.equal(alone.classes[0], together.classes[index])
         torch.testing.assert_close(alone.maps[0], together.maps[index])
 
@@ -127,8 +132,9 @@ def test_a_batch_of_images_equals_its_members(network):
 def test_maps_are_the_drops_above_zero_on_the_input(network):
     x = torch.randn(2, 3, *SIZE)
     classes = torch.tensor([[2, -1, 0], [-1, -1, -1]])
-    maps = occlusion_saliency(network, x, these(classes), size=3, stride=2, fill="gray").maps
-    found = occlude(network, x[0], [2, 0], size=3, stride=2, fill="gray")
+    options = Occlusion(size=3, stride=2, fill="gray")
+    maps = maps_of(options, network, x, classes).maps
+    found = occlude(network, x[0], [2, 0], options)
     expected = found.grid.interpolate(found.drops.clamp(min=0))
     torch.testing.assert_close(maps[0, [0, 2]], expected)
     assert (found.drops < 0).any()
@@ -159,36 +165,26 @@ def test_masked_images_are_streamed_in_batches(size, monkeypatch):
         "clone",
         lambda self, **more: largest.append(self.numel()) or clone(self, **more),
     )
-    occlude(module, torch.randn(3, *size), [0], size=3, fill=torch.zeros(3, 1, 1), batch_size=8)
+    options = Occlusion(size=3, stride=1, batch_size=8)
+    occlude(classifier_of(module, 2), torch.randn(3, *size), [0], options)
     assert max(module.counts) == 8
     assert sum(module.counts) == 1 + size[0] * size[1]
     # Nothing of more than a batch is ever copied, however many positions there are.
     assert max(largest) == 8 * 3 * size[0] * size[1]
 
 
-def test_progress_counts_all_masks_of_all_images(network):
-    seen = []
-    occlude(
-        network,
-        torch.randn(3, *SIZE),
-        [0],
-        size=3,
-        batch_size=20,
-        progress=lambda *at: seen.append(at),
-    )
-    assert seen == [(20, 30), (30, 30)]
-    seen.clear()
-    classes = these(torch.tensor([[0], [-1], [1]]))
-    occlusion_saliency(
-        network,
-        torch.randn(3, 3, *SIZE),
-        classes,
-        size=3,
-        stride=1,
-        batch_size=20,
-        progress=lambda *at: seen.append(at),
-    )
-    assert seen == [(20, 60), (30, 60), (50, 60), (60, 60)]
+def test_progress_counts_the_masks_of_each_image(network):
+    class Seen(list):
+        def start(self, total, done):
+            self.append(("of", total))
+
+        def advance(self, count, failed):
+            self.append(count)
+
+    options, seen = Occlusion(size=3, stride=1, batch_size=20), Seen()
+    attributions = options.attributions(network, torch.randn(3, 3, *SIZE), seen)
+    assert [slot for slot, _ in attributions.of(torch.tensor([[0], [-1], [1]]))] == [0]
+    assert seen == [("of", 30), 20, 10] * 2
 
 
 # ------------------------------------------------------------------------ targets
@@ -196,24 +192,16 @@ def test_progress_counts_all_masks_of_all_images(network):
 
 def test_a_channel_a_neuron_and_a_regression_output():
     module = awkward_network().eval()
-    image, fill = torch.randn(3, *SIZE), torch.randn(3, *SIZE)
+    image = torch.randn(3, *SIZE)
     targets = [Filter("1", 5), Neuron("1", 5, (2, 3)), Regression("increase", 1)]
-    found = occlude(module, image, targets, size=3, fill=fill)
-    assert found.winners is None  # nothing says that the outputs are classes
+    asked, fill = TargetClassifier.of(classifier_of(module), targets), red(image)
+    found = occlude(asked, image, [0, 1, 2], Occlusion(size=3, stride=1, fill=RED))
     with torch.no_grad():
         channel = brute_force(lambda x: module[:2](x)[:, 5].flatten(1), image, 3, 1, fill)
         output = brute_force(module, image, 3, 1, fill)[..., 1]
     torch.testing.assert_close(found.values[0], channel.mean(-1))
     torch.testing.assert_close(found.values[1], channel[..., 2 * SIZE[1] + 3])
     torch.testing.assert_close(found.values[2], output)
-
-
-def test_classes_go_by_name_with_a_classifier_only(network):
-    image = torch.randn(3, *SIZE)
-    by_name = occlude(network, image, ["class 2"], size=3)
-    assert torch.equal(by_name.values, occlude(network, image, [2], size=3).values)
-    with pytest.raises(ConfigError, match="only a Classifier knows categories by name"):
-        occlude(network.module, image, ["class 2"], size=3, fill="noise")
 
 
 # --------------------------------------------------------------------------- fills
@@ -242,64 +230,45 @@ def test_noise_is_seeded_and_the_same_for_all_images():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"fill": "gray"}, "there is no fill 'gray'. Did you mean gray"),
-        ({"fill": (0, 0, 256)}, r"three numbers from 0 to 255, but got \(0, 0, 256\)"),
-        ({"fill": (0, 0)}, "a color must be three numbers"),
-        ({"score": "logit"}, "score must be 'unnormalized' or 'probability', but got 'logit'"),
-        ({"batch_size": 0}, "batch_size must be at least 1, but got 0"),
-        ({"size": 0}, "mask size, stride and input size must be at least 1"),
-    ],
+    "option",
+    [{"fill": "grey"}, {"fill": (0, 0, 256)}, {"fill": (0, 0)}, {"score": "logit"},
+     {"batch_size": 0}, {"size": 0}],
     ids=["fill", "color", "short color", "score", "batch", "size"],
-)
-def test_wrong_options_are_refused(network, options, message):
-    options = {"size": 3, "stride": 1, **options}
-    with pytest.raises(ValueError, match=message):
-        occlude(network, torch.randn(3, *SIZE), [0], **options)
-    with pytest.raises(ValueError, match=message):
-        occlusion_saliency(network, torch.randn(1, 3, *SIZE), top_k(1), **options)
+)  # fmt: skip
+def test_wrong_options_are_refused(option):
+    with pytest.raises(ValidationError, match=next(iter(option))):
+        Occlusion(**option)
 
 
-def test_wrong_targets_are_refused(network):
-    image = torch.randn(3, *SIZE)
-    with pytest.raises(ConfigError, match="at least one target, but got none"):
-        occlude(network, image, [], size=3)
-    with pytest.raises(ConfigError, match="probabilities must be of classes"):
-        occlude(network, image, [Filter("1", 0)], size=3, score="probability")
+def test_the_probability_of_a_channel_is_refused(network):
+    asked = TargetClassifier.of(network, [Filter("1", 0)])
+    with pytest.raises(ConfigError, match="probabilities must be those of classes"):
+        occlude(asked, torch.randn(3, *SIZE), [0], Occlusion(score="probability"))
     with pytest.raises(ModelError, match=r"no layer '1.weight'"):
-        occlude(network, image, [Filter("1.weight", 0)], size=3)
-    with pytest.raises(ConfigError, match="fill of a bare module must be a tensor"):
-        occlude(network.module, image, [0], size=3, fill="gray")
-    with pytest.raises(ConfigError, match=r"shape \(1,\), but gave \(4,\)"):
-        occlude(network, image, [lambda output: output[0]], size=3)
+        TargetClassifier.of(network, [Filter("1.weight", 0)])
 
 
 # ------------------------------------------------------------------- what is left behind
 
 
-@pytest.mark.parametrize("how", ["method", "module", "layer"])
+@pytest.mark.parametrize("how", ["method", "layer"])
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "exception"])
 def test_nothing_is_left_behind(network, how, fails):
     network.module[1].weight.grad = torch.ones(8, 3, 3, 3)
-    x = torch.randn(1, 3, *SIZE)
+    x, options = torch.randn(1, 3, *SIZE), Occlusion(size=3, stride=2)
     before, values = state_of(network.module), x.clone()
 
-    def stop(done, total):
-        if fails:
-            raise ArithmeticError("in the middle")
+    class Stop(NoProgress):
+        def advance(self, count, failed):
+            if fails:
+                raise ArithmeticError("in the middle")
 
-    def ask():
-        if how == "method":
-            return occlusion_saliency(network, x, top_k(1), size=3, stride=2, progress=stop).maps
-        target, fill = (Filter("3", 0) if how == "layer" else 0), torch.zeros(3, 1, 1)
-        return occlude(network.module, x[0], [target], size=3, fill=fill, progress=stop).values
-
+    asked = TargetClassifier.of(network, [Filter("3", 0)]) if how == "layer" else network
     if fails:
         with pytest.raises(ArithmeticError, match="in the middle"):
-            ask()
+            occlude(asked, x[0], [0], options, Stop())
     else:
-        assert not ask().requires_grad
+        assert not occlude(asked, x[0], [0], options, Stop()).values.requires_grad
     assert state_of(network.module) == before
     assert torch.equal(x, values)
 
@@ -307,36 +276,26 @@ def test_nothing_is_left_behind(network, how, fails):
 # ------------------------------------------------------------------------------- captum
 
 
-@settings(deadline=None, max_examples=15)
-@given(size=st.integers(1, 6), data=st.data())
-def test_the_average_over_masks_from_the_corner_is_captums_map(size, data):
-    stride = data.draw(st.integers(1, size))
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_masks_that_tile_the_input_are_captums(side):
+    # Of an odd side that is the stride and divides the input, all begin where captum's do.
     module = awkward_network()[1:].eval()
-    image = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(size))
+    image = torch.randn(3, 3 * side, 2 * side, generator=torch.Generator().manual_seed(side))
     found = occlude(
-        module, image, [1], size=size, stride=stride, fill=torch.zeros(3, 1, 1), anchor="corner"
+        classifier_of(module), image, [1], Occlusion(size=side, stride=side, fill="mean")
     )
     captum = CaptumOcclusion(module).attribute(
-        image[None], (3, size, size), strides=(3, stride, stride), target=1, baselines=0
+        image[None], (3, side, side), strides=(3, side, side), target=1, baselines=0
     )
-    average = found.grid.average(found.drops[0])
-    torch.testing.assert_close(average, captum[0, 0].detach(), rtol=1e-4, atol=1e-6)
-
-
-def test_centered_masks_that_are_not_clipped_are_those_from_the_corner():
-    # On 9 x 9 centers lie on 1, 4, 7 (size 3, stride 3), so that nothing is clipped.
-    assert list(MaskGrid((9, 9), 3, 3)) == list(MaskGrid((9, 9), 3, 3, "corner"))
+    expected = captum[0, 0, ::side, ::side].detach()
+    torch.testing.assert_close(found.drops[0], expected, rtol=1e-4, atol=1e-6)
+    assert list(found.grid) == list(MaskGrid((3 * side, 2 * side), side, side))
 
 
 # -------------------------------------------------------------------------- configuration
 
 
-def test_it_is_a_method_of_the_configuration(network):
-    options = SaliencyOptions.model_validate(
-        {"method": "occlusion", "occlusion": {"size": 3, "stride": 2, "fill": [255, 0, 0]}}
-    )
-    x = torch.randn(1, 3, *SIZE)
-    found = build_method(options)(network, x, top_k(1)).maps
-    expected = occlusion_saliency(network, x, top_k(1), size=3, stride=2, fill=(255, 0, 0)).maps
-    assert torch.equal(found, expected)
-    assert not np.array_equal(found, build_method(SaliencyOptions())(network, x, top_k(1)).maps)
+def test_it_is_a_method_of_the_configuration():
+    content = {"method": "occlusion", "size": 3, "stride": 2, "fill": [255, 0, 0]}
+    found = build_config({"saliency": content}).saliency
+    assert found == Occlusion(size=3, stride=2, fill=(255, 0, 0))

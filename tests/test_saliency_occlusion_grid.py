@@ -10,7 +10,6 @@ GRIDS = st.builds(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
     st.integers(1, 15),
     st.integers(1, 6),
-    st.sampled_from(["center", "corner"]),
 )
 
 
@@ -42,13 +41,6 @@ def test_wider_strides_leave_the_same_at_both_borders():
     assert MaskGrid((224, 224), 71, 4).shape == (56, 56)
 
 
-def test_masks_from_the_corner_are_whole_but_for_the_last():
-    grid = MaskGrid((1, 8), 3, 2, "corner")
-    assert spans(grid, 1) == [(0, 3), (2, 5), (4, 7), (6, 8)]
-    assert grid.center(0, 1)[1] == 3
-    assert spans(MaskGrid((1, 8), 11, 2, "corner"), 1) == [(0, 8)]
-
-
 def test_interpolation_worked_by_hand():
     grid = MaskGrid((1, 9), 3, 4)  # centers 0, 4, 8
     found = grid.interpolate(torch.tensor([[0.0, 4.0, 0.0]]))
@@ -56,14 +48,6 @@ def test_interpolation_worked_by_hand():
     # Centers 1, 4, 7: constant beyond them.
     found = MaskGrid((1, 9), 3, 3).interpolate(torch.tensor([[3.0, 0.0, 6.0]]))
     torch.testing.assert_close(found, torch.tensor([[3.0, 3, 2, 1, 0, 2, 4, 6, 6]]))
-
-
-def test_the_average_worked_by_hand():
-    grid = MaskGrid((1, 8), 3, 2, "corner")  # 0-2, 2-4, 4-6, 6-7
-    found = grid.average(torch.tensor([[1.0, 3.0, 5.0, 9.0]]))
-    assert found.tolist() == [[1, 1, 2, 3, 4, 5, 7, 9]]
-    gaps = MaskGrid((1, 5), 1, 2, "corner").average(torch.tensor([[1.0, 2.0, 3.0]]))
-    assert gaps.tolist() == [[1, 0, 2, 0, 3]]
 
 
 @given(grid=GRIDS)
@@ -74,14 +58,10 @@ def test_masks_lie_inside_and_hold_their_centers(grid):
     for rows, columns in masks:
         assert 0 <= rows.start < rows.stop <= height
         assert 0 <= columns.start < columns.stop <= width
-    if grid.anchor == "center":
-        for index, (rows, columns) in enumerate(masks):
-            y, x = grid.center(*divmod(index, grid.shape[1]))
-            assert rows.start <= y < rows.stop
-            assert columns.start <= x < columns.stop
-    elif grid.stride <= grid.size:
-        assert masks[-1][0].stop == height
-        assert masks[-1][1].stop == width
+    for index, (rows, columns) in enumerate(masks):
+        y, x = grid.center(*divmod(index, grid.shape[1]))
+        assert rows.start <= y < rows.stop
+        assert columns.start <= x < columns.stop
 
 
 @given(grid=GRIDS, data=st.data())
@@ -92,11 +72,10 @@ def test_maps_stay_between_the_values_and_are_exact_where_masks_are_centered(gri
     assert found.shape == (2, *grid.input_size)
     assert found.min() >= values.min() - 1e-6
     assert found.max() <= values.max() + 1e-6
-    if grid.anchor == "center":
-        for index in range(len(grid)):
-            row, column = divmod(index, grid.shape[1])
-            y, x = grid.center(row, column)
-            torch.testing.assert_close(found[:, int(y), int(x)], values[:, row, column])
+    for index in range(len(grid)):
+        row, column = divmod(index, grid.shape[1])
+        y, x = grid.center(row, column)
+        torch.testing.assert_close(found[:, y, x], values[:, row, column])
 
 
 @given(height=st.integers(1, 8), width=st.integers(1, 8), size=st.integers(1, 9))
@@ -104,20 +83,6 @@ def test_with_stride_1_the_map_is_the_values(height, width, size):
     grid = MaskGrid((height, width), size)
     values = torch.randn(grid.shape)
     assert torch.equal(grid.interpolate(values), values)
-
-
-@given(grid=GRIDS)
-def test_the_average_equals_the_sum_over_masks(grid):
-    values = torch.randn(grid.shape)
-    total, count = torch.zeros(grid.input_size), torch.zeros(grid.input_size)
-    for value, (rows, columns) in zip(values.flatten(), grid, strict=True):
-        total[rows, columns] += value
-        count[rows, columns] += 1
-    torch.testing.assert_close(
-        grid.average(values), total / count.clamp(min=1), rtol=1e-5, atol=1e-6
-    )
-    if grid.stride <= grid.size:
-        assert (count[grid.stride : -grid.stride, grid.stride : -grid.stride] > 0).all()
 
 
 @given(length=st.integers(1, 20), size=st.integers(0, 5), stride=st.integers(1, 5))
@@ -135,9 +100,8 @@ def test_odd_masks_are_symmetric_where_the_grid_is(length, size, stride):
         (((4, 4), 0, 1), "must be at least 1, but got 0, 1"),
         (((4, 4), 3, 0), "must be at least 1, but got 3, 0"),
         (((0, 4), 3, 1), r"must be at least 1, but got 3, 1 and \(0, 4\)"),
-        (((4, 4), 3, 1, "edge"), "anchor must be 'center' or 'corner', but got 'edge'"),
     ],
-    ids=["size", "stride", "input", "anchor"],
+    ids=["size", "stride", "input"],
 )
 def test_wrong_grids_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

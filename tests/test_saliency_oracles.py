@@ -26,8 +26,8 @@ from torch import nn
 
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
-from wsl.saliency import averages
 from wsl.saliency.attribution import attribute
+from wsl.saliency.averages import IntegratedGradients as OurIntegratedGradients
 from wsl.saliency.cam import GradCam, LayerCam
 from wsl.saliency.views import make_views
 
@@ -111,14 +111,16 @@ def assert_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
     ("oracle", "asked"),
     [
         (InputXGradient, {"method": "input_x_gradient"}),
-        (GuidedBackprop, {"rule": "guided_backprop"}),
-        (Deconvolution, {"rule": "deconvnet"}),
+        (GuidedBackprop, {"method": "guided_backprop"}),
+        (Deconvolution, {"method": "deconvnet"}),
     ],
     ids=["input x gradient", "guided backpropagation", "deconvolution"],
 )
 def test_gradients_by_all_rules(classifier, for_captum, inputs, classes, oracle, asked):
     expected = captums(oracle, for_captum, inputs, classes)
-    found = attribute(classifier, inputs, classes, modifier=signed, reduction="none", **asked)
+    found = attribute(
+        classifier.module, inputs, classes, modifier=signed, reduction="none", **asked
+    )
     assert_equal(found, expected)
 
 
@@ -134,16 +136,18 @@ def test_captum_takes_relu6_for_no_relu(shared_data, rule):
             part.inplace = False
     oracle = GuidedBackprop if rule == "guided_backprop" else Deconvolution
     expected = captums(oracle, module, inputs, classes)
-    plain = attribute(classifier, inputs, classes, modifier=signed, reduction="none")
-    ours = attribute(classifier, inputs, classes, rule=rule, modifier=signed, reduction="none")
+    plain = attribute(classifier.module, inputs, classes, modifier=signed, reduction="none")
+    ours = attribute(
+        classifier.module, inputs, classes, method=rule, modifier=signed, reduction="none"
+    )
     assert_equal(plain, expected)
     assert (ours - expected).abs().max() > 0.1 * expected.abs().max()
 
 
 def test_saliency(classifier, for_captum, inputs, classes):
     expected = Saliency(for_captum).attribute(inputs.clone().requires_grad_(), target=classes)
-    assert_equal(attribute(classifier, inputs, classes, reduction="none"), expected)
-    assert_equal(attribute(classifier, inputs, classes), expected.amax(dim=1))
+    assert_equal(attribute(classifier.module, inputs, classes, reduction="none"), expected)
+    assert_equal(attribute(classifier.module, inputs, classes), expected.amax(dim=1))
 
 
 def test_integrated_gradients(classifier, for_captum, inputs, classes):
@@ -151,10 +155,10 @@ def test_integrated_gradients(classifier, for_captum, inputs, classes):
     inputs, classes = inputs[:1], classes[:1]
     expected = oracle.attribute(inputs, target=classes, n_steps=5)
     found = attribute(
-        classifier,
+        classifier.module,
         inputs,
         classes,
-        method=averages.IntegratedGradients(steps=5, tolerance=None),
+        method=OurIntegratedGradients(steps=5, baseline="mean"),
         modifier=signed,
         reduction="none",
     )
@@ -166,7 +170,7 @@ def test_grad_cam(classifier, layers, for_captum, inputs, classes):
         oracle = LayerGradCam(for_captum, for_captum.get_submodule(layer))
         coarse = oracle.attribute(inputs, target=classes, relu_attributions=True)
         expected = LayerAttribution.interpolate(coarse, tuple(inputs.shape[2:]), "bilinear")
-        found = attribute(classifier, inputs, classes, method=GradCam(layer))
+        found = attribute(classifier.module, inputs, classes, method=GradCam(layer=layer))
         assert_equal(found, expected[:, 0].detach())
 
 
@@ -184,20 +188,20 @@ def test_layer_cam(classifier, layers, for_captum, inputs, classes):
         # Jiang et al. 2021, eq. 6 and 7, as pytorch-grad-cam writes them.
         coarse = (gradients.clamp(min=0) * activations).sum(dim=1, keepdim=True).clamp(min=0)
         expected = LayerAttribution.interpolate(coarse, tuple(inputs.shape[2:]), "bilinear")
-        found = attribute(classifier, inputs, classes, method=LayerCam(layer))
+        found = attribute(classifier.module, inputs, classes, method=LayerCam(layer=layer))
         assert_equal(found, expected[:, 0].detach())
 
 
 def test_the_last_layer_with_positions_is_found(classifier, inputs, classes):
     last = {"squeezenet1_0": "classifier.2", "mobilenet_v2": "features"}
     expected = attribute(
-        classifier, inputs, classes, method=GradCam(last[classifier.name.split()[0]])
+        classifier, inputs, classes, method=GradCam(layer=last[classifier.name.split()[0]])
     )
-    assert torch.equal(attribute(classifier, inputs, classes, method="grad_cam"), expected)
+    assert torch.equal(attribute(classifier.module, inputs, classes, method="grad_cam"), expected)
 
 
 def test_the_class_activation_maps_mean_is_the_score(classifier, inputs, classes):
-    found = attribute(classifier, inputs, classes, method="cam", modifier=signed)
+    found = attribute(classifier.module, inputs, classes, method="cam", modifier=signed)
     with torch.no_grad():
         scores = classifier.scores(inputs).gather(1, classes[:, None])[:, 0]
     is_mobilenet = classifier.name.startswith("mobilenet")

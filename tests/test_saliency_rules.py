@@ -1,4 +1,4 @@
-"""Rules of the way back, on networks whose maps can be worked out on paper."""
+"""Rules of the backward pass, on networks whose maps can be worked out on paper."""
 
 import warnings
 
@@ -10,14 +10,24 @@ from torch import nn
 
 from wsl.errors import ModelError
 from wsl.saliency.attribution import attribute
+from wsl.saliency.methods import METHODS
 from wsl.saliency.rules import Backpropagation
 
 
 def back(module: nn.Module, x: torch.Tensor, rule, *, target=0, non_relu=None) -> torch.Tensor:
     """Return what arrives at the pixels, with its sign: (N, C, H, W)."""
-    return attribute(
-        module, x, target, rule=rule, non_relu=non_relu, modifier=lambda g: g, reduction="none"
-    )
+    more = {} if non_relu is None else {"non_relu": non_relu}
+    method = METHODS[rule](**more)
+    return attribute(module, x, target, method=method, modifier=lambda g: g, reduction="none")
+
+
+def back_by(function, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return what arrives at the pixels by a rule of one's own."""
+    leaf, rule = x.clone().requires_grad_(), Backpropagation(function)
+    with rule.recording(module):
+        scores = module(leaf)
+    rule.apply(scores)
+    return torch.autograd.grad(scores.sum(), leaf)[0]
 
 
 class Fixed(nn.Module):
@@ -42,9 +52,9 @@ W2 = torch.tensor([[2.0, -1.0, 4.0]])  # (1, 3)
 
 # Pixels (1, 2): hidden (-3, 5, 3), so gates are (shut, open, open); signals at the hidden layer are
 # (2, -1, 4).
-#   plain:     gated signals (0, -1, 4): pixels -1 * (3, 1) + 4 * (-1, 2) = (-7, 7)
-#   rectified: (2, 0, 4): 2 * (1, -2) + 4 * (-1, 2) = (-2, 4)
-#   guided:    (0, 0, 4): 4 * (-1, 2) = (-4, 8)
+#   gradient:        gated signals (0, -1, 4): pixels -1 * (3, 1) + 4 * (-1, 2) = (-7, 7)
+#   deconvnet:       (2, 0, 4): 2 * (1, -2) + 4 * (-1, 2) = (-2, 4)
+#   guided_backprop: (0, 0, 4): 4 * (-1, 2) = (-4, 8)
 ON_PAPER = {"gradient": [-7.0, 7.0], "deconvnet": [-2.0, 4.0], "guided_backprop": [-4.0, 8.0]}
 
 
@@ -121,7 +131,7 @@ def test_what_is_in_place_is_seen_by_all_who_hold_the_tensor():
 #   a = relu(x), c = relu(inner a + 6) (the same module), e = F.relu(outer c + 30), s = sign e.
 # With inner 2, outer 3, x = 1 all gates are open. Signals at the outputs of each, from the top:
 #   sign 1:  1, 3, 6; all rules give 6.
-#   sign -1: -1, -3, -6; rectified and guided are 0 at once.
+#   sign -1: -1, -3, -6; by the other two rules 0 at once.
 # inner -2: 1, 3, -6: the first ReLU rectifies it away. outer -3, sign -1: -1, 3, 6: only the
 # functional one does. x = -1 shuts the first gate; inner -2, x = 4 the second one.
 def reused_and_functional(inner: float, outer: float, sign: float) -> nn.Module:
@@ -141,10 +151,16 @@ def reused_and_functional(inner: float, outer: float, sign: float) -> nn.Module:
         (2, -3, 1, -1, 0, 0, 0),
     ],
 )
-def test_a_reused_and_a_functional_relu_by_hand(inner, outer, sign, x, plain, rectified, guided):
+def test_a_reused_and_a_functional_relu_by_hand(
+    inner, outer, sign, x, gradient, deconvnet, guided_backprop
+):
     net = reused_and_functional(inner, outer, sign)
     found = {rule: back(net, image(x), rule).item() for rule in ON_PAPER}
-    assert found == {"gradient": plain, "deconvnet": rectified, "guided_backprop": guided}
+    assert found == {
+        "gradient": gradient,
+        "deconvnet": deconvnet,
+        "guided_backprop": guided_backprop,
+    }
 
 
 def captums(oracle, net, x):
@@ -220,10 +236,10 @@ def test_clamps_that_guard_a_division_are_no_gates():
 def test_a_rule_of_ones_own():
     net = Fixed(RELUS["module"])
     # Both as they come: signals (2, -1, 4) unchanged, so that the network is W2 W1.
-    linear = back(net, image(1, 2), lambda signal, passed: signal)
+    linear = back_by(lambda signal, passed: signal, net, image(1, 2))
     assert linear.flatten().tolist() == (W2 @ W1)[0].tolist()
     # Only what is negative, and gated: (0, -1, 0), so -1 * (3, 1).
-    negative = back(net, image(1, 2), lambda signal, passed: passed.clamp(max=0))
+    negative = back_by(lambda signal, passed: passed.clamp(max=0), net, image(1, 2))
     assert negative.flatten().tolist() == [-3.0, -1.0]
 
 
@@ -274,9 +290,9 @@ class Own(torch.autograd.Function):
         return gradient
 
 
-def test_functions_that_hide_their_way_back_are_refused_unless_told():
+def test_functions_that_hide_their_backward_pass_are_refused_unless_told():
     net = Fixed(lambda net, x: Own.apply(net.relu(x @ W1.T)) @ W2.T)
-    with pytest.raises(ModelError, match="cannot see into OwnBackward, which have a way back"):
+    with pytest.raises(ModelError, match="cannot see into OwnBackward, which have a backward pass"):
         back(net, image(1, 2), "guided_backprop")
     found = back(net, image(1, 2), "guided_backprop", non_relu="gradient")
     assert found.flatten().tolist() == ON_PAPER["guided_backprop"]
@@ -357,8 +373,8 @@ def test_no_mode_stays_behind_after_an_exception():
 
 
 def test_unknown_rules_are_refused():
-    with pytest.raises(ValueError, match=r"no rule 'guide'\. Did you mean guided\?"):
-        Backpropagation("guide")
+    with pytest.raises(ValueError, match=r"no rule 'guided'\. Choose from: gradient"):
+        Backpropagation("guided")
     with pytest.raises(
         ValueError, match="non_relu must be 'gradient', 'rule' or None, but got 'x'"
     ):

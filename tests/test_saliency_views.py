@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from method_maps import maps_of
 from pydantic import ValidationError
 from torch import nn
 
@@ -11,8 +12,7 @@ from wsl.data.categories import Categories
 from wsl.data.geometry import Geometry, average_maps
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.base import these
-from wsl.saliency.gradient import gradient_saliency
+from wsl.saliency.gradient import Gradient
 from wsl.saliency.views import ViewOptions, make_views, view_geometries
 
 PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
@@ -93,7 +93,7 @@ def symmetric() -> Classifier:
 def image_map(classifier: Classifier, image: np.ndarray, kind: str) -> np.ndarray:
     views = make_views(image, classifier.preprocessing, kind)
     classes = torch.full((len(views.inputs), 1), 2)
-    maps = gradient_saliency(classifier, views.inputs, these(classes)).maps[:, 0]
+    maps = maps_of(Gradient(), classifier, views.inputs, classes).maps[:, 0]
     return average_maps(list(maps.numpy()), views.geometries)
 
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from eval.figures.ablation_steps import SECTIONS, Step, steps
@@ -90,8 +89,8 @@ def parse() -> argparse.Namespace:
 def fused_layers(classifier: Classifier) -> tuple[str, ...]:
     """Name the layers that fused maps take by default, the finest grid first."""
     side = max(classifier.preprocessing.crop_size)
-    blank = torch.zeros(1, 3, side, side, device=classifier.device)
-    return grid_layers(classifier.module, classifier.scores, blank)
+    with classifier.inference():
+        return grid_layers(classifier, (3, side, side))
 
 
 def all_ious(

@@ -26,7 +26,7 @@ _RECIPE_SEEDS = (
     "localize.seeds.foreground=0.625",
 )
 _BOTH = "saliency.views.input_sizes=[224, 320]"
-_NO_GRADIENT = "saliency.layercam_fusion.gradient=false"
+_NO_GRADIENT = "saliency.gradient=false"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _path(last: str) -> list[Step]:
         "GrabCut at 112 pixels": small,
         "the upper 40 % as probable foreground": split,
         "seeds around Otsu's threshold": otsu,
-        "with the last layer: LayerCAM": (*fused, f"saliency.layercam_fusion.layers=[{last}]"),
+        "with the last layer: LayerCAM": (*fused, f"saliency.layers=[{last}]"),
         "with three layers: fused maps": fused,
         "inputs of 224 and 320 pixels": both,
         RECIPE: (*both, "localize.refine={method: grabcut, iterations: 2}"),
@@ -139,33 +139,33 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
 def _map(recipe: tuple[str, ...], layers: Sequence[str]) -> list[Step]:
     """Rows of the map's parts, at one input size, where maps cost a third."""
     small = _at_224(recipe)
-    bare = (*small, _NO_GRADIENT, f"saliency.layercam_fusion.layers=[{layers[-1]}]")
-    linear = "saliency.layercam_fusion.power=1"
+    bare = (*small, _NO_GRADIENT, f"saliency.layers=[{layers[-1]}]")
+    linear = "saliency.power=1"
     rows = {
         "without the gradient": (*small, _NO_GRADIENT),
         "the last layer alone": bare,
         "the middle layer alone": (
             *small,
             _NO_GRADIENT,
-            f"saliency.layercam_fusion.layers=[{layers[1]}]",
+            f"saliency.layers=[{layers[1]}]",
         ),
         "the finest layer alone": (
             *small,
             _NO_GRADIENT,
-            f"saliency.layercam_fusion.layers=[{layers[0]}]",
+            f"saliency.layers=[{layers[0]}]",
         ),
         "without the roots (power 1)": (*small, linear),
-        "without smoothing of the gradient": (*small, "saliency.layercam_fusion.smoothing=0"),
+        "without smoothing of the gradient": (*small, "saliency.smoothing=0"),
     }
-    # Registration cannot be switched off in fused maps. With the last layer alone and no root, a
-    # fused map is LayerCAM's but for registration, so that the two differ in nothing else.
-    registered = "the last layer alone, power 1: registered"
+    # Alignment cannot be switched off in fused maps. With the last layer alone and no root, a
+    # fused map is LayerCAM's but for alignment, so that the two differ in nothing else.
+    aligned = "the last layer alone, power 1: aligned"
     plain = tuple(change for change in small if not change.startswith("saliency.method"))
-    cam = (*plain, "saliency.method=layer_cam", f"saliency.cam.layer={layers[-1]}")
+    cam = (*plain, "saliency.method=layer_cam", f"saliency.layer={layers[-1]}")
     return [
         *_beside("map", SMALL, rows),
-        Step(registered, "map", SMALL, (*bare, linear)),
-        Step("the same, not registered (layer_cam)", "map", registered, cam),
+        Step(aligned, "map", SMALL, (*bare, linear)),
+        Step("the same, not aligned (layer_cam)", "map", aligned, cam),
     ]
 
 

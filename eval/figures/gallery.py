@@ -28,20 +28,17 @@ from wsl.draw.overlays import Picture
 from wsl.draw.pictures import resize_picture, save_png
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
-from wsl.saliency.ascent import Ascent
-from wsl.saliency.class_model import class_models
-from wsl.saliency.explain import TargetOptions, explain, explain_target
+from wsl.saliency.activation_maximization import ActivationMaximization, maximize_activation
+from wsl.saliency.explain import explain, explain_target
+from wsl.saliency.gradient import GuidedBackprop
 from wsl.saliency.methods import METHODS
-from wsl.saliency.options import SaliencyOptions
-from wsl.saliency.targets import Filter
+from wsl.saliency.targets import Filter, TargetOptions
 
 RESULTS = Path(__file__).parents[1] / "results"
 NUMBER, HEIGHT = 1, 128
 
 # What the defaults, which are for inputs of 224 x 224, do not fit.
-OWN: dict[str, dict[str, Any]] = {
-    "occlusion": {"occlusion": {"size": 31, "stride": 4, "fill": "blurred"}}
-}
+OWN: dict[str, dict[str, Any]] = {"occlusion": {"size": 31, "stride": 4, "fill": "blurred"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,7 @@ def main() -> None:
 def overlays(classifier: Classifier, image: NDArray[np.uint8]) -> Iterator[Entry]:
     """Every method of the configuration, for the classifier's first class."""
     for name, method in METHODS.items():
-        options = SaliencyOptions.model_validate({"method": name, **OWN.get(name, {})})
+        options = method.model_validate(OWN.get(name, {}))
         (found,) = explain(classifier, image, options)
         note = f" In this picture: {found.note}." if found.note else ""
         caption = f"{method.summary} {method.reference}.{note}"
@@ -86,7 +83,7 @@ def channels(classifier: Classifier, image: NDArray[np.uint8]) -> Iterator[Entry
     handle = classifier.module.get_submodule(layer).register_forward_hook(
         lambda _, __, output: probe.update(output=output)
     )
-    options = SaliencyOptions(method="guided_backprop")
+    options = GuidedBackprop()
     try:
         explain(classifier, image, options)
     finally:
@@ -99,18 +96,19 @@ def channels(classifier: Classifier, image: NDArray[np.uint8]) -> Iterator[Entry
 
 
 def models(classifier: Classifier) -> Iterator[Entry]:
-    """Class models: as in the paper, and with what goes beyond it; and those of channels."""
+    """Maximized classes: as in the paper, and with what goes beyond it; and those of channels."""
     classes = ["fish", "car", "butterfly", "starfish"]
+    beyond = ActivationMaximization(steps=200, decay=1e-3, jitter=6, blur=0.5, scales=2)
     ways = {
-        "activation_maximization": (Ascent(steps=200),
-                        "Class models as in the paper: gradient ascent with L2 "
-                        "decay from the training mean. Simonyan et al. 2013, sec. 2."),
-        "class_model_smooth": (Ascent(steps=200, decay=1e-3, jitter=6, blur=0.5, scales=2),
+        "activation_maximization": (ActivationMaximization(steps=200),
+                        "Images that maximize a class score as in the paper: gradient ascent with "
+                        "L2 decay from the training mean. Simonyan et al. 2013, sec. 2."),
+        "activation_maximization_smooth": (beyond,
                                "With jitter, blur and two scales, which the paper does not have, "
                                "and less decay."),
     }  # fmt: skip
     for name, (ascent, caption) in ways.items():
-        found = class_models(classifier, classes, ascent)
+        found = maximize_activation(classifier, classes, ascent)
         panels = [
             panel(picture, f"{label}: {history[0]:.1f} → {history[-1]:.1f}")
             for label, picture, history in zip(
@@ -118,9 +116,9 @@ def models(classifier: Classifier) -> Iterator[Entry]:
             )
         ]
         yield Entry(name, side_by_side(panels, height=HEIGHT), f"{caption} Scores before, after.")
-    layer, ascent = "features.12", Ascent(steps=200, decay=1e-4, jitter=4, blur=0.5)
+    layer, ascent = "features.12", ActivationMaximization(steps=200, decay=1e-4, jitter=4, blur=0.5)
     filters = [Filter(layer, channel) for channel in (3, 11, 29, 47)]
-    found = class_models(classifier, filters, ascent)
+    found = maximize_activation(classifier, filters, ascent)
     panels = [
         panel(picture, f"channel {filter_.channel}")
         for filter_, picture in zip(filters, found.pictures(stretch=True), strict=True)
@@ -134,7 +132,9 @@ def posterior(classifier: Classifier) -> Entry:
     panels, found = [], {}
     for maximize in ("score", "posterior"):
         for label in ("car", "fish"):
-            each = class_models(classifier, [label], Ascent(steps=200), maximize=maximize)
+            each = maximize_activation(
+                classifier, [label], ActivationMaximization(steps=200, maximize=maximize)
+            )
             with torch.no_grad():
                 scores = classifier.scores(each.inputs)[0]
             index = classifier.categories.index(label)

@@ -78,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from wsl.data.images import load_image
     from wsl.models.sources import load_classifier
-    from wsl.saliency.occlusion import occlude
+    from wsl.saliency.occlusion import Occlusion, occlude
     from wsl.saliency.views import make_views
 
     torch.set_num_threads(arguments.threads)
@@ -104,9 +104,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         classifier,
         image,
         [class_],
-        size=arguments.size,
-        stride=arguments.stride,
-        batch_size=arguments.batch_size,
+        Occlusion(size=arguments.size, stride=arguments.stride, batch_size=arguments.batch_size),
     )
     seconds = time.perf_counter() - started
     return {

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsl.errors import ConfigError
+from wsl.errors import ConfigError, choices_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wsl.cli.terminal import ProgressBar
     from wsl.draw.attributions import Visual
 
 __all__ = ["visualize"]
@@ -24,7 +23,7 @@ def visualize(
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help="Image files; activation_maximization needs none."),
+        typer.Argument(metavar="IMAGE...", help="Image files; activation_maximization takes none."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the methods.")] = False,
     config: Annotated[
@@ -41,13 +40,12 @@ def visualize(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override a key: saliency.occlusion.size=71, "
-            "activation_maximization.steps=500, or target.layer=features.3 and "
-            "target.channel=17 in place of a class.",
+            help="Override a key: saliency.size=71, activation_maximization.steps=500, or "
+            "target.layer=features.3 and target.channel=17 in place of a class.",
         ),
     ] = None,
 ) -> None:
-    """Draw where the classifier looks, by any method, and write the maps as arrays."""
+    """Draw saliency maps of images by any method, and write them as arrays."""
     if list_:
         _print_methods()
         return
@@ -58,9 +56,9 @@ def visualize(
 
 
 def _print_methods() -> None:
-    from wsl.saliency.methods import method_lines
+    from wsl.saliency.methods import DRAWN
 
-    lines = method_lines()
+    lines = [(name, method.summary, method.reference) for name, method in DRAWN.items()]
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     for name, summary, reference in lines:
         typer.echo(f"{name:<{widths[0]}}  {summary:<{widths[1]}}  {reference}")
@@ -78,37 +76,39 @@ def _visuals(
 ) -> Iterator[Visual]:
     from wsl.cli.terminal import ProgressBar
     from wsl.config import build_options, split_overrides
-    from wsl.draw.attributions import write_class_models, write_overlays
+    from wsl.draw.attributions import write_maximized, write_overlays
     from wsl.models.sources import load_classifier
     from wsl.run.config import build_config, load_config
-    from wsl.saliency.explain import TargetOptions
-    from wsl.saliency.methods import CLASS_MODEL, check_method
-    from wsl.saliency.options import ClassModelOptions
+    from wsl.saliency.activation_maximization import ActivationMaximization
+    from wsl.saliency.methods import DRAWN, METHODS
+    from wsl.saliency.targets import TargetOptions
 
-    check_method(method)
+    if method not in DRAWN:
+        raise ConfigError(f"there is no method {method!r}. {choices_hint(method, DRAWN)}")
+    is_model = method not in METHODS
     of_target, rest = split_overrides(overrides or (), "target")
-    of_model, rest = split_overrides(rest, "activation_maximization")
+    maximizing = "activation_maximization"
+    of_model, rest = split_overrides(rest, maximizing)
     target = build_options(TargetOptions, {}, of_target, source="--set target")
-    model_options = build_options(ClassModelOptions, {}, of_model, source="activation_maximization")
-    is_model = method == CLASS_MODEL
+    model_options = build_options(
+        ActivationMaximization, {}, of_model, source=f"--set {maximizing}"
+    )
     if is_model and images:
-        raise ConfigError(f"activation_maximization has no image, but got {images[0]}")
+        raise ConfigError(f"{method} must have no image, but got {images[0]}")
     if not is_model and not images:
         raise ConfigError(f"{method} must have images, but got none")
     if not is_model and of_model:
-        raise ConfigError(
-            f"activation_maximization.{of_model[0]} must not be set for method {method}"
-        )
+        raise ConfigError(f"{maximizing}.{of_model[0]} must not be set for method {method}")
     if not is_model:
         rest = [*rest, f"saliency.method={method}"]
     configuration = load_config(config, rest) if config else build_config({}, rest)
     classifier = load_classifier(configuration.model)
     if is_model:
-        yield from write_class_models(
+        yield from write_maximized(
             classifier, out, model_options, classes=classes or (), target=target, height=height
         )
         return
-    with ProgressBar("occlude", unit="masked images") as bar:
+    with ProgressBar(method, unit="forward passes") as bar:
         yield from write_overlays(
             classifier,
             images,
@@ -118,21 +118,5 @@ def _visuals(
             first=top_k,
             target=target,
             height=height,
-            progress=_Counter(bar),
+            progress=bar,
         )
-
-
-class _Counter:
-    """Turns "so many of so many" into steps of a progress bar."""
-
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar, self._done = bar, 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._done == 0:
-            self._bar.start(total, 0)
-        self._bar.advance(done - self._done, 0)
-        self._done = done
-        if done == total:
-            self._bar.stop()
-            self._done = 0

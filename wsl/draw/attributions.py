@@ -16,18 +16,20 @@ from wsl.draw.pictures import resize_picture, save_png
 from wsl.draw.strips import file_part
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
-from wsl.saliency.ascent import Ascent
-from wsl.saliency.class_model import class_models
-from wsl.saliency.explain import Explanation, Report, TargetOptions, explain, explain_target
-from wsl.saliency.methods import CLASS_MODEL
-from wsl.saliency.options import ClassModelOptions, SaliencyOptions
-from wsl.saliency.targets import TargetLike
+from wsl.progress import Progress
+from wsl.saliency.activation_maximization import (
+    ActivationMaximization,
+    maximize_activation,
+)
+from wsl.saliency.base import SILENT, SaliencyMethod
+from wsl.saliency.explain import Explanation, explain, explain_target
+from wsl.saliency.targets import TargetLike, TargetOptions
 from wsl.storage import whole_file
 
 __all__ = [
     "Visual",
     "draw_overlay",
-    "write_class_models",
+    "write_maximized",
     "write_overlays",
 ]
 
@@ -45,13 +47,13 @@ def write_overlays(
     classifier: Classifier,
     images: Sequence[Path],
     out: Path,
-    saliency: SaliencyOptions,
+    saliency: SaliencyMethod,
     *,
     classes: Sequence[int | str] | None = None,
     first: int = 1,
     target: TargetOptions | None = None,
     height: int = 224,
-    progress: Report | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[Visual]:
     """Explain images and write one picture and its arrays per class.
 
@@ -126,10 +128,10 @@ def draw_overlay(
     return side_by_side(panels, title=explanation.title, height=height)
 
 
-def write_class_models(
+def write_maximized(
     classifier: Classifier,
     out: Path,
-    options: ClassModelOptions,
+    options: ActivationMaximization,
     *,
     classes: Sequence[int | str] = (),
     target: TargetOptions | None = None,
@@ -140,9 +142,9 @@ def write_class_models(
     Yields
     ------
     Visual
-        ``class_model-CLASS-CATEGORY.png``, contrast stretched; ``.npy`` with the network's input
-        (3, h, w) of float32, in which 0 is the training mean; ``-history.npy`` with the score
-        before each step and at the end.
+        ``activation_maximization-CLASS-CATEGORY.png``, contrast stretched; ``.npy`` with the
+        network's input (3, h, w) of float32, in which 0 is the training mean; ``-history.npy`` with
+        the score before each step and at the end.
 
     Raises
     ------
@@ -151,14 +153,15 @@ def write_class_models(
     """
     built = None if target is None else target.build()
     if (built is None) == (not classes):
-        raise ConfigError("a class model must be of classes (--class), or of target.layer")
+        raise ConfigError(
+            f"{options.method} must have classes (--class) or target.layer, and not both"
+        )
     labels = [classifier.categories.index(name) for name in classes]
     targets: list[TargetLike] = [built] if built is not None else [*labels]
     names = [f"{label} {classifier.categories.names[label]}" for label in labels]
     if built is not None and target is not None:
         names = [target.name]
-    ascent = Ascent(**options.model_dump(exclude={"maximize"}))
-    found = class_models(classifier, targets, ascent, maximize=options.maximize)
+    found = maximize_activation(classifier, targets, options)
     what = {"score": "score" if built is None else "activation", "posterior": "log-probability"}
     for index, picture in enumerate(found.pictures(stretch=True)):
         history = found.history[index].numpy()
@@ -167,7 +170,7 @@ def write_class_models(
         title = names[index].partition(" ")[2] if built is None else names[index]
         drawn = side_by_side([panel], title=title, height=height)
         arrays = {"": found.inputs[index].numpy(), "history": history}
-        stem = f"{CLASS_MODEL}-{file_part(names[index])}"
+        stem = f"{options.method}-{file_part(names[index])}"
         yield _write(out, stem, drawn, arrays, f"{title}: {rise}")
 
 

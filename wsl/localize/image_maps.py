@@ -12,30 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.data.geometry import Geometry, average_maps
+from wsl.saliency.explain import ClassMaps
 
-__all__ = ["Explained", "ImageMaps", "working_size"]
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """What the classifier says of one image.
-
-    Attributes
-    ----------
-    classes : tuple of int
-        The K classes to localize, in the order of their ranks.
-    ranks : tuple of int
-        Their places in the classifier's order, from 1.
-    probabilities : tuple of float
-        Softmax of the scores averaged over the views.
-    input_maps : tuple of V ndarray of float32, shape (K, h, w)
-        Saliency of each view, of its own size.
-    """
-
-    classes: tuple[int, ...]
-    ranks: tuple[int, ...]
-    probabilities: tuple[float, ...]
-    input_maps: tuple[NDArray[np.float32], ...]
+__all__ = ["ImageMaps", "working_size"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +39,7 @@ class ImageMaps:
 
     @classmethod
     def of(
-        cls, found: Explained, geometries: Sequence[Geometry], longer_side: int | None
+        cls, found: ClassMaps, geometries: Sequence[Geometry], longer_side: int | None
     ) -> ImageMaps:
         """Average the views' maps of one image at the working size."""
         at = working_size(geometries[0].image_size, longer_side)

@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
-from wsl.localize.image_maps import Explained, ImageMaps
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
 from wsl.models.classifier import Classifier
-from wsl.saliency.base import SaliencyMethod, Select, choose, mean_over_views, per_image, these
-from wsl.saliency.methods import build_method
-from wsl.saliency.views import Views, class_scores, make_views
+from wsl.saliency.explain import ClassMaps, class_maps
+from wsl.saliency.views import Views, make_views
 
 __all__ = ["Localizer", "Trace"]
 
@@ -71,7 +69,6 @@ class Localizer:
     def __init__(self, classifier: Classifier, options: LocalizerOptions | None = None) -> None:
         self.classifier = classifier
         self.options = options or LocalizerOptions()
-        self._method: SaliencyMethod = build_method(self.options.saliency)
 
     def __call__(
         self,
@@ -138,7 +135,7 @@ class Localizer:
 
     def explain(
         self, views: Sequence[Views], classes: Sequence[Sequence[int]], *, first: int
-    ) -> list[Explained]:
+    ) -> list[ClassMaps]:
         """Scores and saliency maps of a batch of images, on the classifier's device.
 
         Parameters
@@ -150,34 +147,9 @@ class Localizer:
         first : int
             How many of the classifier's first classes are wanted beside them; 0 for none.
         """
-        select = _first_and(first, classes)
-        groups = [
-            torch.cat(group).to(self.classifier.device)
-            for group in zip(*(view.groups for view in views), strict=True)
-        ]
-        scores: torch.Tensor | None = None
-        if len(groups) > 1 or views[0].for_classes is not None:
-            scores = class_scores(self.classifier, views)
-            select = these(choose(select, scores))
-        found = [
-            self._method(self.classifier, group, per_image(select, len(group) // len(views)))
-            for group in groups
-        ]
-        if scores is None:
-            scores = mean_over_views(found[0].scores.double(), self.view_count)
-        by_image = [_by_image(maps.maps, len(views)) for maps in found]
-        # Every group chose the same classes, one row per image.
-        chosen = found[0].classes[:: len(groups[0]) // len(views)].cpu()
-        return [
-            _explained(
-                scores[index].cpu(),
-                chosen[index],
-                [map_ for maps in by_image for map_ in maps[index]],
-            )
-            for index in range(len(views))
-        ]
+        return class_maps(self.classifier, self.options.saliency, views, classes, first=first)
 
-    def image_maps(self, found: Explained, views: Views) -> ImageMaps:
+    def image_maps(self, found: ClassMaps, views: Views) -> ImageMaps:
         """Lay the views' maps of an image on the image, at the working size."""
         return ImageMaps.of(found, views.geometries, self.options.localize.working_size)
 
@@ -228,50 +200,6 @@ class Localizer:
         if not self.options.localize.quality:
             return None
         return localization_quality(image, saliency, found.mask, found.box, probability=probability)
-
-
-def _first_and(first: int, classes: Sequence[Sequence[int]]) -> Select:
-    """Select the first classes of each image, then those of `classes` that are not among them."""
-
-    def select(scores: torch.Tensor) -> torch.Tensor:
-        ordered = scores.topk(min(first, scores.shape[1]), dim=1).indices.tolist()
-        chosen = [
-            best + [label for label in wanted if label not in best]
-            for best, wanted in zip(ordered, classes, strict=True)
-        ]
-        width = max(map(len, chosen))
-        padded = [labels + [-1] * (width - len(labels)) for labels in chosen]
-        return torch.tensor(padded, dtype=torch.int64, device=scores.device)
-
-    return select
-
-
-def _by_image(maps: torch.Tensor, images: int) -> NDArray[np.float32]:
-    """Part the maps of a group, (N * V, K, h, w), by images: (N, V, K, h, w)."""
-    parted: NDArray[np.float32] = maps.reshape(images, -1, *maps.shape[1:]).cpu().numpy()
-    return parted
-
-
-def _explained(
-    scores: torch.Tensor, classes: torch.Tensor, maps: Sequence[NDArray[np.float32]]
-) -> Explained:
-    """Order one image's classes by rank: scores (C,), classes (K,), V maps (K, h, w)."""
-    # A stable sort gives every class its own rank: of equal scores the smaller index is first.
-    order = torch.argsort(scores, descending=True, stable=True)
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(1, len(order) + 1)
-    probabilities = torch.softmax(scores, dim=0)
-    kept = sorted(
-        (position for position, label in enumerate(classes.tolist()) if label >= 0),
-        key=lambda position: int(ranks[classes[position]]),
-    )
-    labels = [int(classes[position]) for position in kept]
-    return Explained(
-        classes=tuple(labels),
-        ranks=tuple(int(ranks[label]) for label in labels),
-        probabilities=tuple(float(probabilities[label]) for label in labels),
-        input_maps=tuple(map_[kept] for map_ in maps),
-    )
 
 
 def _as_pixels(

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from wsl.config import Options
 from wsl.localize.segment import LocalizeOptions
-from wsl.saliency.options import SaliencyOptions
+from wsl.saliency.gradient import Gradient
+from wsl.saliency.methods import SaliencyOptions
 
 __all__ = ["LocalizerOptions"]
 
@@ -14,7 +15,7 @@ __all__ = ["LocalizerOptions"]
 class LocalizerOptions(Options):
     """How an image becomes masks and boxes."""
 
-    saliency: SaliencyOptions = Field(default_factory=SaliencyOptions)
+    saliency: SaliencyOptions = Field(default_factory=Gradient)
     """From the classifier to saliency maps."""
     localize: LocalizeOptions = Field(default_factory=LocalizeOptions)
     """From a map to a mask and a box."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +15,20 @@ from torch import Tensor, nn
 from wsl.data.categories import Categories
 from wsl.errors import ModelError
 from wsl.models.options import Precision
-from wsl.models.prepared import HOOKS, has_hooks, prepared_copy, versions
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["Classifier", "pick_device", "ready_for_gradients"]
+__all__ = ["Classifier", "pick_device"]
+
+# Where torch keeps a module's hooks; there is no public way to list them.
+_HOOKS = (
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks",
+    "_forward_hooks_always_called",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +48,6 @@ class Classifier:
         ``bfloat16`` runs the module under autocast; on CUDA only.
     name : str
         For reports, such as ``"resnet50 IMAGENET1K_V2"``.
-    optimize : bool
-        Whether `prepared` may make a faster copy of the module.
 
     Raises
     ------
@@ -53,9 +61,7 @@ class Classifier:
     device: torch.device
     precision: Precision = "float32"
     name: str = "classifier"
-    optimize: bool = False
     _outputs_checked: bool = field(default=False, init=False, repr=False)
-    _prepared: tuple[Any, Classifier] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.precision == "bfloat16" and self.device.type != "cuda":
@@ -88,12 +94,7 @@ class Classifier:
                 "inputs must have shape (N, 3, h, w) and a floating-point type, "
                 f"but got {inputs.dtype} of shape {tuple(inputs.shape)}"
             )
-        on_device = inputs.to(self.device)
-        # A copy, as a network that starts with an in-place layer writes into what it is given
-        # (which autograd forbids for leaves, and the caller would notice for the rest).
-        own = on_device.clone() if on_device is inputs else on_device
-        with self._autocast():
-            outputs = self.module(own)
+        outputs = self.run(inputs)
         self._check_shape(outputs, len(inputs))
         scores: Tensor = outputs.float()
         if not self._outputs_checked:
@@ -101,40 +102,49 @@ class Classifier:
             object.__setattr__(self, "_outputs_checked", True)
         return scores
 
-    def prepared(self) -> Classifier:
-        """Classifier for fast scores and input gradients, on the CPU; it has no layer names.
+    def run(self, inputs: Tensor) -> Any:
+        """Run the module on inputs, which stay as they are, and return what it returns."""
+        on_device = inputs.to(self.device)
+        # A copy, as a network that starts with an in-place layer writes into what it is given
+        # (which autograd forbids for leaves, and the caller would notice for the rest).
+        own = on_device.clone() if on_device is inputs else on_device
+        with self._autocast():
+            return self.module(own)
 
-        Its module is a copy with batch norms folded into convolutions, channels last, made on the
-        first call and again when the weights have changed (`wsl.models.prepared`). Changes made
-        through a tensor's ``.data`` are not noticed: `optimize` must be False for those.
-
-        Returns
-        -------
-        Classifier
-            This one itself where there is no such copy: where `optimize` is False, on other
-            devices than the CPU, with hooks, without convolutions, or where the copy's scores are
-            not the module's.
-        """
-        if not self.optimize or self.device.type != "cpu" or has_hooks(self.module):
-            return self
-        now = versions(self.module)
-        if now is None:
-            return self
-        if self._prepared is None or self._prepared[0] != now:
-            module = prepared_copy(self.module, self.preprocessing.crop_size)
-            copied = replace(self, module=module, optimize=False) if module else self
-            object.__setattr__(self, "_prepared", (now, copied))
-        assert self._prepared is not None
-        return self._prepared[1]
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Turn scores (..., C) into the categories' probabilities: their softmax."""
+        return scores.softmax(dim=-1)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Hold the module ready for scores and input gradients; put everything back afterwards.
 
-        See `ready_for_gradients`. One thread at a time.
+        Inside, the module is in evaluation mode and its parameters ask for no gradients, so that a
+        backward pass computes those of the input only; gradients are recorded, whatever the
+        caller's grad mode. Afterwards, also after an exception, every module's training flag and
+        hooks and every parameter's ``requires_grad`` and ``.grad`` are as they were before.
+
+        One thread at a time.
         """
-        with ready_for_gradients(self.module):
-            yield
+        modules, parameters = list(self.module.modules()), list(self.module.parameters())
+        flags = [(module, module.training) for module in modules]
+        hooks = [(module, _hooks_of(module)) for module in modules]
+        gradients = [(p, p.requires_grad, p.grad) for p in parameters]
+        try:
+            self.module.eval()
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+                parameter.grad = None
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        finally:
+            for module, training in flags:
+                module.training = training
+            for module, saved in hooks:
+                _restore_hooks(module, saved)
+            for parameter, requires_grad, gradient in gradients:
+                parameter.requires_grad_(requires_grad)
+                parameter.grad = gradient
 
     @cached_property
     def fingerprint(self) -> str:
@@ -182,38 +192,6 @@ class Classifier:
             )
 
 
-@contextmanager
-def ready_for_gradients(module: nn.Module) -> Iterator[None]:
-    """Hold a module ready for input gradients; put everything back afterwards.
-
-    Inside, the module is in evaluation mode and its parameters ask for no gradients, so that a
-    backward pass computes those of the input only; gradients are recorded, whatever the caller's
-    grad mode. Afterwards, also after an exception, every module's training flag and hooks and every
-    parameter's ``requires_grad`` and ``.grad`` are as they were before.
-
-    One thread at a time.
-    """
-    modules, parameters = list(module.modules()), list(module.parameters())
-    flags = [(module, module.training) for module in modules]
-    hooks = [(module, _hooks_of(module)) for module in modules]
-    gradients = [(p, p.requires_grad, p.grad) for p in parameters]
-    try:
-        module.eval()
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for module, training in flags:
-            module.training = training
-        for module, saved in hooks:
-            _restore_hooks(module, saved)
-        for parameter, requires_grad, gradient in gradients:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = gradient
-
-
 def pick_device(name: str) -> torch.device:
     """Device by name.
 
@@ -244,13 +222,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def _hooks_of(module: nn.Module) -> dict[str, Any]:
-    saved: dict[str, Any] = {name: dict(vars(module).get(name, {})) for name in HOOKS}
+    saved: dict[str, Any] = {name: dict(vars(module).get(name, {})) for name in _HOOKS}
     saved["_is_full_backward_hook"] = vars(module).get("_is_full_backward_hook")
     return saved
 
 
 def _restore_hooks(module: nn.Module, saved: dict[str, Any]) -> None:
-    for name in HOOKS:
+    for name in _HOOKS:
         if name in vars(module):
             hooks = vars(module)[name]
             hooks.clear()

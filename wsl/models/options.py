@@ -42,12 +42,6 @@ class ModelOptions(Options):
     precision: Precision = "float32"
     """``bfloat16``: autocast on CUDA."""
 
-    optimize: bool = False
-    """Compute gradients with a faster copy of the network (batch norms folded, channels last),
-    which has the same scores but for their last bits; on the CPU only. Its rounding opens or shuts
-    the gate of a ReLU here and there, so that about one map in five differs by up to 0.3 %
-    (relative L2 norm). It takes the memory of the weights once more."""
-
     @model_validator(mode="after")
     def _fits_source(self) -> ModelOptions:
         if self.source != "demo":

@@ -32,15 +32,15 @@ class Preprocessing:
         whole image to that size.
     crop_size : (int, int)
         The network input's (height, width).
-    mean, std : tuple of 3 float
+    mean, std : tuple of float
         Of the channels R, G, B in [0, 1].
     interpolation : {'bilinear', 'nearest', 'bicubic', 'lanczos'}
     """
 
     resize_size: int | tuple[int, int] = 256
     crop_size: tuple[int, int] = (224, 224)
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
@@ -50,10 +50,10 @@ class Preprocessing:
                 f"preprocessing sizes must be positive, but got resize_size {self.resize_size} "
                 f"and crop_size {self.crop_size}"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
             raise ModelError(
-                "preprocessing must have three means and three positive standard deviations, "
-                f"but got {self.mean} and {self.std}"
+                "preprocessing must have one mean and one positive standard deviation per "
+                f"channel, but got {self.mean} and {self.std}"
             )
         if self.interpolation not in _INTERPOLATIONS:
             raise ModelError(

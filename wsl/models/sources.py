@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ def load_classifier(
     device: str = "auto",
     precision: Precision = "float32",
     preprocessing: Preprocessing | None = None,
-    optimize: bool = False,
 ) -> Classifier:
     """Make a classifier from a network's name, a configuration or a module.
 
@@ -64,8 +62,6 @@ def load_classifier(
     preprocessing : Preprocessing, optional
         Without it: what the weights say; for a module, ImageNet's usual (shorter side 256, crop
         224, its mean and standard deviation).
-    optimize : bool
-        Whether gradients may be computed with a faster copy (`Classifier.prepared`).
 
     Returns
     -------
@@ -84,8 +80,7 @@ def load_classifier(
             raise ModelError(
                 "source and checkpoint must not be given with a module, which has its weights"
             )
-        found = _from_module(model, device, precision, preprocessing, _read_categories(categories))
-        return replace(found, optimize=optimize)
+        return _from_module(model, device, precision, preprocessing, _read_categories(categories))
     if isinstance(model, str):
         model = _options(
             model,
@@ -94,7 +89,6 @@ def load_classifier(
             checkpoint=checkpoint,
             device=device,
             precision=precision,
-            optimize=optimize,
         )
     build = {"torchvision": _torchvision, "timm": _timm, "demo": _demo}[model.source]
     given = _read_categories(categories if categories is not None else model.categories)
@@ -112,7 +106,6 @@ def load_classifier(
         device=target,
         precision=model.precision,
         name=name,
-        optimize=model.optimize,
     )
 
 

@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError, RunError, WslError
-from wsl.localize.image_maps import Explained, ImageMaps
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
 from wsl.run.chunk import Finished
 from wsl.run.maps import stored_map
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import TimeLimitError, WorkerPool
+from wsl.saliency.explain import ClassMaps
 from wsl.saliency.views import Views
 
 __all__ = [
@@ -126,8 +127,8 @@ class Stages:
         except Exception as error:
             return failure(image_id, error)
 
-    def explain(self, batch: Sequence[Decoded]) -> list[Explained]:
-        """Look at a batch of images with the classifier.
+    def explain(self, batch: Sequence[Decoded]) -> list[ClassMaps]:
+        """Compute the maps of a batch of images.
 
         Where the device's memory is too small for the batch, it is halved until it fits, from then
         on for all batches; results differ in the last bits at most.
@@ -137,7 +138,7 @@ class Stages:
         RunError
             If not even one image fits.
         """
-        found: list[Explained] = []
+        found: list[ClassMaps] = []
         while len(found) < len(batch):
             part = batch[len(found) : len(found) + self._fitting]
             explained = self._explain_if_it_fits(part)
@@ -147,7 +148,7 @@ class Stages:
                 found += explained
         return found
 
-    def _explain_if_it_fits(self, batch: Sequence[Decoded]) -> list[Explained] | None:
+    def _explain_if_it_fits(self, batch: Sequence[Decoded]) -> list[ClassMaps] | None:
         try:
             return self.localizer.explain(
                 [image.views for image in batch],
@@ -186,7 +187,7 @@ class Stages:
             return (sample.label,)
         return ()
 
-    def image_maps(self, image: Decoded, found: Explained) -> ImageMaps:
+    def image_maps(self, image: Decoded, found: ClassMaps) -> ImageMaps:
         """Lay one image's maps on the image."""
         return self.localizer.image_maps(found, image.views)
 
@@ -211,7 +212,7 @@ class Stages:
         return Finished(Prediction(sample.image_id, size, packed), stored)
 
 
-Step = Prediction | tuple[Decoded, Explained]
+Step = Prediction | tuple[Decoded, ClassMaps]
 """An image with its maps, or why it failed."""
 
 

@@ -1,4 +1,4 @@
-"""Where the cells of a layer's grid look: the centers of their receptive fields.
+"""Receptive-field alignment: where the cells of a layer's grid are centered on the input.
 
 Strides and padding shift a layer's grid against the input. In networks of the usual kind the first
 cell of a grid of stride 16 is centered at pixel 0, not at 7.5 as plain interpolation has it, which
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsl.saliency.layers import find_layer
+from wsl.saliency.layers import measured_once, observing
 
 __all__ = ["CellCenters", "aligned", "cell_centers"]
 
@@ -45,8 +45,10 @@ class CellCenters:
         return cls((stride - 1) / 2, stride)
 
 
-def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCenters | None]:
-    """Measure the centers of the receptive fields of some layers' cells.
+def cell_centers(
+    module: nn.Module, layers: Sequence[str], *, channels: int = 3
+) -> dict[str, CellCenters | None]:
+    """Measure the centers of the receptive fields of some layers' cells, once per network.
 
     A column of a long input is made NaN, and the cells that become NaN are those that see it. Over
     all columns of one stride, the middle of these cells is the column's place on the grid.
@@ -58,6 +60,8 @@ def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCent
         over windows.
     layers : sequence of str
         Names as in ``named_modules()``, of layers that return (N, C, h, w).
+    channels : int
+        Of the network's input.
 
     Returns
     -------
@@ -65,8 +69,16 @@ def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCent
         The same along both axes. None where that cannot be told: a cell sees everything
         (squeeze-and-excitation, attention), or the network takes no input of this shape.
     """
+    key = ("cell_centers", tuple(layers))
+    return measured_once(module, key, lambda: _measure(module, layers, channels))
+
+
+def _measure(
+    module: nn.Module, layers: Sequence[str], channels: int
+) -> dict[str, CellCenters | None]:
     probe = copy.deepcopy(module).cpu().double().eval()
-    clean = _blind_columns(probe, layers, None)
+    inputs = torch.ones(1, channels, _HEIGHT, _LENGTH, dtype=torch.float64)
+    clean = _blind_columns(probe, layers, inputs)
     strides = {
         name: round(_LENGTH / len(blind))
         for name, blind in clean.items()
@@ -75,7 +87,11 @@ def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCent
     if not strides:
         return dict.fromkeys(layers)
     columns = range(_LENGTH // 2, _LENGTH // 2 + max(strides.values()))
-    seen = [_blind_columns(probe, list(strides), column) for column in columns]
+    seen = []
+    for column in columns:
+        marked = inputs.clone()
+        marked[..., column] = torch.nan
+        seen.append(_blind_columns(probe, list(strides), marked))
     return {
         name: _fitted([each[name] for each in seen], columns, strides[name])
         if name in strides
@@ -84,33 +100,21 @@ def cell_centers(module: nn.Module, layers: Sequence[str]) -> dict[str, CellCent
     }
 
 
-def _blind_columns(
-    probe: nn.Module, layers: Sequence[str], column: int | None
-) -> dict[str, Tensor]:
-    """Tell which columns of the layers' grids are NaN when one of the input's is: (w,) bool."""
+def _blind_columns(probe: nn.Module, layers: Sequence[str], inputs: Tensor) -> dict[str, Tensor]:
+    """Tell which columns of the layers' grids are NaN: (w,) bool."""
     blind: dict[str, Tensor] = {}
 
-    def hook_of(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                blind[name] = output.isnan().any(dim=0).any(dim=0).any(dim=0)
-            if len(blind) == len(layers):
-                raise _AllSeen
+    def observe(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            blind[name] = output.isnan().any(dim=0).any(dim=0).any(dim=0)
+        if len(blind) == len(layers):
+            raise _AllSeen
 
-        return hook
-
-    inputs = torch.ones(1, 3, _HEIGHT, _LENGTH, dtype=torch.float64)
-    if column is not None:
-        inputs[..., column] = torch.nan
-    handles = [find_layer(probe, name).register_forward_hook(hook_of(name)) for name in layers]
     try:
-        with torch.no_grad():
+        with observing(probe, layers, observe), torch.no_grad():
             probe(inputs)
     except (_AllSeen, RuntimeError, ValueError):
         pass  # what comes behind the layers may not take this shape, and does not matter
-    finally:
-        for handle in handles:
-            handle.remove()
     return blind
 
 

@@ -1,180 +1,144 @@
-"""The vocabulary of all saliency methods: how classes are chosen and what comes back."""
+"""What all saliency methods share: the base of their options, and what they return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
+from wsl.config import Options
+from wsl.data.categories import Categories
+from wsl.data.geometry import Geometry
 from wsl.models.classifier import Classifier
+from wsl.progress import NoProgress, Progress
+from wsl.saliency.modifiers import Modifier, ModifierName, ReductionName, to_map
+from wsl.saliency.views import ViewOptions
 
-__all__ = [
-    "SaliencyMaps",
-    "SaliencyMethod",
-    "Select",
-    "choose",
-    "mean_over_views",
-    "per_image",
-    "these",
-    "top_k",
-    "top_k_and",
-]
+__all__ = ["SILENT", "Attributions", "SaliencyMethod", "saliency_maps", "scores_only"]
 
-Select = Callable[[Tensor], Tensor]
-"""From scores (N, C) to classes (N, K) of int64; -1 stands for no class in that slot."""
+SILENT = NoProgress()
 
 
 @dataclass(frozen=True, eq=False)
-class SaliencyMaps:
-    """What a saliency method found for a batch of inputs.
+class Attributions:
+    """Scores of a batch of inputs, with the means to attribute them to the inputs.
 
     Attributes
     ----------
     scores : Tensor of float32, shape (N, C)
         Unnormalized, without a gradient.
-    classes : Tensor of int64, shape (N, K)
-        The class of each map; -1 where a slot has none.
-    maps : Tensor of float32, shape (N, K, h, w)
-        >= 0, in pixels of the input; 0 in a slot without a class.
+    of : callable
+        From classes (N, K) of int64, where -1 stands for none, to an iterator over the slots that
+        hold a class for any input: (slot, attribution), the attribution of shape (N, C, H, W), or
+        (N, 1, h, w) on a coarser grid, with its sign. Called once, for it frees the graph.
+    details : list
+        Filled by `of` where a method finds more than maps; one item per input.
     """
 
     scores: Tensor
-    classes: Tensor
-    maps: Tensor
+    of: Callable[[Tensor], Iterator[tuple[int, Tensor]]]
+    details: list[Any] = field(default_factory=list)
 
 
-class SaliencyMethod(Protocol):
-    """A way to ask a classifier where it looks; options are bound beforehand."""
+class SaliencyMethod(Options):
+    """A saliency method: how it is computed, and from which views of an image.
 
-    def __call__(self, classifier: Classifier, inputs: Tensor, select: Select) -> SaliencyMaps:
-        """Compute the maps of the selected classes of inputs (N, 3, h, w).
+    Each method is a subclass with its own options, in the file that computes it; the union of
+    all is `wsl.saliency.methods.SaliencyOptions`.
+    """
 
-        `select` sees the scores of the whole batch, once. The classifier and the caller's tensors
-        are left as they were, also after an exception.
+    summary: ClassVar[str]
+    reference: ClassVar[str]
+
+    method: str
+
+    views: ViewOptions = Field(default_factory=ViewOptions)
+    """What the classifier sees of an image; the maps of several views are averaged."""
+
+    @abstractmethod
+    def attributions(
+        self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
+    ) -> Attributions:
+        """Score inputs and prepare to attribute the scores of chosen classes to them.
+
+        Parameters
+        ----------
+        classifier : Classifier
+            Held ready by `Classifier.inference` until the attributions are made.
+        inputs : Tensor, shape (N, C, H, W)
+            On the classifier's device, without a gradient; not changed.
+        progress : Progress
+            For methods of many forward passes.
         """
 
+    def to_map(
+        self,
+        attribution: Tensor,
+        *,
+        modifier: ModifierName | Modifier | None = None,
+        reduction: ReductionName | None = None,
+    ) -> Tensor:
+        """Turn an attribution into a map, by the method's own modifier and reduction by default.
 
-def choose(select: Select, scores: Tensor) -> Tensor:
-    """Let a selector choose and check what it chose.
+        Methods without these options keep what is positive.
+        """
+        own: ModifierName = getattr(self, "modifier", "positive")
+        over_channels: ReductionName = getattr(self, "reduction", "max")
+        return to_map(attribution, modifier=modifier or own, reduction=reduction or over_channels)
 
-    Parameters
-    ----------
-    select : Select
-    scores : Tensor, shape (N, C)
-
-    Returns
-    -------
-    Tensor of int64, shape (N, K), on the scores' device
-
-    Raises
-    ------
-    ValueError
-        If the selector's answer has another shape or type, or names a class that there is not.
-    """
-    detached = scores.detach()
-    classes = select(detached).to(detached.device)
-    if classes.ndim != 2 or len(classes) != len(detached) or classes.dtype != torch.int64:
-        raise ValueError(
-            f"select must return int64 classes of shape ({len(detached)}, K), "
-            f"but returned {classes.dtype} of shape {tuple(classes.shape)}"
-        )
-    if classes.numel() and not (-1 <= int(classes.min()) <= int(classes.max()) < scores.shape[1]):
-        raise ValueError(
-            f"classes must be in 0 to {scores.shape[1] - 1}, or -1 for none, "
-            f"but got {int(classes.min())} to {int(classes.max())}"
-        )
-    return classes
+    def describe(
+        self, detail: Any, slot: int, geometry: Geometry, categories: Categories
+    ) -> tuple[str, dict[str, NDArray[np.float32]]]:
+        """Say what else was found for a class of one view: a note, and arrays by name."""
+        return "", {}
 
 
-def top_k(k: int) -> Select:
-    """Select the k classes of highest score, the highest first; all classes if there are fewer.
-
-    Of equal scores the class of lower index comes first.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, but got {k}")
-
-    def select(scores: Tensor) -> Tensor:
-        # Not topk, which leaves the order of ties open.
-        return scores.argsort(dim=1, descending=True, stable=True)[:, :k]
-
-    return select
+def scores_only(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Compute scores (N, C) without a graph."""
+    with torch.no_grad():
+        return classifier.scores(inputs)
 
 
-def these(classes: Tensor) -> Select:
-    """Select the given classes.
+def saliency_maps(
+    method: SaliencyMethod, attributions: Attributions, classes: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Turn the attributions of chosen classes into maps.
 
     Parameters
     ----------
+    method : SaliencyMethod
+    attributions : Attributions
+        Of that method.
     classes : Tensor of int64, shape (N, K)
-        One row per image of the batch; -1 leaves a slot empty.
-    """
-
-    def select(scores: Tensor) -> Tensor:
-        if len(classes) != len(scores):
-            raise ValueError(
-                f"there must be classes for {len(scores)} images, but got {len(classes)}"
-            )
-        return classes.to(scores.device)
-
-    return select
-
-
-def top_k_and(labels: Tensor, k: int) -> Select:
-    """Select the k classes of highest score and then one given class per image.
-
-    Parameters
-    ----------
-    labels : Tensor of int64, shape (N,)
-        -1 where an image has none.
-    k : int
+        -1 for none.
+    size : (int, int)
+        Height and width of the inputs.
 
     Returns
     -------
-    Select
-        Of k + 1 slots. The last one is empty (-1) where the given class is among the others.
+    Tensor of float32, shape (N, K, height, width)
+        >= 0; coarser attributions are interpolated. 0 in a slot without a class.
     """
-    best = top_k(k)
-
-    def select(scores: Tensor) -> Tensor:
-        given = these(labels[:, None])(scores)
-        top = best(scores)
-        already = (top == given).any(dim=1, keepdim=True)
-        return torch.cat([top, given.masked_fill(already, -1)], dim=1)
-
-    return select
+    maps = torch.zeros((*classes.shape, *size), device=attributions.scores.device)
+    for slot, attribution in attributions.of(classes):
+        map_ = resized(method.to_map(attribution).clamp_min(0), size)
+        # Some modifiers make something of the 0 of an input without a class in the slot.
+        maps[:, slot] = map_.masked_fill((classes[:, slot] < 0)[:, None, None], 0)
+    return maps
 
 
-def mean_over_views(scores: Tensor, views: int) -> Tensor:
-    """Average scores (N * V, C) over the V consecutive views of each image: (N, C)."""
-    if views < 1 or len(scores) % views:
-        raise ValueError(
-            f"the batch must hold all views of each image, but {len(scores)} inputs are no "
-            f"multiple of {views} views"
-        )
-    return scores.reshape(len(scores) // views, views, -1).mean(dim=1)
-
-
-def per_image(select: Select, views: int) -> Select:
-    """Select one set of classes per image, from the mean scores of its views.
-
-    Parameters
-    ----------
-    select : Select
-        Sees (N, C) mean scores, one row per image.
-    views : int
-        V; the batch holds N * V inputs, the views of one image next to each other.
-
-    Returns
-    -------
-    Select
-        From scores (N * V, C) to classes (N * V, K), the same for all views of an image.
-    """
-
-    def for_views(scores: Tensor) -> Tensor:
-        return select(mean_over_views(scores, views)).repeat_interleave(views, dim=0)
-
-    return for_views
+def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Interpolate maps (..., h, w) bilinearly to a size; as they are where they have it."""
+    if maps.shape[-2:] == size:
+        return maps
+    planes = maps.reshape(1, -1, *maps.shape[-2:])
+    larger = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
+    return larger.reshape(*maps.shape[:-2], *size)

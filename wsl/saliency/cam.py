@@ -1,23 +1,25 @@
 """Class activation maps: the channels of a layer, weighted for a class.
 
 They are as coarse as the layer's grid, and are interpolated to the input's size. Only the part of
-the network behind the layer is differentiated, so K classes cost one forward pass and K short ways
-back.
+the network behind the layer is differentiated, so K classes cost one forward pass and K short
+backward passes.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from wsl.errors import ModelError
-from wsl.saliency.layers import as_grid, last_grid_layer, recording_layer
-from wsl.saliency.objectives import Objective
+from wsl.models.classifier import Classifier
+from wsl.progress import Progress
+from wsl.saliency.base import SILENT, Attributions, SaliencyMethod
+from wsl.saliency.gradient import slot_gradients
+from wsl.saliency.layers import as_grid, last_grid_layer, recording
 from wsl.saliency.rules import graph_nodes, node_name
 
 __all__ = ["Cam", "GradCam", "LayerCam"]
@@ -48,67 +50,65 @@ _LINEAR_IN_ALL = frozenset(["Add", "Cat", "Stack", "Sub"])
 _ENDS = ("torch::autograd::AccumulateGrad",)
 
 
-@dataclass(frozen=True)
-class _LayerMethod(ABC):
-    """What the methods share; see the methods.
-
-    Attributes
-    ----------
-    layer : str or None
-        Name of the layer as in ``named_modules()``; by default the last one whose output has
-        positions, which one more forward pass of one input finds.
-    """
+class _LayerMethod(SaliencyMethod):
+    """What the methods share; see the methods."""
 
     layer: str | None = None
+    """Name of the layer in the network, such as ``layer4``; null: the last one with positions."""
 
-    def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield each slot's map (N, 1, h, w), with its sign; see `Estimator`.
+    def attributions(
+        self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
+    ) -> Attributions:
+        """Sum each slot's weighted channels.
 
         Raises
         ------
         ModelError
             If the layer is unknown or has no positions, or the method is not defined there.
         """
-        layer = self.layer or last_grid_layer(objective.module, objective.outputs, inputs)
-        with recording_layer(objective.module, layer, as_leaf=True) as recorded:
-            values = objective.values(inputs)
-        parts = recorded.parts(objective.part_count(inputs))
-        activations = torch.cat([part.detach() for part in parts])
+        layer = self.layer or last_grid_layer(classifier, tuple(inputs.shape[1:]))
+        with recording(classifier.module, [layer], as_leaf=True) as recorded:
+            scores = classifier.scores(inputs)
+        output = recorded[layer]
         size = (inputs.shape[-2], inputs.shape[-1])
         # Under autocast a layer's output is bfloat16, too coarse for sums of many channels.
-        exact = torch.promote_types(activations.dtype, torch.float32)
-        grid = as_grid(activations, size, layer=layer).to(exact)
-        self._check_values(values, layer)
-        for slot, gradients in objective.gradients(values, parts):
-            slopes = as_grid(gradients, size, layer=layer).to(exact)
-            yield slot, (self._weights(slopes, layer) * grid).sum(dim=1, keepdim=True)
+        exact = torch.promote_types(output.dtype, torch.float32)
+        grid = as_grid(output.detach(), size, layer=layer).to(exact)
+        self._check_scores(scores, layer)
+
+        def of(classes: Tensor) -> Iterator[tuple[int, Tensor]]:
+            for slot, (gradient,) in slot_gradients(scores, classes, [output]):
+                slopes = as_grid(gradient, size, layer=layer).to(exact)
+                yield slot, (self._weights(slopes, layer) * grid).sum(dim=1, keepdim=True)
+
+        return Attributions(scores.detach(), of)
 
     @abstractmethod
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:
         """Weights of the channels, (N, C, 1, 1), or of channels and positions, (N, C, h, w)."""
 
-    def _check_values(self, values: Tensor, layer: str) -> None:  # noqa: B027 most refuse nothing
+    def _check_scores(self, scores: Tensor, layer: str) -> None:
         """Refuse what the method is not defined for."""
 
 
 class Cam(_LayerMethod):
-    """Class activation map: what each position adds to the score.
+    """What each position adds to the score.
 
     Defined where the score is linear in the layer's mean over its positions: ``b + sum of w[k] *
     mean(A[k])``, as in networks that end in global average pooling and a linear layer. The map is
-    ``sum of w[k] * A[k]``, whose mean is the score without its bias. Of other networks it is
-    refused: see `GradCam`.
-
-    Its sign is kept here: positions below 0 speak against the class. Maps of runs are cut at 0.
-
-    References
-    ----------
-    B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba. Learning deep features for
-    discriminative localization. CVPR 2016.
+    ``sum of w[k] * A[k]``, whose mean is the score without its bias. Other networks are refused:
+    see `GradCam`.
     """
 
-    def _check_values(self, values: Tensor, layer: str) -> None:
-        between = sorted({node_name(n) for n in graph_nodes(values) if not _is_linear(n)})
+    summary: ClassVar = (
+        "Class activation map, of networks that end in average pooling and a linear layer."
+    )
+    reference: ClassVar = "Zhou et al. 2016, arXiv:1512.04150"
+
+    method: Literal["cam"] = "cam"
+
+    def _check_scores(self, scores: Tensor, layer: str) -> None:
+        between = sorted({node_name(n) for n in graph_nodes(scores) if not _is_linear(n)})
         if between:
             raise ModelError(
                 "a class activation map needs scores that are linear in the mean over positions of "
@@ -129,30 +129,27 @@ class Cam(_LayerMethod):
 
 
 class GradCam(_LayerMethod):
-    """Grad-CAM: channels weighted by their gradient's mean over the positions.
+    """Channels weighted by their gradient's mean over the positions (eq. 1 and 2)."""
 
-    Its sign is kept here; maps of runs are cut at 0, as in the paper.
+    summary: ClassVar = "A layer's channels, weighted by their mean gradient."
+    reference: ClassVar = "Selvaraju et al. 2017, arXiv:1610.02391"
 
-    References
-    ----------
-    R. Selvaraju et al. Grad-CAM: visual explanations from deep networks via gradient-based
-    localization. ICCV 2017, eq. 1 and 2.
-    """
+    method: Literal["grad_cam"] = "grad_cam"
 
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:
         return gradients.mean(dim=(2, 3), keepdim=True)
 
 
 class LayerCam(_LayerMethod):
-    """LayerCAM: each position of each channel weighted by its own gradient where that is positive.
+    """Each position of each channel weighted by its gradient where that is positive (eq. 5 to 7).
 
     Unlike Grad-CAM it keeps its meaning at early layers, with finer grids.
-
-    References
-    ----------
-    P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: exploring hierarchical class
-    activation maps for localization. IEEE TIP 2021, eq. 5 to 7.
     """
+
+    summary: ClassVar = "A layer's channels, weighted at each position by the gradient there."
+    reference: ClassVar = "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"
+
+    method: Literal["layer_cam"] = "layer_cam"
 
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:
         return gradients.clamp_min(0)

@@ -1,65 +1,192 @@
-"""Ask a classifier where it looks in an image, by any method, for classes, channels or neurons."""
+"""From images to scores, chosen classes and their saliency maps: the one place for all callers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
+from torch import Tensor
 
-from wsl.config import Options
-from wsl.data.geometry import Geometry, average_maps
+from wsl.data.geometry import average_maps
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
-from wsl.saliency.base import choose, mean_over_views, per_image, these, top_k
-from wsl.saliency.methods import build_method
-from wsl.saliency.occlusion import Occlusion, occlude
-from wsl.saliency.options import SaliencyOptions
-from wsl.saliency.target_network import as_classifier
-from wsl.saliency.targets import Filter, Neuron, Target
-from wsl.saliency.views import class_scores, make_views
+from wsl.progress import Progress
+from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
+from wsl.saliency.targets import TargetClassifier, TargetOptions
+from wsl.saliency.views import Views, make_views
 
-__all__ = ["Explanation", "Report", "TargetOptions", "explain", "explain_target"]
+__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target"]
 
-Report = Callable[[int, int], None]
-"""Called with the number of finished and of all masked images of an occlusion experiment."""
+# Four inputs of the usual size. The largest activation of most networks is 2 to 5 MB an input
+# there, and glibc keeps freed blocks of up to 32 MB.
+_PART_PIXELS = 4 * 224 * 224
 
 
-class TargetOptions(Options):
-    """What is explained in place of classes: a channel of a layer, or one neuron."""
+@dataclass(frozen=True, eq=False)
+class ClassMaps:
+    """The chosen classes of an image in the order of their ranks, with their saliency maps.
 
-    layer: str | None = None
-    """The layer's name in the network, such as ``features.3``."""
+    Attributes
+    ----------
+    classes : tuple of K int
+    ranks : tuple of K int
+        Places in the classifier's order, from 1; of equal scores the smaller index comes first.
+    scores : tuple of K float
+        Unnormalized, averaged over the views.
+    probabilities : tuple of K float
+        After the softmax of the averaged scores.
+    input_maps : tuple of V ndarray of float32, shape (K, h, w)
+        Saliency of each view, of its own size.
+    details : tuple of V
+        What else the method found in each view; empty for most.
+    """
 
-    channel: NonNegativeInt = 0
-    """Of the layer."""
+    classes: tuple[int, ...]
+    ranks: tuple[int, ...]
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    input_maps: tuple[NDArray[np.float32], ...]
+    details: tuple[Any, ...] = ()
 
-    position: tuple[NonNegativeInt, ...] | None = None
-    """One neuron of the channel, (row, column); null: the channel's mean over the positions."""
 
-    def build(self) -> Target | None:
-        """Make the target; None where classes are explained."""
-        if self.layer is None:
-            if self != TargetOptions():
-                raise ConfigError("target.layer must be given with target.channel and position")
-            return None
-        if self.position is None:
-            return Filter(self.layer, self.channel)
-        return Neuron(self.layer, self.channel, self.position)
+def class_maps(
+    classifier: Classifier,
+    method: SaliencyMethod,
+    views: Sequence[Views],
+    classes: Sequence[Sequence[int]],
+    *,
+    first: int,
+    progress: Progress = SILENT,
+) -> list[ClassMaps]:
+    """Score images, choose classes, and compute the maps of these classes.
 
-    @property
-    def name(self) -> str:
-        """For titles."""
-        at = "" if self.position is None else f" at {self.position}"
-        return f"{self.layer} channel {self.channel}{at}"
+    One forward pass serves the choice of classes and all their maps, unless the views hold inputs
+    of another size for the choice. On the CPU it is that of a few images at a time, whose graphs
+    are freed before the next: memory does not grow with the number of images, and activations fit
+    into blocks of memory that the process keeps, which halves the time.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Left as it was, also after an exception. One thread at a time.
+    method : SaliencyMethod
+    views : sequence of Views
+        One per image; all cut by the same options.
+    classes : sequence of (sequence of int)
+        Classes of each image to explain whatever their rank.
+    first : int
+        How many of the classes of highest score to explain beside them; 0 for none.
+    progress : Progress
+        For methods of many forward passes, of a single image.
+
+    Returns
+    -------
+    list of ClassMaps
+        One per image.
+    """
+    if not views:
+        return []
+    size = len(views)
+    if classifier.device.type == "cpu":
+        largest = max(group.shape[0] * _pixels(group) for group in views[0].groups)
+        size = max(1, round(_PART_PIXELS / largest))
+    with classifier.inference():
+        return [
+            found
+            for at in range(0, len(views), size)
+            for found in _explain_part(
+                classifier,
+                method,
+                views[at : at + size],
+                classes[at : at + size],
+                first=first,
+                progress=progress,
+            )
+        ]
+
+
+def _pixels(inputs: Tensor) -> int:
+    return inputs.shape[-2] * inputs.shape[-1]
+
+
+def _explain_part(
+    classifier: Classifier,
+    method: SaliencyMethod,
+    views: Sequence[Views],
+    classes: Sequence[Sequence[int]],
+    *,
+    first: int,
+    progress: Progress,
+) -> Iterator[ClassMaps]:
+    """Explain a few images, whose graphs are all held until their classes are chosen."""
+    groups = [
+        torch.cat(group).to(classifier.device)
+        for group in zip(*(image.groups for image in views), strict=True)
+    ]
+    held = [method.attributions(classifier, inputs, progress) for inputs in groups]
+    scores = [attributions.scores for attributions in held]
+    for_classes = [image.for_classes for image in views if image.for_classes is not None]
+    if for_classes:
+        reused = [each for each, group in zip(scores, views[0].groups, strict=True)
+                  if group is for_classes[0]]  # fmt: skip
+        scores = reused or [scores_only(classifier, torch.cat(for_classes))]
+    means = _means(scores, len(views))
+    ranked = [_ranked(mean, wanted, first) for mean, wanted in zip(means, classes, strict=True)]
+    chosen = _padded([labels for labels, _ in ranked]).to(classifier.device)
+    maps: list[list[NDArray[np.float32]]] = [[] for _ in views]
+    details: list[list[Any]] = [[] for _ in views]
+    for inputs in groups:
+        attributions, count = held.pop(0), len(inputs) // len(views)
+        size = (inputs.shape[-2], inputs.shape[-1])
+        rows = chosen.repeat_interleave(count, dim=0)
+        found = saliency_maps(method, attributions, rows, size).cpu().numpy()
+        for index, (labels, _) in enumerate(ranked):
+            own = slice(index * count, (index + 1) * count)
+            maps[index] += list(found[own, : len(labels)])
+            details[index] += attributions.details[own]
+    for (labels, ranks), mean, of_image, more in zip(ranked, means, maps, details, strict=True):
+        probabilities = mean.softmax(dim=0)
+        yield ClassMaps(
+            classes=tuple(labels),
+            ranks=tuple(ranks),
+            scores=tuple(float(mean[label]) for label in labels),
+            probabilities=tuple(float(probabilities[label]) for label in labels),
+            input_maps=tuple(of_image),
+            details=tuple(more),
+        )
+
+
+def _means(scores: Sequence[Tensor], images: int) -> Tensor:
+    """Average groups of scores (N * V, C) over all views of each image: (N, C) of float64."""
+    by_image = [each.double().reshape(images, -1, each.shape[1]) for each in scores]
+    return torch.cat(by_image, dim=1).mean(dim=1).cpu()
+
+
+def _ranked(scores: Tensor, wanted: Sequence[int], first: int) -> tuple[list[int], list[int]]:
+    """Choose an image's first classes and those wanted; return them and their ranks, by rank."""
+    # A stable sort gives every class its own rank, which topk leaves open for equal scores.
+    order = scores.argsort(descending=True, stable=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(1, len(order) + 1)
+    chosen = sorted({*order[:first].tolist(), *wanted}, key=lambda label: int(ranks[label]))
+    return chosen, [int(ranks[label]) for label in chosen]
+
+
+def _padded(classes: Sequence[Sequence[int]]) -> Tensor:
+    """Make a matrix of the images' classes, -1 for none."""
+    width = max(map(len, classes))
+    return torch.tensor(
+        [[*labels, *[-1] * (width - len(labels))] for labels in classes], dtype=torch.int64
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where a classifier looks in an image for one class or target.
+    """The saliency of an image for one class or target.
 
     Attributes
     ----------
@@ -85,131 +212,75 @@ class Explanation:
 def explain(
     classifier: Classifier,
     image: NDArray[np.uint8],
-    saliency: SaliencyOptions,
+    saliency: SaliencyMethod,
     *,
     classes: Sequence[int | str] | None = None,
     first: int = 1,
-    progress: Report | None = None,
+    progress: Progress = SILENT,
 ) -> list[Explanation]:
-    """Compute the maps of some classes of an image.
+    """Compute the maps of some classes of an image, in its own pixels.
 
     Parameters
     ----------
     classifier : Classifier
     image : ndarray of uint8, shape (H, W, 3)
-    saliency : SaliencyOptions
+    saliency : SaliencyMethod
         The method with its options, and the views.
     classes : sequence of int or str, optional
         Ids, names or numbers; by default the classifier's `first`.
     first : int
-    progress : callable, optional
-        Of occlusion with one view.
+    progress : Progress
+        For methods of many forward passes.
 
     Returns
     -------
     list of Explanation
+        In the order of the classes' ranks.
     """
     views = make_views(image, classifier.preprocessing, saliency.views)
-    count = len(views.geometries)
-    select = top_k(first)
-    if classes is not None:
-        select = these(torch.tensor([[classifier.categories.index(name) for name in classes]]))
-    scores: torch.Tensor | None = None
-    if saliency.method == "occlusion" and count == 1:
-        scores = class_scores(classifier, [views])
-        labels = choose(select, scores)[0].tolist()
-        options = saliency.occlusion.model_dump()
-        occlusion = occlude(classifier, views.inputs[0], labels, **options, progress=progress)
-        return _occluded(classifier, occlusion, scores[0].cpu(), labels, views.geometries[0])
-    method = build_method(saliency)
-    if len(views.groups) > 1 or views.for_classes is not None:
-        scores = class_scores(classifier, [views])
-        select = these(choose(select, scores))
-    found = [method(classifier, group, per_image(select, len(group))) for group in views.groups]
-    if scores is None:
-        scores = mean_over_views(found[0].scores, count)
-    maps = [view for group in found for view in group.maps.cpu().numpy()]
-    return [
-        Explanation(
-            label=label,
-            title=_title(classifier, scores[0].cpu(), label),
-            saliency=average_maps([view[slot] for view in maps], views.geometries),
-        )
-        for slot, label in enumerate(found[0].classes[0].tolist())
-    ]
+    wanted = [classifier.categories.index(name) for name in classes or ()]
+    (found,) = class_maps(
+        classifier,
+        saliency,
+        [views],
+        [wanted],
+        first=first if classes is None else 0,
+        progress=progress,
+    )
+    explanations = []
+    for slot, label in enumerate(found.classes):
+        more: tuple[str, dict[str, NDArray[np.float32]]] = ("", {})
+        if len(found.details) == 1:
+            more = saliency.describe(
+                found.details[0], slot, views.geometries[0], classifier.categories
+            )
+        name, score = classifier.categories.names[label], found.scores[slot]
+        title = f"{name}: score {score:.2f}, probability {found.probabilities[slot]:.3f}"
+        if isinstance(classifier, TargetClassifier):
+            title = f"{name}: {score:.3g}"
+        maps = [view[slot] for view in found.input_maps]
+        averaged = average_maps(maps, views.geometries)
+        explanations.append(Explanation(label, title, averaged, *more))
+    return explanations
 
 
 def explain_target(
     classifier: Classifier,
     image: NDArray[np.uint8],
-    saliency: SaliencyOptions,
+    saliency: SaliencyMethod,
     target: TargetOptions,
     *,
-    progress: Report | None = None,
+    progress: Progress = SILENT,
 ) -> list[Explanation]:
     """Compute the map of a channel or neuron; like `explain`.
 
     Raises
     ------
     ConfigError
-        If the method explains classes only.
+        If no layer is named.
     """
     built = target.build()
     if built is None:
         raise ConfigError("target.layer must name a layer, but is not given")
-    if saliency.method == "cam":
-        raise ConfigError("method cam explains classes only; grad_cam explains any target")
-    if saliency.occlusion.score == "probability":
-        raise ConfigError("saliency.occlusion.score must be unnormalized for a channel or neuron")
-    asked, saliency = as_classifier(classifier, built, name=target.name), _inside(saliency)
-    return explain(asked, image, saliency, classes=[0], progress=progress)
-
-
-def _inside(saliency: SaliencyOptions) -> SaliencyOptions:
-    """Name the layers of activation maps as they are called inside of the target's network."""
-    changed: dict[str, Options] = {}
-    if saliency.cam.layer is not None:
-        layer = f"network.{saliency.cam.layer}"
-        changed["cam"] = saliency.cam.model_copy(update={"layer": layer})
-    if saliency.layercam_fusion.layers:
-        layers = tuple(f"network.{layer}" for layer in saliency.layercam_fusion.layers)
-        changed["layercam_fusion"] = saliency.layercam_fusion.model_copy(update={"layers": layers})
-    return saliency.model_copy(update=changed)
-
-
-def _occluded(
-    classifier: Classifier,
-    found: Occlusion,
-    scores: torch.Tensor,
-    labels: Sequence[int],
-    geometry: Geometry,
-) -> list[Explanation]:
-    maps = found.grid.interpolate(found.drops.clamp(min=0)).numpy()
-    explanations = []
-    for slot, label in enumerate(labels):
-        lowest = found.lowest(slot)
-        y, x = lowest.center
-        x0, y0, x1, y1 = geometry.box_to_image((x, y, x + 1, y + 1))
-        note = f"lowest, {lowest.value:.3g}, under the mask at x {(x0 + x1) / 2:.0f}, "
-        note += f"y {(y0 + y1) / 2:.0f}"
-        if lowest.winner is not None and len(classifier.categories) > 1:
-            winner = classifier.categories.names[lowest.winner].split(",")[0]
-            note += f", and taken for {winner}" if lowest.winner != label else ", and still first"
-        explanations.append(
-            Explanation(
-                label=label,
-                title=_title(classifier, scores, label),
-                saliency=geometry.to_image(maps[slot]),
-                note=note,
-                arrays={"scores": found.values[slot].numpy()},
-            )
-        )
-    return explanations
-
-
-def _title(classifier: Classifier, scores: torch.Tensor, label: int) -> str:
-    name = classifier.categories.names[label]
-    if len(scores) == 1:
-        return f"{name}: {float(scores[0]):.3g}"
-    probability = float(scores.double().softmax(dim=0)[label])
-    return f"{name}: score {float(scores[label]):.2f}, probability {probability:.3f}"
+    asked = TargetClassifier.of(classifier, [built], names=[target.name])
+    return explain(asked, image, saliency, progress=progress)

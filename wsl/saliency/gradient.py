@@ -1,188 +1,170 @@
-"""The class saliency map: the gradient of the class score with respect to the image."""
+"""The gradient of the class score with respect to the image, by three rules of backpropagation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, Protocol
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from wsl.errors import ModelError
 from wsl.models.classifier import Classifier
-from wsl.saliency.base import SaliencyMaps, Select
-from wsl.saliency.modifiers import (
-    Modifier,
-    ModifierName,
-    ReductionName,
-    modifier_of,
-    reduction_of,
-    to_map,
-)
-from wsl.saliency.objectives import ClassObjective, Objective
-from wsl.saliency.rules import Backpropagation, NonRelu, Rule, RuleName
+from wsl.progress import Progress
+from wsl.saliency.base import SILENT, Attributions, SaliencyMethod
+from wsl.saliency.modifiers import ModifierName
+from wsl.saliency.rules import Backpropagation, NonRelu
 
-__all__ = ["Estimator", "Gradient", "class_maps", "gradient_saliency", "resized"]
-
-
-class Estimator(Protocol):
-    """A method that attributes an objective's numbers to the inputs; its options are its fields."""
-
-    def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield each of the objective's slots with its attribution.
-
-        Parameters
-        ----------
-        objective : Objective
-        inputs : Tensor, shape (N, C, H, W)
-            Detached, and not changed.
-
-        Yields
-        ------
-        (int, Tensor of shape (N, C, H, W), or (N, 1, h, w) of a layer's grid)
-            With its sign.
-        """
+__all__ = [
+    "Deconvnet",
+    "Gradient",
+    "GuidedBackprop",
+    "PixelMethod",
+    "gradients",
+    "pixel_gradients",
+    "slot_gradients",
+]
 
 
-class Gradient:
-    """The gradient itself, by the objective's rule; one forward pass for all slots.
+class PixelMethod(SaliencyMethod):
+    """What the methods share that give one value per pixel and channel."""
 
-    References
-    ----------
-    K. Simonyan, A. Vedaldi, A. Zisserman. Deep inside convolutional networks: visualising image
-    classification models and saliency maps. arXiv:1312.6034, 2013, sec. 3.
-    """
+    modifier: ModifierName = "absolute"
+    """What is done to each value g: |g|; max(g, 0); -g; 1 / (g + 1e-7); |1 / (g + 1e-7)|. Values
+    below 0 that are left after the reduction become 0."""
 
-    def __call__(self, objective: Objective, inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield each slot's gradient; see `Estimator`."""
+    reduction: Literal["max", "mean", "l2"] = "max"
+    """How the color channels become one: ``max`` as in the paper, ``mean``, or ``l2``, the root of
+    the sum of squares."""
+
+
+class _Backpropagating(PixelMethod):
+    """One forward pass; one backward pass per class."""
+
+    @abstractmethod
+    def rule(self) -> Backpropagation:
+        """Rule of the backward pass."""
+
+    def attributions(
+        self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
+    ) -> Attributions:
+        """Score the inputs with a graph; gradients are those of pixels in [0, 1]."""
         leaf = inputs.clone().requires_grad_()
-        yield from objective.gradients(objective.values(leaf), leaf)
+        rule = self.rule()
+        with rule.recording(classifier.module):
+            scores = classifier.scores(leaf)
+        rule.apply(scores)
+        return Attributions(
+            scores.detach(), lambda classes: pixel_gradients(classifier, scores, classes, leaf)
+        )
 
 
-def gradient_saliency(
-    classifier: Classifier,
-    inputs: Tensor,
-    select: Select,
-    *,
-    modifier: ModifierName | Modifier = "absolute",
-    reduction: Literal["max", "mean", "l2"] = "max",
-    rule: RuleName | Rule = "gradient",
-    non_relu: NonRelu | None = None,
-    wrt: Literal["pixel", "input"] = "pixel",
-) -> SaliencyMaps:
-    """Compute the maps of Simonyan et al. 2013, sec. 3: channel-max of |d score / d pixel|.
+class Gradient(_Backpropagating):
+    """Maximum over the channels of |d score / d pixel|.
+
+    The score is the one before the softmax: the posterior's gradient could be large because other
+    classes lose (Simonyan et al. 2013, sec. 2 and 3).
+    """
+
+    summary: ClassVar = "Gradient of the class score with respect to the pixels."
+    reference: ClassVar = "Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034"
+
+    method: Literal["gradient"] = "gradient"
+
+    def rule(self) -> Backpropagation:
+        """Return the gradient's own rule."""
+        return Backpropagation("gradient")
+
+
+class _Rectifying(_Backpropagating):
+    method: Literal["deconvnet", "guided_backprop"]
+
+    non_relu: NonRelu | None = None
+    """At activations without a gate (GELU, SiLU, sigmoid): ``gradient`` keeps the derivative,
+    ``rule`` applies the rule with the derivative in the gate's place; null refuses networks with
+    such activations."""
+
+    def rule(self) -> Backpropagation:
+        """Return the rule of the method's name."""
+        return Backpropagation(self.method, self.non_relu)
+
+
+class Deconvnet(_Rectifying):
+    """Backpropagation in which each ReLU passes on what is positive of the signal."""
+
+    summary: ClassVar = "Deconvnet: the signal is rectified at each ReLU of the backward pass."
+    reference: ClassVar = "Zeiler, Fergus 2014, arXiv:1311.2901"
+
+    method: Literal["deconvnet"] = "deconvnet"
+
+
+class GuidedBackprop(_Rectifying):
+    """Like the deconvnet, where the forward pass left the ReLU's gate open."""
+
+    summary: ClassVar = "Guided backpropagation: the gradient, rectified at each ReLU."
+    reference: ClassVar = "Springenberg et al. 2015, arXiv:1412.6806"
+
+    method: Literal["guided_backprop"] = "guided_backprop"
+
+
+def pixel_gradients(
+    classifier: Classifier, scores: Tensor, classes: Tensor, inputs: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield each slot's gradient with respect to pixels in [0, 1].
+
+    That is the gradient with respect to the normalized input, divided by the channel's standard
+    deviation; the channel that is the largest can be another one then.
+    """
+    scale = (1 / torch.tensor(classifier.preprocessing.std)).to(inputs)[:, None, None]
+    for slot, (gradient,) in slot_gradients(scores, classes, [inputs]):
+        yield slot, gradient * scale
+
+
+def slot_gradients(
+    scores: Tensor, classes: Tensor, wrt: Sequence[Tensor]
+) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """Differentiate the scores of chosen classes, one slot after the other.
 
     Parameters
     ----------
-    classifier : Classifier
-    inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalized as the classifier's preprocessing says.
-    select : Select
-        Chooses K classes per input from the scores.
-    modifier : str or callable
-        See `to_map`; the paper takes the absolute value. Values below 0 that it leaves become 0.
-    reduction : {'max', 'mean', 'l2'}
-        Over the color channels; the paper takes the maximum.
-    rule : {'gradient', 'deconvnet', 'guided_backprop'} or Rule
-        The way back through activations: the gradient, the deconvnet, or guided backpropagation.
-    non_relu : {'gradient', 'rule'}, optional
-        See `Backpropagation`.
-    wrt : {'pixel', 'input'}
-        ``pixel``: with respect to the image's values in [0, 1], which is the gradient with respect
-        to the normalized input divided by the channel's standard deviation; the channel that is
-        the largest can be another one then. ``input``: with respect to `inputs` themselves.
+    scores : Tensor, shape (N, C)
+        Each row depends on its own input alone. The graph is freed with the last slot.
+    classes : Tensor of int64, shape (N, K)
+        -1 for none.
+    wrt : sequence of Tensor, shape (N, ...)
 
-    Returns
-    -------
-    SaliencyMaps
-        On the classifier's device.
-
-    Notes
-    -----
-    One forward pass serves all K classes. The score is the one before the softmax: the posterior's
-    gradient could be large because other classes lose (sec. 2 of the paper).
-
-    References
-    ----------
-    K. Simonyan, A. Vedaldi, A. Zisserman. Deep inside convolutional networks: visualising image
-    classification models and saliency maps. arXiv:1312.6034, 2013.
+    Yields
+    ------
+    (int, tuple of Tensor)
+        A slot that holds a class for any input, and a gradient of the shape of each of `wrt`; 0 for
+        inputs without a class in the slot.
     """
-    return class_maps(
-        classifier,
-        inputs,
-        select,
-        estimator=Gradient(),
-        backward=Backpropagation(rule, non_relu),
-        modifier=modifier,
-        reduction=reduction,
-        wrt=wrt,
-        prepared=True,
-    )
+    values = scores.gather(1, classes.clamp_min(0)) * (classes >= 0)
+    slots = [int(slot) for slot in (classes >= 0).any(dim=0).nonzero()]
+    for slot in slots:
+        # The sum over the batch: each input's own score is all that its gradient sees.
+        yield slot, gradients(values[:, slot].sum(), wrt, retain_graph=slot != slots[-1])
 
 
-def class_maps(
-    classifier: Classifier,
-    inputs: Tensor,
-    select: Select,
-    *,
-    estimator: Estimator,
-    backward: Backpropagation | None = None,
-    modifier: ModifierName | Modifier = "absolute",
-    reduction: ReductionName = "max",
-    wrt: Literal["pixel", "input"] = "input",
-    prepared: bool = False,
-) -> SaliencyMaps:
-    """Compute the maps of selected classes by any estimator: the form of `SaliencyMethod`.
+def gradients(
+    value: Tensor, wrt: Sequence[Tensor], *, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Differentiate a number.
 
-    Parameters
-    ----------
-    classifier : Classifier
-    inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalized as the classifier's preprocessing says.
-    select : Select
-        Chooses K classes per input from the scores.
-    estimator : Estimator
-    backward : Backpropagation, optional
-        The plain rule without it.
-    modifier, reduction
-        See `to_map`. Values below 0 that are left become 0: maps are >= 0.
-    wrt : {'pixel', 'input'}
-        What gradients are with respect to; see `gradient_saliency`.
-    prepared : bool
-        Ask the classifier's faster copy (`Classifier.prepared`). Not for estimators that name
-        layers: the copy has none of the network's.
-
-    Returns
-    -------
-    SaliencyMaps
-        On the classifier's device, of the inputs' size: coarser ones are interpolated.
+    Raises
+    ------
+    ModelError
+        If it does not depend on each of `wrt` through differentiable operations.
     """
-    if wrt not in ("pixel", "input"):
-        raise ValueError(f"wrt must be 'pixel' or 'input', but got {wrt!r}")
-    if reduction == "none":
-        raise ValueError("reduction must be 'max', 'mean' or 'l2' for maps, but got 'none'")
-    modifier, _ = modifier_of(modifier), reduction_of(reduction)
-    if prepared:
-        classifier = classifier.prepared()
-    objective = ClassObjective(classifier, select, backward=backward or Backpropagation(), wrt=wrt)
-    found: dict[int, Tensor] = {}
-    with classifier.inference():
-        own = inputs.detach().to(classifier.device, torch.float32)
-        for slot, attribution in estimator(objective, own):
-            map_ = to_map(attribution, modifier=modifier, reduction=reduction).clamp_min(0)
-            found[slot] = resized(map_, own.shape[2:])
-        classes = objective.classes
-        maps = torch.zeros((*classes.shape, *own.shape[2:]), device=classifier.device)
-        for slot, map_ in found.items():
-            # Some modifiers make something of the 0 of an input without a class in the slot.
-            maps[:, slot] = map_.masked_fill((classes[:, slot] < 0)[:, None, None], 0)
-    return SaliencyMaps(scores=objective.scores, classes=classes, maps=maps)
-
-
-def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Interpolate maps (..., h, w) bilinearly to a size; as they are where they have it."""
-    if maps.shape[-2:] == size:
-        return maps
-    planes = maps.reshape(1, -1, *maps.shape[-2:])
-    larger = F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
-    return larger.reshape(*maps.shape[:-2], *size)
+    found: tuple[Tensor | None, ...] = (None,)
+    if value.requires_grad:
+        found = torch.autograd.grad(value, wrt, retain_graph=retain_graph, allow_unused=True)
+    given = tuple(gradient for gradient in found if gradient is not None)
+    if len(given) < len(wrt):
+        raise ModelError(
+            "the network's output must be differentiable with respect to its input or the "
+            "layer, but no gradient leads from one to the other (a detach, no_grad or "
+            "rounding in the module, or a layer beside or behind what is explained?)"
+        )
+    return given

@@ -3,72 +3,56 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from wsl.errors import ModelError, choices_hint
+from wsl.models.classifier import Classifier
 
 __all__ = [
-    "Recorded",
+    "LayerOutputs",
     "as_grid",
     "find_layer",
     "grid_layers",
     "last_grid_layer",
-    "recording_layer",
-    "recording_layers",
+    "measured_once",
+    "observing",
+    "recording",
 ]
 
 _LEAST_CELLS = 7
 _MAX_PREFIX = 8  # class, distillation and register tokens in front of those of the positions
 
+Found = TypeVar("Found")
+_measured: WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = WeakKeyDictionary()
 
-class Recorded:
-    """Output of a layer, once the network has run."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._outputs: list[Any] = []
+def measured_once(module: nn.Module, key: Hashable, measure: Callable[[], Found]) -> Found:
+    """Measure something about a network on the first call, and remember it as long as it lives.
 
-    def add(self, output: Any) -> None:
-        """Note the output of one call of the layer."""
-        self._outputs.append(output)
-
-    @property
-    def output(self) -> Tensor:
-        """The layer's output.
-
-        Raises
-        ------
-        ModelError
-            If the layer was not called once, or returned something else than a tensor.
-        """
-        (output,) = self.parts(1)
-        return output
-
-    def parts(self, count: int) -> list[Tensor]:
-        """Return the outputs where the network saw the batch in so many parts.
-
-        Raises
-        ------
-        ModelError
-            If the layer was not called once for each, or returned something else than a tensor.
-        """
-        if len(self._outputs) != count:
-            calls = len(self._outputs) / count
-            times = f"{calls:g} times" if calls else "not at all"
-            raise ModelError(
-                f"layer {self.name} must run once in a forward pass, but ran {times}; "
-                "name the module around it, or one before or after it"
-            )
-        for output in self._outputs:
-            if not isinstance(output, Tensor):
-                found = type(output).__name__
-                raise ModelError(f"layer {self.name} must return a tensor, but returned a {found}")
-        return list(self._outputs)
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Measured anew when one of its layers has been replaced.
+    key : hashable
+        What is measured, and on which input size.
+    measure : callable
+    """
+    structure = tuple((name, id(part)) for name, part in module.named_modules())
+    known = _measured.get(module, {})
+    if known.get("structure") != structure:
+        known = _measured[module] = {"structure": structure}
+    if key not in known:
+        known[key] = measure()
+    found: Found = known[key]
+    return found
 
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
@@ -87,60 +71,104 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def recording_layer(module: nn.Module, name: str, *, as_leaf: bool = False) -> Iterator[Recorded]:
-    """Record a layer's output in the forward pass inside.
+def observing(
+    module: nn.Module, names: Sequence[str], observe: Callable[[str, Any], Any]
+) -> Iterator[None]:
+    """Call ``observe(name, output)`` whenever one of the layers has run inside.
+
+    What it returns, unless None, takes the output's place in the forward pass.
+    """
+
+    def hook(name: str, _: nn.Module, __: Any, output: Any) -> Any:
+        return observe(name, output)
+
+    layers = dict(module.named_modules())
+    handles = []
+    try:
+        for name in names:
+            layer = layers.get(name) or find_layer(module, name)
+            handles.append(layer.register_forward_hook(partial(hook, name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class LayerOutputs:
+    """Outputs of some layers, by name, once the network has run."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, list[Any]] = {}
+
+    def add(self, name: str, output: Any) -> None:
+        """Note the output of one call of a layer."""
+        self._outputs.setdefault(name, []).append(output)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return the layer's output.
+
+        Raises
+        ------
+        ModelError
+            If the layer was not called once, or returned something else than a tensor.
+        """
+        outputs = self._outputs.get(name, [])
+        if len(outputs) != 1:
+            times = f"{len(outputs)} times" if outputs else "not at all"
+            raise ModelError(
+                f"layer {name} must run once in a forward pass, but ran {times}; "
+                "name the module around it, or one before or after it"
+            )
+        if not isinstance(outputs[0], Tensor):
+            found = type(outputs[0]).__name__
+            raise ModelError(f"layer {name} must return a tensor, but returned a {found}")
+        return outputs[0]
+
+
+@contextmanager
+def recording(
+    module: nn.Module, names: Sequence[str], *, as_leaf: bool = False
+) -> Iterator[LayerOutputs]:
+    """Record layers' outputs in the forward pass inside.
 
     Parameters
     ----------
     module : torch.nn.Module
-    name : str
+    names : sequence of str
         As in ``named_modules()``.
     as_leaf : bool
-        Start the graph at the output: what comes before it is not recorded.
+        Start the graph at the outputs: what comes before them is not recorded.
 
     Yields
     ------
-    Recorded
-        Its tensor is a part of the graph. The rest of the network works on a copy of it, so that
-        a layer that works in place cannot change it.
+    LayerOutputs
+        Its tensors are parts of the graph. The rest of the network works on copies of them, so that
+        a layer that works in place cannot change them.
     """
-    layer = find_layer(module, name)
-    recorded = Recorded(name)
+    recorded = LayerOutputs()
 
-    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+    def observe(name: str, output: Any) -> Any:
         if not isinstance(output, Tensor):
-            recorded.add(output)
+            recorded.add(name, output)
             return None
         kept = output.detach().requires_grad_() if as_leaf else output
-        recorded.add(kept)
+        recorded.add(name, kept)
         return kept.clone()
 
-    handle = layer.register_forward_hook(hook)
-    try:
+    with observing(module, list(dict.fromkeys(names)), observe):
         yield recorded
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def recording_layers(module: nn.Module, names: Sequence[str]) -> Iterator[list[Recorded]]:
-    """Record several layers' outputs in one forward pass; see `recording_layer`."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(recording_layer(module, name)) for name in names]
 
 
 def grid_layers(
-    module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor, *, count: int = 3
+    classifier: Classifier, shape: tuple[int, ...], *, count: int = 3
 ) -> tuple[str, ...]:
     """Name the last layer of each of the network's coarsest grids, the finest grid first.
 
     Parameters
     ----------
-    module : torch.nn.Module
-    forward : callable
-        Runs the module.
-    inputs : Tensor, shape (N, C, H, W)
-        Only the first is run, without a graph.
+    classifier : Classifier
+    shape : (int, int, int)
+        (C, H, W) of an input.
     count : int
         How many grids. Grids of fewer than 7 x 7 cells do not count, nor do layers that return
         negative values or run several times, nor those with as many channels as there are
@@ -151,22 +179,16 @@ def grid_layers(
     ModelError
         If there is no such layer.
     """
-    size = (inputs.shape[-2], inputs.shape[-1])
-    outputs: list[tuple[tuple[int, int], int, str]] = []
-
-    def note(name: str, output: Tensor) -> None:
-        axes = _grid_axes(output, size) if output.ndim == 4 else None
-        if axes and bool((output >= 0).all()):
-            grid = (output.shape[axes[0]], output.shape[axes[1]])
-            outputs.append((grid, output.shape[1 if axes == (2, 3) else 3], name))
-
-    scores = _watched(module, forward, inputs, note)
-    calls = Counter(name for _, _, name in outputs)
+    outputs = _survey(classifier, shape)
+    calls = Counter(output.name for output in outputs)
     # Of several layers with one grid the last stays.
     found = {
-        grid: name
-        for grid, channels, name in outputs
-        if min(grid) >= _LEAST_CELLS and channels != scores.shape[-1] and calls[name] == 1
+        output.grid: output.name
+        for output in outputs
+        if output.rectified
+        and min(output.grid) >= _LEAST_CELLS
+        and output.channels != len(classifier.categories)
+        and calls[output.name] == 1
     }
     if not found:
         raise ModelError(
@@ -177,16 +199,14 @@ def grid_layers(
     return tuple(found[grid] for grid in reversed(coarsest))
 
 
-def last_grid_layer(module: nn.Module, forward: Callable[[Tensor], Any], inputs: Tensor) -> str:
+def last_grid_layer(classifier: Classifier, shape: tuple[int, ...]) -> str:
     """Name the last layer whose output has positions: (N, C, h, w) with more than one.
 
     Parameters
     ----------
-    module : torch.nn.Module
-    forward : callable
-        Runs the module.
-    inputs : Tensor, shape (N, C, H, W)
-        Only the first is run, without a graph.
+    classifier : Classifier
+    shape : (int, int, int)
+        (C, H, W) of an input.
 
     Returns
     -------
@@ -198,55 +218,58 @@ def last_grid_layer(module: nn.Module, forward: Callable[[Tensor], Any], inputs:
     ModelError
         If there is no such layer, or the network goes on to work on tokens after it.
     """
-    last, tokens = "", ""
-    size = (inputs.shape[-2], inputs.shape[-1])
-
-    def note(name: str, output: Tensor) -> None:
-        nonlocal last, tokens
-        if output.ndim == 4 and _grid_axes(output, size):
-            last, tokens = name, ""
-        elif output.ndim == 3 and _token_grid(output.shape[1], size):
-            tokens = name
-
-    _watched(module, forward, inputs, note)
-    if tokens:
+    outputs = _survey(classifier, shape)
+    if not outputs:
+        raise ModelError(
+            "no layer of the network returns positions, a tensor (N, C, h, w) with h * w > 1"
+        )
+    if outputs[-1].is_tokens:
         raise ModelError(
             "the network works on tokens, so the layer must be named: one that returns (N, T, C), "
             "before the last attention block mixes the positions into the class token, such as "
             "encoder.layers.encoder_layer_11.ln_1 (torchvision) or blocks.11.norm1 (timm)"
         )
-    if not last:
-        raise ModelError(
-            "no layer of the network returns positions, a tensor (N, C, h, w) with h * w > 1"
-        )
-    return last
+    return outputs[-1].name
 
 
-def _watched(
-    module: nn.Module,
-    forward: Callable[[Tensor], Any],
-    inputs: Tensor,
-    note: Callable[[str, Tensor], None],
-) -> Any:
-    """Run the first input without a graph; note each layer's tensor output as it comes."""
-    handles = []
+@dataclass(frozen=True)
+class _Output:
+    """A layer's output that has positions."""
 
-    def hook_of(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
+    name: str
+    grid: tuple[int, int]
+    channels: int
+    is_tokens: bool
+    rectified: bool
+
+
+def _survey(classifier: Classifier, shape: tuple[int, ...]) -> tuple[_Output, ...]:
+    """Find all outputs with positions, in the order of the forward pass, once for each shape."""
+
+    def measure() -> tuple[_Output, ...]:
+        outputs: list[_Output] = []
+
+        def observe(name: str, output: Any) -> None:
             if isinstance(output, Tensor):
-                note(name, output)
+                outputs.extend(_positions(name, output, (shape[1], shape[2])))
 
-        return hook
+        names = [name for name, _ in classifier.module.named_modules() if name]
+        # Not one of the user's images, so that every process of a run finds the same layers.
+        noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+        with observing(classifier.module, names, observe), torch.no_grad():
+            classifier.run(noise)
+        return tuple(outputs)
 
-    try:
-        for name, layer in module.named_modules():
-            if name:
-                handles.append(layer.register_forward_hook(hook_of(name)))
-        with torch.no_grad():
-            return forward(inputs[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    return measured_once(classifier.module, ("survey", shape), measure)
+
+
+def _positions(name: str, output: Tensor, size: tuple[int, int]) -> Iterator[_Output]:
+    if output.ndim == 4 and (axes := _grid_axes(output, size)):
+        grid = (output.shape[axes[0]], output.shape[axes[1]])
+        channels = output.shape[1 if axes == (2, 3) else 3]
+        yield _Output(name, grid, channels, False, bool((output >= 0).all()))
+    elif output.ndim == 3 and (tokens := _token_grid(output.shape[1], size)):
+        yield _Output(name, tokens, output.shape[2], True, False)
 
 
 def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tensor:

@@ -1,42 +1,107 @@
-"""Occlusion sensitivity: how the score changes while a mask slides over the image.
-
-`occlusion_saliency` is the saliency method of the configuration. `occlude` is the whole experiment
-on one image: scores at every position, and what the image is mistaken for.
-"""
+"""Occlusion sensitivity: how the score changes while a mask slides over the image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor
 
 from wsl.boxes import Box
-from wsl.errors import ConfigError, choices_hint
+from wsl.data.categories import Categories
+from wsl.data.geometry import Geometry
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency.base import SaliencyMaps, Select, choose
+from wsl.progress import Progress
+from wsl.saliency.base import SILENT, Attributions, SaliencyMethod, scores_only
 from wsl.saliency.blur import gaussian_blur
-from wsl.saliency.occlusion_grid import Anchor, MaskGrid
-from wsl.saliency.probe import Probe
-from wsl.saliency.targets import TargetLike
+from wsl.saliency.occlusion_grid import MaskGrid
 
-__all__ = ["Fill", "Lowest", "Occlusion", "make_fill", "occlude", "occlusion_saliency"]
+__all__ = ["Lowest", "Occlusion", "OcclusionScores", "make_fill", "occlude"]
 
-NamedFill = Literal["gray", "mean", "blurred", "noise"]
-Fill = NamedFill | tuple[int, int, int]
-Score = Literal["unnormalized", "probability"]
-Report = Callable[[int, int], None]
+Level = Annotated[int, Field(ge=0, le=255)]
+Fill = Literal["gray", "mean", "blurred", "noise"] | tuple[Level, Level, Level]
 
-# From masked inputs (B, C, h, w) to what is kept of them, each tensor with B rows.
-_Read = Callable[[Tensor], tuple[Tensor, ...]]
+
+class Occlusion(SaliencyMethod):
+    """What a mask at each place takes from the class score, at the masks' centers.
+
+    An image's forward passes serve all its classes. Memory does not grow with the number of masks.
+    """
+
+    summary: ClassVar = "Drop of the class score under a mask at each place."
+    reference: ClassVar = "Zeiler, Fergus 2014, arXiv:1311.2901"
+
+    method: Literal["occlusion"] = "occlusion"
+
+    size: PositiveInt = 45
+    """Side of the square mask, in pixels of the classifier's input."""
+
+    stride: PositiveInt = 8
+    """From one mask to the next, in pixels; one forward pass each. 1 gives every pixel its own."""
+
+    fill: Fill = "gray"
+    """What shows through the mask: ``gray`` is 128 in each channel; ``mean`` the color mean of the
+    training images; ``blurred`` the image itself, blurred; ``noise`` normal noise with the mean
+    and deviation of the training images; three numbers from 0 to 255 a color, RGB."""
+
+    score: Literal["unnormalized", "probability"] = "unnormalized"
+    """What drops: the class score before the softmax, or after it."""
+
+    batch_size: PositiveInt = 64
+    """Masked images per forward pass of the network; changes nothing but memory and speed."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the fill ``noise``, which is the same for all images."""
+
+    def attributions(
+        self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
+    ) -> Attributions:
+        """Slide the mask over each input; a mask that adds to the score counts as 0."""
+        found = Attributions(scores_only(classifier, inputs), lambda classes: of(classes))
+
+        def of(classes: Tensor) -> Iterator[tuple[int, Tensor]]:
+            used = (classes >= 0).any(dim=1)
+            drops = inputs.new_zeros((*classes.shape, *inputs.shape[2:]))
+            for index in used.nonzero().flatten().tolist():
+                given = classes[index] >= 0
+                occlusion = occlude(
+                    classifier, inputs[index], classes[index, given].tolist(), self, progress
+                )
+                drops[index, given] = occlusion.grid.interpolate(
+                    occlusion.drops.clamp(min=0).to(drops)
+                )
+                found.details.append(occlusion)
+            for slot in range(classes.shape[1]):
+                yield slot, drops[:, slot, None]
+
+        return found
+
+    def describe(
+        self, detail: Any, slot: int, geometry: Geometry, categories: Categories
+    ) -> tuple[str, dict[str, NDArray[np.float32]]]:
+        """Say where the score is lowest, and what the image is taken for there."""
+        assert isinstance(detail, OcclusionScores)
+        lowest = detail.lowest(slot)
+        y, x = lowest.center
+        x0, y0, x1, y1 = geometry.box_to_image((x, y, x + 1, y + 1))
+        note = f"lowest, {lowest.value:.3g}, under the mask at x {(x0 + x1) / 2:.0f}, "
+        note += f"y {(y0 + y1) / 2:.0f}"
+        if len(categories) > 1:
+            winner = categories.names[lowest.winner].split(",")[0]
+            changed = lowest.winner != detail.classes[slot]
+            note += f", and taken for {winner}" if changed else ", and still first"
+        return note, {"scores": detail.values[slot].numpy()}
 
 
 @dataclass(frozen=True)
 class Lowest:
-    """The mask under which a value is lowest.
+    """The mask under which a class's score is lowest.
 
     Attributes
     ----------
@@ -45,239 +110,128 @@ class Lowest:
         (y, x) of the mask's center in pixels of the input, before the mask is clipped.
     box : Box
         What the mask covers, in pixels of the input.
-    winner : int or None
+    winner : int
         The class of the highest score there: what the image is mistaken for, if it is another one.
     """
 
     value: float
     center: tuple[float, float]
     box: Box
-    winner: int | None
+    winner: int
 
 
 @dataclass(frozen=True, eq=False)
-class Occlusion:
-    """What an occlusion experiment found for one image and K targets.
+class OcclusionScores:
+    """Scores of K classes of one image under a sliding mask.
 
     Attributes
     ----------
     grid : MaskGrid
         Where the masks lie.
+    classes : tuple of K int
     unmasked : Tensor of float32, shape (K,)
-        The targets' values for the image as it is.
+        The scores of the image as it is.
     values : Tensor of float32, shape (K, rows, columns)
         Under each mask.
-    winners : Tensor of int64, shape (rows, columns), or None
-        The class of the highest score under each mask; None where the output is not classes.
+    winners : Tensor of int64, shape (rows, columns)
+        The class of the highest score under each mask.
     """
 
     grid: MaskGrid
+    classes: tuple[int, ...]
     unmasked: Tensor
     values: Tensor
-    winners: Tensor | None
+    winners: Tensor
 
     @property
     def drops(self) -> Tensor:
-        """How much each mask takes from the values; negative where it adds: (K, rows, columns)."""
+        """How much each mask takes from the scores; negative where it adds: (K, rows, columns)."""
         return self.unmasked[:, None, None] - self.values
 
-    def lowest(self, target: int = 0) -> Lowest:
-        """Find the mask under which a target's value is lowest; the first of several."""
-        index = int(self.values[target].argmin())
+    def lowest(self, slot: int = 0) -> Lowest:
+        """Find the mask under which a class's score is lowest; the first of several."""
+        index = int(self.values[slot].argmin())
         row, column = divmod(index, self.grid.shape[1])
         rows, columns = list(self.grid)[index]
         return Lowest(
-            value=float(self.values[target, row, column]),
+            value=float(self.values[slot, row, column]),
             center=self.grid.center(row, column),
             box=(columns.start, rows.start, columns.stop, rows.stop),
-            winner=None if self.winners is None else int(self.winners[row, column]),
+            winner=int(self.winners[row, column]),
         )
 
 
 def occlude(
-    model: Classifier | nn.Module,
-    image: Tensor,
-    targets: Sequence[TargetLike | str],
-    *,
-    size: int,
-    stride: int = 1,
-    fill: Fill | Tensor = "gray",
-    score: Score = "unnormalized",
-    anchor: Anchor = "center",
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: Report | None = None,
-) -> Occlusion:
-    """Slide a mask over an image and read the targets at every position.
-
-    Parameters
-    ----------
-    model : Classifier or torch.nn.Module
-        Any classifier or regressor.
-    image : Tensor of float32, shape (C, h, w)
-        As the network takes it.
-    targets : sequence of target
-        Classes, regression outputs, channels of a layer (their mean activation), neurons; see
-        `wsl.saliency.targets`. One experiment serves all.
-    size, stride, anchor
-        As of `MaskGrid`; 71 and 1 on an input of 227 x 227 give a map of that size.
-    fill : str, color or Tensor
-        As of `make_fill`; or the picture itself, (C, h, w) or what expands to it, in the input's
-        units. A bare module, whose normalization is not known, takes a tensor, ``blurred`` or
-        ``noise``.
-    score : {'unnormalized', 'probability'}
-        Classes before or after the softmax.
-    batch_size : int
-        Masked images per forward pass.
-    seed : int
-        Of the fill ``noise``.
-    progress : callable, optional
-        Called with the number of finished and of all masked images.
-
-    Returns
-    -------
-    Occlusion
-        On the CPU.
-
-    Raises
-    ------
-    ConfigError
-        If an option is wrong.
-    ModelError
-        If there is no such layer.
-
-    References
-    ----------
-    M. D. Zeiler, R. Fergus. Visualizing and understanding convolutional networks. ECCV 2014,
-    sec. 4.2.
-    """
-    _check(score, batch_size)
-    grid = MaskGrid((image.shape[1], image.shape[2]), size, stride, anchor)
-    probe = Probe(model, targets, reading=score)
-    with probe.ready(), torch.no_grad():
-        image = image.detach().to(probe.device, torch.float32)
-        filled = _fill_of(model, fill, image, seed)
-
-        def read(masked: Tensor) -> tuple[Tensor, ...]:
-            values, output = probe(masked)
-            return (values, output.argmax(dim=1)) if probe.knows_classes else (values,)
-
-        unmasked = read(image[None])[0][0]
-        values, *winners = _sweep(read, image, grid, filled, batch_size, progress)
-    return Occlusion(
-        grid=grid,
-        unmasked=unmasked.cpu(),
-        values=values.cpu().T.reshape(-1, *grid.shape),
-        winners=winners[0].cpu().reshape(grid.shape) if winners else None,
-    )
-
-
-def occlusion_saliency(
     classifier: Classifier,
-    inputs: Tensor,
-    select: Select,
-    *,
-    size: int = 45,
-    stride: int = 8,
-    fill: Fill = "gray",
-    score: Score = "unnormalized",
-    anchor: Anchor = "center",
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: Report | None = None,
-) -> SaliencyMaps:
-    """Compute maps of how much a mask at each place takes from the class scores.
+    image: Tensor,
+    classes: list[int],
+    options: Occlusion,
+    progress: Progress = SILENT,
+) -> OcclusionScores:
+    """Slide a mask over an image and score some classes at every position.
 
     Parameters
     ----------
     classifier : Classifier
-    inputs : Tensor of float32, shape (N, 3, h, w)
-        Normalized as the classifier's preprocessing says.
-    select : Select
-        Chooses K classes per input from the unmasked scores.
-    size, stride, anchor
-        As of `MaskGrid`.
-    fill, seed
-        As of `make_fill`.
-    score : {'unnormalized', 'probability'}
-        What drops: the score before the softmax, or after it as in the paper.
-    batch_size : int
-        Masked images per forward pass.
-    progress : callable, optional
-        Called with the number of finished and of all masked images.
+    image : Tensor of float32, shape (C, h, w)
+        On the classifier's device; not changed.
+    classes : list of int
+    options : Occlusion
+        A mask of 71 with stride 1 on an input of 227 x 227 gives a map of that size.
+    progress : Progress
 
     Returns
     -------
-    SaliencyMaps
-        max(drop, 0) at the masks' centers, linearly between them. On the classifier's device.
-
-    Notes
-    -----
-    The masks' forward passes serve all K classes of an image. Memory does not grow with the number
-    of masks.
+    OcclusionScores
+        On the CPU.
 
     References
     ----------
     M. D. Zeiler, R. Fergus. Visualizing and understanding convolutional networks. ECCV 2014,
     sec. 4.2.
     """
-    _check(score, batch_size)
-    grid = MaskGrid((inputs.shape[2], inputs.shape[3]), size, stride, anchor)
-    with classifier.inference(), torch.no_grad():
-        inputs = inputs.detach().to(classifier.device, torch.float32)
-        scores = classifier.scores(inputs)
-        classes = choose(select, scores)
-        given = classes >= 0
-        report = _over_images(progress, int(given.any(dim=1).sum()), len(grid))
-        unmasked = _scored(scores, score)
-        maps = inputs.new_zeros((*classes.shape, *inputs.shape[2:]))
-        for index in given.any(dim=1).nonzero().flatten().tolist():
-            image, chosen = inputs[index], classes[index, given[index]]
+    grid = MaskGrid((image.shape[1], image.shape[2]), options.size, options.stride)
+    fill = make_fill(options.fill, image, classifier.preprocessing, seed=options.seed)
 
-            def read(masked: Tensor, chosen: Tensor = chosen) -> tuple[Tensor, ...]:
-                return (_scored(classifier.scores(masked), score)[:, chosen],)
+    def read(masked: Tensor) -> tuple[Tensor, Tensor]:
+        scores = scores_only(classifier, masked)
+        if options.score == "probability":
+            return classifier.probabilities(scores)[:, classes], scores.argmax(dim=1)
+        return scores[:, classes], scores.argmax(dim=1)
 
-            filled = make_fill(fill, image, classifier.preprocessing, seed=seed)
-            (values,) = _sweep(read, image, grid, filled, batch_size, report)
-            drops = (unmasked[index, chosen] - values).clamp_(min=0)  # (masks, K)
-            maps[index, given[index]] = grid.interpolate(drops.T.reshape(-1, *grid.shape))
-    return SaliencyMaps(scores=scores, classes=classes, maps=maps)
+    with classifier.inference():
+        unmasked, _ = read(image[None])
+        values, winners = _sweep(read, image, grid, fill, options.batch_size, progress)
+    return OcclusionScores(
+        grid=grid,
+        classes=tuple(classes),
+        unmasked=unmasked[0].cpu(),
+        values=values.cpu().T.reshape(-1, *grid.shape),
+        winners=winners.cpu().reshape(grid.shape),
+    )
 
 
 def make_fill(
-    fill: Fill,
-    image: Tensor,
-    preprocessing: Preprocessing,
-    *,
-    blur: float = 10.0,
-    seed: int = 0,
+    fill: Fill, image: Tensor, preprocessing: Preprocessing, *, blur: float = 10.0, seed: int = 0
 ) -> Tensor:
     """Make the picture that shows through the masks.
 
     Parameters
     ----------
     fill : {'gray', 'mean', 'blurred', 'noise'} or (int, int, int)
-        ``gray``: 128 in each channel. ``mean``: the mean of the training images. ``blurred``: the
-        image, blurred. ``noise``: normal noise with mean and standard deviation of the training
-        images; the same picture for all images of a size. Three numbers from 0 to 255: a color,
-        RGB.
-    image : Tensor of float32, shape (3, h, w)
+        See `Occlusion`; ``noise`` is the same picture for all images of a size.
+    image : Tensor of float32, shape (C, h, w)
         Normalized.
     preprocessing : Preprocessing
         How the image was normalized.
     blur : float
         Standard deviation of ``blurred`` in pixels.
     seed : int
-        Of ``noise``.
+        Seed of ``noise``.
 
     Returns
     -------
-    Tensor of float32, shape (3, h, w)
-
-    Raises
-    ------
-    ConfigError
-        If there is no such fill, or a color is not three numbers from 0 to 255.
+    Tensor of float32, shape (C, h, w)
     """
     if fill == "blurred":
         return gaussian_blur(image[None], blur)[0]
@@ -286,39 +240,18 @@ def make_fill(
         return torch.randn(image.shape, generator=generator).to(image)
     if fill == "mean":
         return torch.zeros_like(image)
-    if isinstance(fill, str) and fill != "gray":
-        names = get_args(NamedFill)
-        raise ConfigError(f"there is no fill {fill!r}. {choices_hint(fill, names)}")
-    color = (128, 128, 128) if fill == "gray" else tuple(fill)
-    if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-        raise ConfigError(f"a color must be three numbers from 0 to 255, but got {fill}")
+    color = torch.tensor((128, 128, 128) if fill == "gray" else fill)
     mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    normalized = (torch.tensor(color) / 255 - mean) / std
-    return normalized.to(image)[:, None, None].expand_as(image)
-
-
-def _fill_of(
-    model: Classifier | nn.Module, fill: Fill | Tensor, image: Tensor, seed: int
-) -> Tensor:
-    if isinstance(fill, Tensor):
-        return fill.to(image).expand_as(image)
-    if isinstance(model, Classifier):
-        return make_fill(fill, image, model.preprocessing, seed=seed)
-    if fill not in ("blurred", "noise"):
-        raise ConfigError(
-            f"the fill of a bare module must be a tensor, 'blurred' or 'noise', but got {fill!r}: "
-            "how colors are normalized is known of classifiers only"
-        )
-    return make_fill(fill, image, Preprocessing(), seed=seed)
+    return ((color / 255 - mean) / std).to(image)[:, None, None].expand_as(image)
 
 
 def _sweep(
-    read: _Read,
+    read: Callable[[Tensor], tuple[Tensor, Tensor]],
     image: Tensor,
     grid: MaskGrid,
     fill: Tensor,
     batch_size: int,
-    report: Report | None,
+    progress: Progress,
 ) -> tuple[Tensor, ...]:
     """Read the image (C, h, w) under every mask; each tensor with one row per mask, in order.
 
@@ -326,6 +259,7 @@ def _sweep(
     images.
     """
     masks = list(grid)
+    progress.start(len(masks), 0)
     buffer = image.expand(min(batch_size, len(masks)), *image.shape).clone()
     found: tuple[Tensor, ...] = ()
     for start in range(0, len(masks), batch_size):
@@ -340,31 +274,5 @@ def _sweep(
         found = found or tuple(part.new_empty(len(masks), *part.shape[1:]) for part in parts)
         for whole, part in zip(found, parts, strict=True):
             whole[start : start + len(batch)] = part
-        if report is not None:
-            report(start + len(batch), len(masks))
+        progress.advance(len(batch), 0)
     return found
-
-
-def _over_images(progress: Report | None, images: int, masks: int) -> Report | None:
-    """Count the masks of several images, one after the other, as one piece of work."""
-    if progress is None:
-        return None
-    finished = 0
-
-    def report(done: int, total: int) -> None:
-        nonlocal finished
-        progress(finished + done, images * masks)
-        finished += masks if done == total else 0
-
-    return report
-
-
-def _scored(scores: Tensor, score: Score) -> Tensor:
-    return scores.softmax(dim=1) if score == "probability" else scores
-
-
-def _check(score: str, batch_size: int) -> None:
-    if score not in get_args(Score):
-        raise ConfigError(f"score must be 'unnormalized' or 'probability', but got {score!r}")
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, but got {batch_size}")

@@ -1,17 +1,14 @@
-"""Where the masks of an occlusion experiment lie, and the way from their values to a map."""
+"""Where the masks of an occlusion experiment lie, and how their values become a map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Anchor", "MaskGrid"]
-
-Anchor = Literal["center", "corner"]
+__all__ = ["MaskGrid"]
 
 
 @dataclass(frozen=True)
@@ -25,26 +22,21 @@ class MaskGrid:
     size : int
         Side of a mask in pixels.
     stride : int
-        From one mask to the next, in pixels.
-    anchor : {'center', 'corner'}
-        ``center``: the masks' centers lie on the pixels 0, stride, 2 stride, ... (moved by the same
-        amount from both borders where they do not end on the last pixel), and a mask that
-        reaches over a border is clipped there. With stride 1 every pixel has a mask of its own. A
-        mask of even side reaches one pixel further up and left than down and right. ``corner``:
-        the masks' upper left corners lie on the pixels 0, stride, ... until the input is covered,
-        so that only the last row and column may be clipped, and pixels at the border are seen
-        by fewer masks.
+        From one mask to the next, in pixels. The masks' centers lie on the pixels 0, stride,
+        2 stride, ... (moved by the same amount from both borders where they do not end on the last
+        pixel), and a mask that reaches over a border is clipped there. With stride 1 every pixel
+        has a mask of its own. A mask of even side reaches one pixel further up and left than down
+        and right.
 
     Raises
     ------
     ValueError
-        If a size or the stride is less than 1, or the anchor is unknown.
+        If a size or the stride is less than 1.
     """
 
     input_size: tuple[int, int]
     size: int
     stride: int = 1
-    anchor: Anchor = "center"
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.stride < 1 or min(self.input_size) < 1:
@@ -52,8 +44,6 @@ class MaskGrid:
                 f"mask size, stride and input size must be at least 1, but got {self.size}, "
                 f"{self.stride} and {self.input_size}"
             )
-        if self.anchor not in ("center", "corner"):
-            raise ValueError(f"anchor must be 'center' or 'corner', but got {self.anchor!r}")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,7 +61,7 @@ class MaskGrid:
             for span in columns:
                 yield rows, span
 
-    def center(self, row: int, column: int) -> tuple[float, float]:
+    def center(self, row: int, column: int) -> tuple[int, int]:
         """(y, x) of a mask's center in pixels of the input, before it is clipped."""
         return (self._centers(0)[row], self._centers(1)[column])
 
@@ -90,27 +80,9 @@ class MaskGrid:
         vertical, horizontal = (self._weights(axis).to(values) for axis in (0, 1))
         return vertical @ values @ horizontal.T
 
-    def average(self, values: Tensor) -> Tensor:
-        """Give each pixel the mean value of the masks that cover it; 0 where none does.
-
-        Parameters
-        ----------
-        values : Tensor of float32, shape (..., rows, columns)
-
-        Returns
-        -------
-        Tensor of float32, shape (..., h, w)
-        """
-        vertical, horizontal = (self._covers(axis).to(values) for axis in (0, 1))
-        count = vertical.sum(1)[:, None] * horizontal.sum(1)
-        return vertical @ values @ horizontal.T / count.clamp(min=1)
-
     def _begins(self, axis: int) -> range:
         """First pixels of the masks along an axis; before the input for masks to be clipped."""
         length = self.input_size[axis]
-        if self.anchor == "corner":
-            covered = length - self.size + self.stride  # the first corner that is not needed
-            return range(0, min(max(covered, 1), length), self.stride)
         first = (length - 1) % self.stride // 2
         return range(first - self.size // 2, length - self.size // 2, self.stride)
 
@@ -119,9 +91,8 @@ class MaskGrid:
         for begin in self._begins(axis):
             yield slice(max(begin, 0), min(begin + self.size, length))
 
-    def _centers(self, axis: int) -> list[float]:
-        middle = self.size // 2 if self.anchor == "center" else (self.size - 1) / 2
-        return [begin + middle for begin in self._begins(axis)]
+    def _centers(self, axis: int) -> list[int]:
+        return [begin + self.size // 2 for begin in self._begins(axis)]
 
     def _weights(self, axis: int) -> Tensor:
         """Weights (length, masks) of linear interpolation between the masks' centers."""
@@ -130,10 +101,3 @@ class MaskGrid:
         place = ((pixels - centers[0]) / self.stride).clamp(0, len(centers) - 1)
         distance = (place[:, None] - torch.arange(len(centers))).abs()
         return (1 - distance).clamp(min=0)
-
-    def _covers(self, axis: int) -> Tensor:
-        """1 where a mask covers a pixel: (length, masks)."""
-        covers = torch.zeros(self.input_size[axis], len(self._begins(axis)))
-        for mask, span in enumerate(self._spans(axis)):
-            covers[span, mask] = 1
-        return covers

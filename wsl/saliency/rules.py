@@ -1,18 +1,19 @@
-"""Rules for the way back through activations: gradient, deconvnet, guided backpropagation.
+"""Rules of the backward pass through activations: gradient, deconvnet, guided backpropagation.
 
 An activation has a *gate* if it hands its input on unchanged where the gate is open and is constant
 where it is shut: ReLU, ReLU6, hardtanh, threshold, and a clamp or maximum from 0 up. With the
 signal R that arrives from above and the activation's input X, the rules hand down
 
-========== =========================== ======================================================
-plain      R where the gate is open    the gradient (Simonyan et al. 2013)
-rectified  max(R, 0)                   the deconvnet of Zeiler and Fergus 2014: no forward gate
-guided     max(R, 0) where it is open  Springenberg et al. 2015
-========== =========================== ======================================================
+=============== =========================== =================================================
+gradient        R where the gate is open    Simonyan et al. 2013
+deconvnet       max(R, 0)                   Zeiler and Fergus 2014: no gate of the forward pass
+guided_backprop max(R, 0) where it is open  Springenberg et al. 2015
+=============== =========================== =================================================
 
-The rules are laid on the recorded graph, not on modules: each activation that took part is a node
-there, whether it was called as a module (also one used many times, or in place) or as a function.
-Nothing is hooked to the network, and what is laid on the graph goes when the graph goes.
+The rules are applied to the recorded graph, not to modules: each activation that took part is a
+node there, whether it was called as a module (also one used many times, or in place) or as a
+function.
+Nothing is hooked to the network, and what is hooked to the graph goes when the graph goes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RuleName = Literal["gradient", "deconvnet", "guided_backprop"]
 NonRelu = Literal["gradient", "rule"]
 Rule = Callable[[Tensor, Tensor], Tensor]
 """From the signal that arrives at an activation's output, and what its derivative makes of it (the
-plain rule's answer), to the signal at its input; all of one shape."""
+gradient's answer), to the signal at its input; all of one shape."""
 
 _RULES: dict[str, Rule] = {
     "deconvnet": lambda signal, passed: signal.clamp_min(0),
@@ -77,7 +78,7 @@ _ACTIVATION_FUNCTIONS = frozenset(
 
 @dataclass(frozen=True)
 class Backpropagation:
-    """How a signal goes back through a network's activations.
+    """Rule of the backward pass through a network's activations.
 
     Attributes
     ----------
@@ -85,13 +86,14 @@ class Backpropagation:
         A callable is a rule of one's own.
     non_relu : {'gradient', 'rule'} or None
         What to do at activations without a gate, for which the rules are not defined (GELU, SiLU,
-        sigmoid, leaky ReLU, ...), and at functions that hide their way back (custom autograd
-        functions): ``plain`` keeps the derivative there; ``rule`` applies the rule all the same,
-        with the derivative in the gate's place (hidden ones stay plain). None refuses them.
+        sigmoid, leaky ReLU, ...), and at functions that hide their backward pass (custom autograd
+        functions): ``gradient`` keeps the derivative there; ``rule`` applies the rule all the same,
+        with the derivative in the gate's place (hidden ones keep the derivative). None refuses
+        them.
 
     Notes
     -----
-    A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognized: it has the plain rule.
+    A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognized: its derivative stays.
     """
 
     rule: RuleName | Rule = "gradient"
@@ -109,7 +111,7 @@ class Backpropagation:
             )
 
     def recording(self, module: nn.Module) -> AbstractContextManager[Any]:
-        """Context for the forward pass whose graph the rule will be laid on.
+        """Context for the forward pass whose graph the rule will be applied to.
 
         Raises
         ------
@@ -121,23 +123,23 @@ class Backpropagation:
         for name, part in module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
                 raise ModelError(
-                    f"the {self._name} rule cannot see into scripted modules, but "
+                    f"the rule {self._name} cannot see into scripted modules, but "
                     f"{name or 'the network'} is one; build the network without torch.jit"
                 )
         return _ActivationsOnViews()
 
-    def lay_on(self, values: Tensor) -> None:
-        """Change the way back from `values` through each activation to the rule.
+    def apply(self, values: Tensor) -> None:
+        """Make each backward pass from `values` follow the rule.
 
         Parameters
         ----------
         values : Tensor
-            Computed under `recording`. Each backward pass through its graph follows the rule.
+            Computed under `recording`.
 
         Raises
         ------
         ModelError
-            If there are activations without a gate, or functions that hide their way back, and
+            If there are activations without a gate, or functions that hide their backward pass, and
             `non_relu` is None.
         """
         if self.rule == "gradient":
@@ -154,7 +156,7 @@ class Backpropagation:
         found = {_UNGATED[name] for node in nodes if (name := node_name(node)) in _UNGATED}
         if found:
             raise ModelError(
-                f"the {self._name} rule is defined for activations with a gate, such as ReLU, but "
+                f"the rule {self._name} is defined for activations with a gate, such as ReLU, but "
                 f"the network has {', '.join(sorted(found))}; "
                 "non_relu='gradient' keeps the derivative there, "
                 "non_relu='rule' applies the rule with the derivative in the gate's place"
@@ -162,8 +164,8 @@ class Backpropagation:
         hidden = {node.name() for node in nodes if _hides(node)}
         if hidden:
             raise ModelError(
-                f"the {self._name} rule cannot see into {', '.join(sorted(hidden))}, which have "
-                "a way back of their own; non_relu='gradient' leaves them as they are"
+                f"the rule {self._name} cannot see into {', '.join(sorted(hidden))}, which have "
+                "a backward pass of their own; non_relu='gradient' leaves them as they are"
             )
 
     @property
@@ -238,7 +240,7 @@ class _ActivationsOnViews(TorchFunctionMode):
             return func(*args, **kwargs)
         if not (view.requires_grad and view._is_view()):
             return func(*args, **kwargs)
-        # The way back of some functions needs their input, which is about to be written over.
+        # The backward pass of some functions needs their input, which is about to be overwritten.
         own = view.clone()
         if args:
             return view.copy_(beside(own, *args[1:], **kwargs))

@@ -17,14 +17,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
+from pydantic import NonNegativeInt
 from torch import Tensor
 
-from wsl.errors import choices_hint
+from wsl.config import Options
+from wsl.data.categories import Categories
+from wsl.errors import ConfigError, choices_hint
+from wsl.models.classifier import Classifier
+from wsl.saliency.layers import LayerOutputs, find_layer, recording
 from wsl.saliency.modifiers import ModifierName
 
 __all__ = [
@@ -35,12 +40,43 @@ __all__ = [
     "Neuron",
     "Regression",
     "Target",
+    "TargetClassifier",
     "TargetLike",
+    "TargetOptions",
     "WeightedSum",
     "as_target",
 ]
 
 Direction = Literal["increase", "decrease", "maintain"]
+
+
+class TargetOptions(Options):
+    """A channel of a layer, or one neuron, to explain in place of classes."""
+
+    layer: str | None = None
+    """The layer's name in the network, such as ``features.3``."""
+
+    channel: NonNegativeInt = 0
+    """Channel of the layer."""
+
+    position: tuple[NonNegativeInt, ...] | None = None
+    """One neuron of the channel, (row, column); null: the channel's mean over the positions."""
+
+    def build(self) -> Target | None:
+        """Make the target; None where classes are explained."""
+        if self.layer is None:
+            if self != TargetOptions():
+                raise ConfigError("target.layer must be given with target.channel and position")
+            return None
+        if self.position is None:
+            return Filter(self.layer, self.channel)
+        return Neuron(self.layer, self.channel, self.position)
+
+    @property
+    def name(self) -> str:
+        """For titles."""
+        at = "" if self.position is None else f" at {self.position}"
+        return f"{self.layer} channel {self.channel}{at}"
 
 
 class Target(ABC):
@@ -49,24 +85,24 @@ class Target(ABC):
     Attributes
     ----------
     layers : tuple of str
-        Names in ``named_modules()`` of the layers that the target looks at.
-    modifier : str
-        What is done to its gradient where the caller names nothing.
+        Names in ``named_modules()`` of the layers whose outputs the target is made of.
+    modifier : str or None
+        What is done to its gradient where the caller names nothing; None: what the method does.
     """
 
     layers: tuple[str, ...] = ()
-    modifier: ModifierName = "absolute"
+    modifier: ModifierName | None = None
 
     @abstractmethod
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Compute the numbers.
 
         Parameters
         ----------
         output : Tensor
             What the network returned for N inputs; first axis N.
-        layers : mapping of str to Tensor
-            The outputs of `layers`.
+        layers : LayerOutputs
+            The outputs of `layers`, by name.
 
         Returns
         -------
@@ -94,7 +130,7 @@ class ClassScore(Target):
 
     classes: int | tuple[int, ...]
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Compute the scores; see `Target`."""
         scores = _matrix(output, "a class")
         self._check_count(len(scores))
@@ -131,7 +167,7 @@ class Loss(Target):
 
     function: Callable[[Any], Tensor]
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Call the function; see `Target`."""
         return self.function(output)
 
@@ -152,7 +188,7 @@ class WeightedSum(Target):
             raise ValueError("a weighted sum must have at least one term, but got none")
         object.__setattr__(self, "layers", tuple(n for _, term in self.terms for n in term.layers))
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Add the terms up; see `Target`."""
         parts = [weight * target.values(output, layers) for weight, target in self.terms]
         return reduce(torch.add, parts)
@@ -193,7 +229,7 @@ class Regression(Target):
             raise ValueError(f"there is no direction {self.direction!r}. {hint}")
         object.__setattr__(self, "modifier", self._MODIFIERS[self.direction])
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Take the output, negated for ``decrease``; see `Target`."""
         outputs = output[:, None] if isinstance(output, Tensor) and output.ndim == 1 else output
         outputs = _matrix(outputs, "a regression output")
@@ -219,7 +255,7 @@ class Filter(Target):
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", (self.layer,))
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Average the channel; see `Target`."""
         channel = _channel(layers[self.layer], self.channel, self.layer)
         return channel.reshape(len(channel), -1).mean(dim=1)
@@ -245,7 +281,7 @@ class Neuron(Target):
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", (self.layer,))
 
-    def values(self, output: Any, layers: Mapping[str, Tensor]) -> Tensor:
+    def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Take the neuron's output; see `Target`."""
         channel = _channel(layers[self.layer], self.channel, self.layer)
         size = tuple(channel.shape[1:])
@@ -259,6 +295,84 @@ class Neuron(Target):
         for at in self.position:
             channel = channel.select(1, at)
         return channel
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TargetClassifier(Classifier):
+    """A classifier whose scores are the values of targets, so that any method can explain them.
+
+    Attributes
+    ----------
+    targets : tuple of K targets
+        Each for all inputs; the scores are (N, K).
+    outputs : callable
+        Runs the module; what it returns is given to the targets.
+    """
+
+    targets: tuple[Target, ...] = ()
+    outputs: Callable[[Tensor], Any] = lambda inputs: inputs
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Classifier,
+        targets: Sequence[Target],
+        *,
+        names: Sequence[str] = (),
+        posterior: bool = False,
+    ) -> TargetClassifier:
+        """Explain targets of a classifier.
+
+        Parameters
+        ----------
+        classifier : Classifier
+        targets : sequence of Target
+        names : sequence of str
+            Of the categories; numbered by default.
+        posterior : bool
+            Hand the targets the logarithms of the classes' probabilities in place of the scores.
+
+        Raises
+        ------
+        ModelError
+            If there is no such layer.
+        """
+        for name in (name for target in targets for name in target.layers):
+            find_layer(classifier.module, name)
+
+        def outputs(inputs: Tensor) -> Tensor:
+            scores = classifier.scores(inputs)
+            return scores.log_softmax(dim=1) if posterior else scores
+
+        inherited = {
+            each.name: getattr(classifier, each.name) for each in fields(Classifier) if each.init
+        }
+        categories = Categories(tuple(names)) if names else Categories.numbered(len(targets))
+        return cls(
+            **{**inherited, "categories": categories}, targets=tuple(targets), outputs=outputs
+        )
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Compute the targets' values, (N, K); differentiable."""
+        names = [name for target in self.targets for name in target.layers]
+        with recording(self.module, names) as recorded:
+            output = self.outputs(inputs)
+        values = [target.values(output, recorded) for target in self.targets]
+        return torch.stack([_checked(each, len(inputs)) for each in values], dim=1)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Refuse: only classes have probabilities."""
+        raise ConfigError("probabilities must be those of classes, but a target is no class")
+
+
+def _checked(values: Any, count: int) -> Tensor:
+    if not isinstance(values, Tensor) or values.shape != (count,):
+        found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"a target must give one number per input, shape ({count},), but gave {found}; "
+            'losses need reduction="none"'
+        )
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def as_target(target: TargetLike) -> Target:

@@ -1,4 +1,4 @@
-"""The views of an image that a classifier looks at: the whole, the center, or ten crops."""
+"""The views of an image that a classifier sees: the whole, the center, or ten crops."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from wsl.errors import choices_hint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wsl.models.classifier import Classifier
     from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["ViewKind", "ViewOptions", "Views", "class_scores", "make_views", "view_geometries"]
+__all__ = ["ViewKind", "ViewOptions", "Views", "make_views", "view_geometries"]
 
 ViewKind = Literal["squash", "center_crop", "ten_crop"]
 
@@ -43,13 +42,13 @@ class ViewOptions(Options):
 
     input_sizes: tuple[PositiveInt, ...] = ()
     """Several input sizes, each with all the views, instead of one `input_size`. Classes are chosen
-    once, from the scores averaged over all of them; that takes one more forward pass. The maps are
-    averaged as they are: gradients of larger inputs are smaller, for each pixel shows less."""
+    once, from the scores averaged over all of them. The maps are averaged as they are: gradients of
+    larger inputs are smaller, for each pixel shows less."""
 
     classify_at: Literal["input_size", "default_size"] = "input_size"
     """Inputs that classes are chosen and ranked from: the maps' own, or the same views at the
-    weights' own size, where most networks know best what they see. That takes one more forward
-    pass."""
+    weights' own size, at which most networks are most accurate. That takes one more forward pass
+    unless it is one of `input_sizes`."""
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ViewOptions:
@@ -102,7 +101,7 @@ class Views:
     geometries : tuple of Geometry
         One per view, in the order of the groups.
     for_classes : Tensor of float32, shape (V, 3, h, w), or None
-        What classes are chosen from, where that is not the groups.
+        What classes are chosen from, where that is not all groups: one of them, or other inputs.
     """
 
     groups: tuple[Tensor, ...]
@@ -151,35 +150,12 @@ def make_views(
         group, views = _group(image, options.adapted(preprocessing, size), options)
         groups.append(group)
         geometries += views
-    own = options.classify_at == "default_size"
-    for_classes = _group(image, preprocessing, options)[0] if own else None
+    for_classes = None
+    if options.classify_at == "default_size":
+        sizes = [options.adapted(preprocessing, size) for size in options.input_sizes]
+        at = sizes.index(preprocessing) if preprocessing in sizes else None
+        for_classes = _group(image, preprocessing, options)[0] if at is None else groups[at]
     return Views(tuple(groups), geometries, for_classes)
-
-
-def class_scores(classifier: Classifier, views: Sequence[Views]) -> Tensor:
-    """Score images, each by the mean over the views that its classes are chosen from.
-
-    Parameters
-    ----------
-    classifier : Classifier
-    views : sequence of Views
-        One per image; all cut by the same options.
-
-    Returns
-    -------
-    Tensor of float64, shape (N, C), on the classifier's device
-    """
-    import torch
-
-    of_images = [
-        image.groups if image.for_classes is None else (image.for_classes,) for image in views
-    ]
-    with classifier.inference(), torch.no_grad():
-        groups = [
-            classifier.scores(torch.cat(group)).double() for group in zip(*of_images, strict=True)
-        ]
-    by_image = [scores.reshape(len(views), -1, scores.shape[1]) for scores in groups]
-    return torch.cat(by_image, dim=1).mean(dim=1)
 
 
 def _group(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, RunMismatchError
-from wsl.localize.image_maps import Explained, ImageMaps
+from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
@@ -34,6 +34,7 @@ from wsl.run.options import ClassOptions
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
 from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
+from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
 from wsl.storage import whole_file, write_json, write_text
 
@@ -160,7 +161,7 @@ class MapStore:
         finally:
             decoders.close(cancel=True)
 
-    def _write_maps(self, position: int, image: Decoded, found: Explained) -> None:
+    def _write_maps(self, position: int, image: Decoded, found: ClassMaps) -> None:
         for size in self.sizes:
             (map_,) = ImageMaps.of(found, image.views.geometries, size).maps
             path = self._map_path(position, size)

@@ -29,7 +29,6 @@ import cv2
 
 from wsl.data.sample import Dataset
 from wsl.errors import RunError, WslError
-from wsl.localize.image_maps import Explained
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
 from wsl.run.chunk import Chunk, Finished
@@ -44,6 +43,7 @@ from wsl.run.stages import (
     explain_ahead,
     failure,
 )
+from wsl.saliency.explain import ClassMaps
 
 __all__ = ["LocalEngine"]
 
@@ -180,7 +180,7 @@ class LocalEngine:
             partial(self._segmented, chunk, position, image.sample.image_id, size)
         )
 
-    def _segment(self, image: Decoded, found: Explained) -> Finished:
+    def _segment(self, image: Decoded, found: ClassMaps) -> Finished:
         begin = time.perf_counter()
         try:
             maps = self.stages.image_maps(image, found)
