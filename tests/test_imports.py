@@ -39,7 +39,6 @@ IMPORTS = {
 }
 
 
-
 def room_of(module):
     return module.split(".")[1]
 
