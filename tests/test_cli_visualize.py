@@ -60,7 +60,7 @@ def test_a_maximized_class_and_a_channel(folder, tmp_path):
          "activation_maximization.steps=3 must not be set for method gradient"),
         (["activation_maximization", "--set", "activation_maximization.step=3"],
          "step is an unknown key. Did you mean steps"),
-        (["gradient", "a.png", "--set", "saliency.size=3"], "saliency.size is an unknown key"),
+        (["gradient", "a.png", "--set", "saliency.size=3"], "saliency.size is an option of method occlusion, but method is gradient"),
         (["gradient", "fish.png", *DEMO, "--set", "target.layer=feature.8"],
          "no layer 'feature.8'. Did you mean features.8"),
         (["gradient", "none.png", *DEMO], "none.png"),

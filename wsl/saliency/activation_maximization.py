@@ -43,6 +43,7 @@ class ActivationMaximization(Options):
     reference: ClassVar = "Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034"
 
     method: Literal["activation_maximization"] = "activation_maximization"
+    """The saliency method."""
 
     steps: PositiveInt = 200
     """Steps of gradient ascent in all; at several scales each has an equal share."""

@@ -26,6 +26,7 @@ class InputXGradient(PixelMethod):
     reference: ClassVar = "Shrikumar et al. 2016, arXiv:1605.01713"
 
     method: Literal["input_x_gradient"] = "input_x_gradient"
+    """The saliency method."""
 
     def attributions(
         self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
@@ -53,6 +54,7 @@ class SmoothGrad(PixelMethod):
     reference: ClassVar = "Smilkov et al. 2017, arXiv:1706.03825"
 
     method: Literal["smoothgrad"] = "smoothgrad"
+    """The saliency method."""
 
     samples: PositiveInt = 25
     """Noisy copies of the input; one forward pass each."""
@@ -113,6 +115,7 @@ class IntegratedGradients(PixelMethod):
     reference: ClassVar = "Sundararajan, Taly, Yan 2017, arXiv:1703.01365"
 
     method: Literal["integrated_gradients"] = "integrated_gradients"
+    """The saliency method."""
 
     steps: PositiveInt = 50
     """Points of the Gauss-Legendre quadrature; one forward pass each."""

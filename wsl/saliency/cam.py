@@ -106,6 +106,7 @@ class Cam(_LayerMethod):
     reference: ClassVar = "Zhou et al. 2016, arXiv:1512.04150"
 
     method: Literal["cam"] = "cam"
+    """The saliency method."""
 
     def _check_scores(self, scores: Tensor, layer: str) -> None:
         between = sorted({node_name(n) for n in graph_nodes(scores) if not _is_linear(n)})
@@ -135,6 +136,7 @@ class GradCam(_LayerMethod):
     reference: ClassVar = "Selvaraju et al. 2017, arXiv:1610.02391"
 
     method: Literal["grad_cam"] = "grad_cam"
+    """The saliency method."""
 
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:
         return gradients.mean(dim=(2, 3), keepdim=True)
@@ -150,6 +152,7 @@ class LayerCam(_LayerMethod):
     reference: ClassVar = "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"
 
     method: Literal["layer_cam"] = "layer_cam"
+    """The saliency method."""
 
     def _weights(self, gradients: Tensor, layer: str) -> Tensor:
         return gradients.clamp_min(0)

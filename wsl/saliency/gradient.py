@@ -71,6 +71,7 @@ class Gradient(_Backpropagating):
     reference: ClassVar = "Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034"
 
     method: Literal["gradient"] = "gradient"
+    """The saliency method."""
 
     def rule(self) -> Backpropagation:
         """Return the gradient's own rule."""
@@ -97,6 +98,7 @@ class Deconvnet(_Rectifying):
     reference: ClassVar = "Zeiler, Fergus 2014, arXiv:1311.2901"
 
     method: Literal["deconvnet"] = "deconvnet"
+    """The saliency method."""
 
 
 class GuidedBackprop(_Rectifying):
@@ -106,6 +108,7 @@ class GuidedBackprop(_Rectifying):
     reference: ClassVar = "Springenberg et al. 2015, arXiv:1412.6806"
 
     method: Literal["guided_backprop"] = "guided_backprop"
+    """The saliency method."""
 
 
 def pixel_gradients(

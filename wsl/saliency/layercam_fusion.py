@@ -36,6 +36,7 @@ class LayerCamFusion(SaliencyMethod):
     reference: ClassVar = "after Jiang et al. 2021, doi:10.1109/TIP.2021.3089943"
 
     method: Literal["layercam_fusion"] = "layercam_fusion"
+    """The saliency method."""
 
     layers: tuple[str, ...] = ()
     """Names of the layers in the network; none: the last of each of its three coarsest grids of at

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated, cast
 
 from pydantic import Field
 
+from wsl.config import choices
 from wsl.saliency.activation_maximization import ActivationMaximization
 from wsl.saliency.averages import (
     InputXGradient,
@@ -35,10 +36,7 @@ SaliencyOptions = Annotated[
     Field(discriminator="method"),
 ]
 
-METHODS: dict[str, type[SaliencyMethod]] = {
-    options.model_fields["method"].default: options
-    for options in get_args(get_args(SaliencyOptions)[0])
-}
+METHODS = cast(dict[str, type[SaliencyMethod]], choices(SaliencyOptions))
 """The options class of each method, by its name."""
 
 DRAWN: dict[str, type[SaliencyMethod | ActivationMaximization]] = {

@@ -38,6 +38,7 @@ class Occlusion(SaliencyMethod):
     reference: ClassVar = "Zeiler, Fergus 2014, arXiv:1311.2901"
 
     method: Literal["occlusion"] = "occlusion"
+    """The saliency method."""
 
     size: PositiveInt = 45
     """Side of the square mask, in pixels of the classifier's input."""
