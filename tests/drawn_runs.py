@@ -17,7 +17,7 @@ from wsl.data.categories import Categories
 from wsl.data.sample import Annotation, Instance, Sample
 from wsl.localize.seeds import SeedOptions, quantile_seeds
 from wsl.report.runs import ReportRun, Steps, quality_by_image
-from wsl.score.protocols.diagnosis import diagnose
+from wsl.score.protocols.diagnosis import DiagnosisOptions, diagnose
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 EVIL_ID = '"><script>document.title="broken"</script>'
@@ -73,7 +73,7 @@ def make_run(
         for one in images
     ]
     predictions, boxes = _predictions(images, categories, miss=miss, seed=seed, quality=quality)
-    guesses = diagnose(predictions, samples, metric="top1")
+    guesses = diagnose(predictions, samples, DiagnosisOptions(metric="top1"))
     return ReportRun(
         name=name,
         scores=score_ilsvrc(predictions, samples),

@@ -23,7 +23,7 @@ def test_the_demo_runs_scores_and_draws(demo):
     assert "12 images, 0 failed" in result.stdout
     assert "mean IoU of the masks" in result.stdout
     scores = json.loads((out / "run" / "scores.json").read_text())
-    assert scores["figures"]["gt_known_0.5"]["n"] == 12
+    assert scores["estimates"]["gt_known_0.5"]["n"] == 12
     pictures = list((out / "pictures").glob("*.png"))
     assert len(pictures) == 2
     assert all(np.asarray(Image.open(path)).std() > 10 for path in pictures)
@@ -42,10 +42,12 @@ def test_a_run_can_be_scored_again(demo):
 @pytest.mark.slow
 def test_a_run_is_scored_by_other_protocols(demo):
     out, _ = demo
-    result = wsl_here("score", out / "run", "--protocol", "masks", "--set", "score.center_side=0.5")
+    result = wsl_here(
+        "score", out / "run", "--protocol", "mask_iou", "--set", "score.center_side=0.5"
+    )
     assert result.returncode == 0, result.stderr
-    scores = json.loads((out / "run" / "scores-masks.json").read_text())
-    assert scores["figures"]["mask_iou"]["n"] == 12
+    scores = json.loads((out / "run" / "scores-mask_iou.json").read_text())
+    assert scores["estimates"]["mask_iou"]["n"] == 12
     assert [baseline["name"] for baseline in scores["baselines"]][1] == "centered box 0.5"
 
 

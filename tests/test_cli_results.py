@@ -74,7 +74,7 @@ def test_annotations_of_other_images(runs, refused, tmp_path):
         (np.full((224, 224), 2.0), r"must be in [0, 1], but goes from 2 to 2"),
         (np.full((224, 224), np.nan), "must be finite, but holds NaN"),
         (np.zeros((224, 224, 3)), "must have shape (height, width)"),
-        (None, "cannot read the map"),
+        (None, "has no map of 4 of the 4 images"),
     ],
     ids=["range", "nan", "color", "absent"],
 )
@@ -87,6 +87,27 @@ def test_maps_of_other_tools(runs, refused, tmp_path, map_, message):
     )
     assert message in line
     assert "DEMO_val_0000000" in line
+
+
+def test_options_that_a_protocol_does_not_have(runs, refused):
+    for protocol, key in (("ilsvrc", "step"), ("max_box_acc", "alpha"), ("mask_iou", "blacklist")):
+        line = refused("score", runs / "four", "--protocol", protocol, "--set", f"score.{key}=1")
+        assert key in line
+        assert protocol in line
+    line = refused("score", runs / "four", "--protocol", "max_box_ac")
+    assert "Did you mean max_box_acc" in line
+
+
+def test_stored_maps_need_a_dataset_and_no_run(runs, refused, tmp_path):
+    assert "name a run, or the dataset" in refused(
+        "score", "--protocol", "pxap", "--maps", tmp_path
+    )
+    line = refused("score", runs / "four", "--data", "voc")
+    assert "--data and --root go without a run" in line
+    line = refused("score", "--data", "ilsvrc", "--root", runs / "data", "--set", "model.source=x")
+    assert "without a run, --set takes data.… and score.…, but got 'model.source=x'" in line
+    line = refused("score", "--data", "ilsvrc", "--root", runs / "data")
+    assert "the protocol ilsvrc scores a run" in line
 
 
 def test_what_is_no_run(refused, tmp_path):

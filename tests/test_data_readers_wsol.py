@@ -107,6 +107,8 @@ def test_a_mask_of_another_size_is_brought_to_the_image(masks):
     assert two.size == (6, 8)
     assert (decode_rle(two.instances[0].mask, two.size) == expected).all()
     assert two.ignore_mask is None
+    # And is kept as it is stored.
+    assert (two.instances[0].stored_mask.decode() == np.eye(3, 4, dtype=bool)).all()
 
 
 def test_an_empty_or_missing_mask_concerns_its_image_only(masks):
@@ -114,8 +116,8 @@ def test_an_empty_or_missing_mask_concerns_its_image_only(masks):
     save(root / "val/01226z/one_m01226z_bb.png", np.zeros((6, 8), np.uint8))
     (root / "val/01226z/two_m01226z_cc.png").unlink()
     dataset = WsolDataset(root, TWO, metadata=metadata, split="val")
-    with pytest.raises(AnnotationError, match=r"one_m01226z_bb\.png must not be empty"):
-        dataset.sample(0)
+    one = dataset.sample(0).annotation
+    assert one.boxes().tolist() == [[1, 1, 4, 3]]
     with pytest.raises(AnnotationError, match=r"cannot read the mask .*two_m01226z_cc\.png"):
         dataset.sample(1)
     assert dataset.sample(1, annotated=False).label == 0

@@ -13,7 +13,7 @@ from wsl.data.readers.files import FilesOptions
 from wsl.errors import ConfigError
 from wsl.run.config import build_config, to_yaml
 from wsl.run.tuned_on import TunedOn
-from wsl.score.protocols import tuning_notes
+from wsl.score.protocol import tuning_notes
 
 
 @pytest.fixture

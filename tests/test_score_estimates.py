@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -10,11 +11,10 @@ from wsl.errors import ScoreError
 from wsl.score.estimates import (
     Estimate,
     PoissonBootstrap,
-    bootstrap_difference,
-    bootstrap_mean,
     difference_estimate,
     exact_mean,
     mean_estimate,
+    mean_interval,
     percentile_interval,
     proportion_estimate,
     wilson,
@@ -44,6 +44,16 @@ def test_wilson_ends_solve_the_score_equation():
                 assert abs(gap) < 1e-12
 
 
+def test_wilson_is_the_closed_formula():
+    z = statistics.NormalDist().inv_cdf(0.975)
+    for n in (3, 50, 650):
+        for k in range(1, n, max(n // 7, 1)):
+            p = k / n
+            half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+            low, high = ((p + z * z / (2 * n) + s * half) / (1 + z * z / n) for s in (-1, 1))
+            assert wilson(k, n) == pytest.approx((low, high), abs=3e-16, rel=0)
+
+
 def test_wilson_degenerate():
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(0, 5)[0] == 0.0
@@ -62,39 +72,71 @@ def test_wilson_narrows_with_n_and_widens_with_confidence():
     assert sure[1] > few[1]
 
 
-def test_bootstrap_is_the_percentile_of_resampled_means():
-    values = np.array([0.0, 0.25, 1.0, 0.5])
-    generator = np.random.default_rng(3)
-    drawn = generator.integers(0, 4, size=(500, 4), dtype=np.int32)
-    means = sorted(sum(values[i] for i in row) / 4 for row in drawn)
-    low, high = bootstrap_mean(values, seed=3, resamples=500)
-    assert means[11] <= low <= means[13]
-    assert means[486] <= high <= means[488]
+def test_the_interval_is_that_of_the_studentized_distances_of_resampled_means():
+    values = np.random.default_rng(1).random(30) ** 8
+    mean, spread = sum(values) / 30, statistics.pstdev(values)
+    drawn = np.random.default_rng(3).integers(0, 30, size=(500, 30), dtype=np.int32)
+    ratios = sorted(
+        abs(statistics.fmean(values[row]) - mean) / statistics.pstdev(values[row]) for row in drawn
+    )
+    low, high = mean_interval(values, seed=3, resamples=500)
+    assert low + high == pytest.approx(2 * mean)
+    assert ratios[473] <= (high - mean) / spread <= ratios[475]
 
 
-def test_bootstrap_is_near_the_normal_interval():
+def test_the_interval_is_near_the_normal_one():
     values = np.random.default_rng(0).random(4000)
     half = 1.96 * values.std() / math.sqrt(4000)
-    low, high = bootstrap_mean(values)
+    low, high = mean_interval(values)
     assert low == pytest.approx(values.mean() - half, abs=half / 8)
     assert high == pytest.approx(values.mean() + half, abs=half / 8)
 
 
 def test_bootstrap_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
-    values = np.random.default_rng(1).random(30)
-    whole = bootstrap_mean(values, seed=5)
+    values = np.random.default_rng(1).random(30) ** 8
+    whole = mean_interval(values, seed=5)
     monkeypatch.setattr("wsl.score.estimates._DRAWN_AT_ONCE", 64)
-    assert bootstrap_mean(values, seed=5) == whole
-    assert bootstrap_mean(values, seed=6) != whole
+    assert mean_interval(values, seed=5) == whole
+    assert mean_interval(values, seed=6) != whole
+
+
+def ious(generator, n):
+    """Skewed: a third of the objects is missed."""
+    return generator.beta(0.6, 2.5, n) * (generator.random(n) > 0.3)
+
+
+def changes(generator, n):
+    """Of paired right or wrong answers."""
+    return generator.choice([-1.0, 0.0, 1.0], n, p=[0.06, 0.84, 0.10])
+
+
+@pytest.mark.parametrize("n", [50, 100, 325])
+@pytest.mark.parametrize(
+    ("draw", "mean"),
+    [(ious, 0.7 * 0.6 / 3.1), (changes, 0.04)],
+    ids=["ious", "differences"],
+)
+def test_intervals_of_means_cover_what_they_say(draw, mean, n):
+    generator, trials = np.random.default_rng(n), 1500
+    ends = [mean_interval(draw(generator, n), seed=s, resamples=400) for s in range(trials)]
+    covered = sum(low <= mean <= high for low, high in ends) / trials
+    assert 0.93 <= covered <= 0.97
+
+
+def test_few_images_say_little():
+    low, high = mean_interval([0.4, 0.6])
+    assert high - low > 2
+    estimate = mean_estimate("mean_iou", [0.4, 0.6])
+    assert (estimate.low, estimate.high) == (0, 1)
+    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
 
 
 def test_paired_difference_uses_the_pairs():
     generator = np.random.default_rng(0)
     first = generator.random(300)
     second = first + 0.01
-    low, high = bootstrap_difference(first, second)
-    assert low == pytest.approx(0.01)
-    assert high == pytest.approx(0.01)
+    steady = difference_estimate("x", first, second)
+    assert (steady.low, steady.high) == pytest.approx((0.01, 0.01))
     estimate = difference_estimate("x", first > 0.5, first > 0.4)
     assert estimate.value == np.mean((first > 0.4) & (first <= 0.5))
     assert estimate.low < estimate.value < estimate.high
@@ -104,13 +146,13 @@ def test_paired_difference_uses_the_pairs():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bootstrap_mean([]), "at least one image"),
-        (lambda: bootstrap_mean([0.5, np.nan]), "finite values, but got NaN"),
-        (lambda: bootstrap_difference([1.0], [1.0, 2.0]), "but got 1 and 2"),
+        (lambda: mean_interval([]), "at least one image"),
+        (lambda: mean_interval([0.5, np.nan]), "finite values, but got NaN"),
+        (lambda: difference_estimate("x", [1.0], [1.0, 2.0]), "but got 1 and 2"),
         (lambda: proportion_estimate("gt_known_0.5", []), "gt_known_0.5 needs at least one image"),
         (lambda: exact_mean([]), "at least one image"),
     ],
-    ids=["empty", "nan", "unpaired", "share", "mean"],
+    ids=["empty", "nan", "unpaired", "proportion", "mean"],
 )
 def test_refused(call, message):
     with pytest.raises(ScoreError, match=message):
@@ -123,12 +165,12 @@ def test_exact_mean_does_not_depend_on_order():
     assert exact_mean([0.1] * 10) == 0.1
 
 
-def test_figures():
+def test_estimates():
     share = proportion_estimate("error", [True, False, False, True], higher_is_better=False)
     assert share == Estimate("error", 0.5, 4, *wilson(2, 4), "proportion", False, "wilson")
     mean = mean_estimate("mean_iou", [0.25, 0.75])
     assert (mean.value, mean.n, mean.unit, mean.interval) == (0.5, 2, "mean", "bootstrap")
-    assert 0.25 <= mean.low <= 0.5 <= mean.high <= 0.75
+    assert 0 <= mean.low <= 0.5 <= mean.high <= 1
     assert json.loads(json.dumps(share.to_json())) == {
         "name": "error",
         "value": 0.5,
@@ -166,6 +208,6 @@ def test_poisson_bootstrap_agrees_with_the_other():
         bootstrap.add([value])
     sums, weights = bootstrap.sums()
     low, high = percentile_interval(sums[:, 0] / weights)
-    expected = bootstrap_mean(values)
+    expected = mean_interval(values)
     width = expected[1] - expected[0]
     assert (low, high) == pytest.approx(expected, abs=width / 8)

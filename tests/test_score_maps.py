@@ -1,43 +1,86 @@
 """Maps of other tools: read, checked, resized."""
 
+import cv2
 import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
-from wsl.score.maps import check_map, check_unit_map, maps_from_folder, resize_map
+from wsl.score.maps import check_map, check_unit_map, find_maps, read_map, resize_map
 
 
-def test_maps_are_read_by_image_id(tmp_path):
+def test_maps_are_found_by_image_id(tmp_path):
     (tmp_path / "val").mkdir()
-    np.save(tmp_path / "val" / "a.npy", np.array([[0.0, 1.0]], dtype=np.float32))
-    np.save(tmp_path / "b.npy", np.array([[0, 1]], dtype=np.uint8))
-    found = dict(maps_from_folder(tmp_path, ["val/a", "b"]))
-    assert list(found) == ["val/a", "b"]
-    assert all(map_.dtype == np.float64 and map_.shape == (1, 2) for map_ in found.values())
+    for name in ("val/a.npy", "b.npz", "c.jpg.npy", "d.png", "e.npy"):
+        (tmp_path / name).touch()
+    found = find_maps(tmp_path, ["b", "val/a", "c.jpg", "d.JPEG", "f", "e.v2"])
+    assert {name: path.relative_to(tmp_path).as_posix() for name, path in found.items()} == {
+        "b": "b.npz",
+        "val/a": "val/a.npy",
+        "c.jpg": "c.jpg.npy",
+        "d.JPEG": "d.png",
+        "e.v2": "e.npy",
+    }
+    assert list(found) == ["b", "val/a", "c.jpg", "d.JPEG", "e.v2"]
+    with pytest.raises(ScoreError, match="absent must be a folder of maps, but is none"):
+        find_maps(tmp_path / "absent", ["a"])
+
+
+def test_formats_of_maps(tmp_path):
+    map_ = np.array([[0.0, 0.5, 1.0]])
+    np.save(tmp_path / "a.npy", map_.astype(np.float16))
+    np.savez_compressed(tmp_path / "b.npz", whatever=map_)
+    np.savez(tmp_path / "c.npz", **{"0": 1 - map_, "12": map_})
+    cv2.imwrite(str(tmp_path / "d.png"), np.array([[0, 51, 255]], dtype=np.uint8))
+    cv2.imwrite(str(tmp_path / "e.png"), np.array([[0, 13107, 65535]], dtype=np.uint16))
+    for name in ("a.npy", "b.npz", "c.npz"):
+        found = read_map(tmp_path / name, 12)
+        assert found.dtype == np.float64
+        assert np.array_equal(found, map_)
+    assert read_map(tmp_path / "d.png", 0).tolist() == [[0, 0.2, 1]]
+    assert read_map(tmp_path / "e.png", 0).tolist() == [[0, 0.2, 1]]
 
 
 @pytest.mark.parametrize(
-    ("stored", "message"),
+    ("name", "stored", "message"),
     [
-        (None, r"cannot read the map .*a\.npy"),
-        (b"", r"cannot read the map .*a\.npy"),
-        (b"not a map", r"cannot read the map .*a\.npy"),
-        (np.array([{"a": 1}], dtype=object), r"cannot read the map .*a\.npy"),
-        (np.array([[0.0, 255.0]]), r"a\.npy: must be in \[0, 1\], but goes from 0 to 255"),
-        (np.array([[0.0, np.nan]]), r"a\.npy: must be finite, but holds NaN"),
-        (np.zeros((2, 2, 3)), r"a\.npy: must have shape \(height, width\), but has \(2, 2, 3\)"),
-        (np.zeros((0, 3)), r"must have shape"),
+        ("a.npy", None, r"cannot read the map .*a\.npy"),
+        ("a.npy", b"", r"cannot read the map .*a\.npy"),
+        ("a.npy", b"not a map", r"cannot read the map .*a\.npy"),
+        ("a.npz", b"not a map", r"cannot read the map .*a\.npz"),
+        ("a.png", b"not a map", r"cannot read the map .*a\.png"),
+        ("a.npy", np.array([{"a": 1}], dtype=object), r"cannot read the map .*a\.npy"),
+        ("a.npy", np.array([[0.0, np.nan]]), r"a\.npy: must be finite, but holds NaN"),
+        ("a.npy", np.zeros((2, 2, 3)), r"must have shape \(height, width\), but has \(2, 2, 3\)"),
+        ("a.npy", np.zeros((0, 3)), r"must have shape"),
     ],
-    ids=["absent", "empty file", "text", "pickle", "range", "nan", "color", "no pixel"],
+    ids=["absent", "empty", "text", "zip", "png", "pickle", "nan", "color", "no pixel"],
 )
-def test_what_is_no_map_is_refused(tmp_path, stored, message):
-    path = tmp_path / "a.npy"
+def test_what_is_no_map_is_refused(tmp_path, name, stored, message):
+    path = tmp_path / name
     if isinstance(stored, bytes):
         path.write_bytes(stored)
     elif stored is not None:
         np.save(path, stored, allow_pickle=True)
     with pytest.raises(ScoreError, match=message):
-        list(maps_from_folder(tmp_path, ["a"]))
+        read_map(path, 0)
+
+
+def test_other_classes_and_colors_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"0": np.eye(2), "1": np.eye(2)})
+    with pytest.raises(ScoreError, match=r"cannot read the map .*a\.npz.*2\.npy"):
+        read_map(tmp_path / "a.npz", 2)
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((2, 2, 3), dtype=np.uint8))
+    with pytest.raises(ScoreError, match="it must be gray, but has the mode RGB"):
+        read_map(tmp_path / "b.png", 0)
+
+
+def test_a_stated_size_that_no_map_has_is_refused_before_it_is_read(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000, 100000), }"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little"))
+    with (tmp_path / "a.npy").open("ab") as file:
+        file.write(header + b"\n")
+    with pytest.raises(ScoreError, match=r"cannot read the map .*a\.npy"):
+        read_map(tmp_path / "a.npy", 0)
 
 
 def test_checks_leave_the_argument_alone():

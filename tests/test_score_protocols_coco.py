@@ -1,12 +1,12 @@
-"""COCO's mask AP against pycocotools run on JSON files, as its users run it."""
+"""COCO's mask and box AP against pycocotools run on JSON files, as its users run it."""
 
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -14,13 +14,14 @@ from pycocotools.cocoeval import COCOeval
 
 from wsl.data.sample import Annotation, Instance, Sample
 from wsl.errors import ScoreError
-from wsl.masks import encode_rle
+from wsl.localize.prediction import Localization, Prediction
+from wsl.masks import RunLengths, encode_rle, mask_to_box
 from wsl.score.protocols.coco import (
     _evaluate,
     _resampled,
     coco_detections,
     coco_ground_truth,
-    score_coco_masks,
+    score_coco,
 )
 
 _NAMES = ["ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"]
@@ -45,7 +46,9 @@ def random_case(seed, *, images=8):
             label = int(generator.integers(0, 3))
             mask = disc(size, center, radius)
             crowd = bool(generator.random() < 0.15)
-            instances.append(Instance(label, (0, 0, 1, 1), encode_rle(mask), crowd))
+            area = float(generator.choice([400, 2000, 20000])) if generator.random() < 0.3 else None
+            box = mask_to_box(mask)
+            instances.append(Instance(label, box, encode_rle(mask), crowd, area))
             if generator.random() < 0.8:
                 near = disc(size, center + generator.integers(-3, 4, 2), radius)
                 found = label if generator.random() < 0.8 else 2
@@ -54,29 +57,44 @@ def random_case(seed, *, images=8):
             rows.append((f"img{number}", size, 3, 0.5, disc(size, (50, 50), 20)))
         annotation = Annotation(tuple(instances), size)
         samples.append(Sample(f"img{number}", Path(f"img{number}.jpg"), 0, annotation))
-    return frame(rows), samples
+    return rows, samples
 
 
-def frame(rows):
-    return pd.DataFrame(
-        [
-            {
-                "image_id": name,
-                "height": size[0],
-                "width": size[1],
-                "status": "ok",
-                "label": label,
-                "score": score,
-                "in_top_k": True,
-                "mask": encode_rle(mask),
-            }
-            for name, size, label, score, mask in rows
-        ],
-        columns=["image_id", "height", "width", "status", "label", "score", "in_top_k", "mask"],
-    )
+def predictions(rows, **changes):
+    """Each row as a prediction of its own; an image may have several."""
+    return [
+        Prediction(
+            changes.get("image_id", name),
+            changes.get("size", size),
+            (
+                Localization(
+                    label=label,
+                    category="",
+                    rank=1,
+                    score=changes.get("score", score),
+                    box=mask_to_box(mask),
+                    mask=RunLengths(encode_rle(mask), size),
+                    in_top_k=changes.get("in_top_k", True),
+                ),
+            ),
+        )
+        for name, size, label, score, mask in rows
+    ]
 
 
-def by_files(folder, rows, samples):
+def annotations(samples):
+    return {sample.image_id: sample.annotation for sample in samples}
+
+
+def score(rows, samples, **changes):
+    return score_coco(predictions(rows, **changes), annotations(samples))
+
+
+def xywh(box):
+    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def by_files(folder, rows, samples, kind="segm"):
     """What pycocotools says of the same, through files."""
     truth = {"images": [], "annotations": [], "categories": [{"id": k} for k in range(4)]}
     numbers = {sample.image_id: number for number, sample in enumerate(samples, start=11)}
@@ -91,24 +109,25 @@ def by_files(folder, rows, samples):
                     "image_id": numbers[sample.image_id],
                     "category_id": instance.label,
                     "segmentation": packed,
-                    "area": int(coco_mask.decode(packed).sum()),
+                    "bbox": xywh(instance.box),
+                    "area": instance.area or int(coco_mask.decode(packed).sum()),
                     "iscrowd": int(instance.ignore),
                 }
             )
     results = [
-        {
-            "image_id": numbers[row.image_id],
-            "category_id": row.label,
-            "segmentation": {"size": [row.height, row.width], "counts": row.mask},
-            "score": row.score,
-        }
-        for row in rows.itertuples()
+        {"image_id": numbers[name], "category_id": label, "score": confidence}
+        | (
+            {"bbox": xywh(mask_to_box(mask))}
+            if kind == "bbox"
+            else {"segmentation": {"size": list(size), "counts": encode_rle(mask)}}
+        )
+        for name, size, label, confidence, mask in rows
     ]
     (folder / "truth.json").write_text(json.dumps(truth))
     (folder / "results.json").write_text(json.dumps(results))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(folder / "truth.json"))
-        evaluation = COCOeval(coco, coco.loadRes(str(folder / "results.json")), "segm")
+        evaluation = COCOeval(coco, coco.loadRes(str(folder / "results.json")), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -118,15 +137,17 @@ def by_files(folder, rows, samples):
 @pytest.mark.parametrize("seed", range(12))
 def test_equals_pycocotools_on_files(tmp_path, capsys, seed):
     rows, samples = random_case(seed)
-    scores = score_coco_masks(rows, samples)
+    scores = score(rows, samples)
     assert capsys.readouterr().out == ""
     expected = dict(zip(_NAMES, by_files(tmp_path, rows, samples), strict=True))
+    boxes = by_files(tmp_path, rows, samples, "bbox")
+    expected |= {f"box_{name}": value for name, value in zip(_NAMES, boxes, strict=True)}
     assert {f.name: f.value for f in scores.estimates} == {
         k: v for k, v in expected.items() if v >= 0
     }
     assert set(scores.omitted) == {name for name, value in expected.items() if value < 0}
     assert 0 < scores.estimate("ap").value < 1
-    for name in ("ap", "ar_100"):
+    for name in ("ap", "ar_100", "box_ap"):
         estimate = scores.estimate(name)
         assert estimate.low < estimate.value < estimate.high
         assert estimate.n == 8
@@ -134,8 +155,8 @@ def test_equals_pycocotools_on_files(tmp_path, capsys, seed):
 
 def test_a_replicate_in_which_each_image_counts_once_is_the_score():
     rows, samples = random_case(9)
-    truth = coco_ground_truth(samples)
-    evaluation = _evaluate(truth, coco_detections(rows, truth))
+    truth = coco_ground_truth(annotations(samples))
+    evaluation = _evaluate(truth, coco_detections(predictions(rows), truth), "segm")
     once = np.ones((1, len(samples)), dtype=np.int64)
     for objects, precision, recall in ((0, 0, 8), (1, 3, 9), (2, 4, 10), (3, 5, 11)):
         found = _resampled(evaluation, once, objects=objects, most=100)
@@ -148,30 +169,45 @@ def test_a_replicate_in_which_each_image_counts_once_is_the_score():
 
 def test_perfect_masks_and_none():
     mask = disc((200, 200), (90, 90), 30)
-    annotation = Annotation((Instance(0, (60, 60, 121, 121), encode_rle(mask)),), (200, 200))
+    annotation = Annotation((Instance(0, mask_to_box(mask), encode_rle(mask)),), (200, 200))
     samples = [Sample("a", Path("a"), 0, annotation)]
-    rows = frame([("a", (200, 200), 0, 0.5, mask)])
-    assert score_coco_masks(rows, samples).estimate("ap").value == pytest.approx(1)
-    assert score_coco_masks(rows.assign(mask=None), samples).estimate("ap").value == 0
+    rows = [("a", (200, 200), 0, 0.5, mask)]
+    assert score(rows, samples).estimate("ap").value == pytest.approx(1)
+    assert score(rows, samples).estimate("box_ap").value == pytest.approx(1)
     # The ground-truth class given to the localizer is no detection.
-    assert score_coco_masks(rows.assign(in_top_k=False), samples).estimate("ap").value == 0
-    assert score_coco_masks(rows.iloc[:0], samples).estimate("ar_100").value == 0
+    assert score(rows, samples, in_top_k=False).estimate("ap").value == 0
+    assert score([], samples).estimate("ar_100").value == 0
+
+
+def test_objects_of_unknown_classes_are_left_out_and_counted():
+    rows, samples = random_case(5)
+    known = score(rows, samples)
+    first, annotation = samples[0], samples[0].annotation
+    unknown = (Instance(-1, (0, 0, 9, 9), encode_rle(disc(annotation.size, (4, 4), 4))),)
+    more = replace(annotation, instances=annotation.instances + unknown)
+    scores = score(rows, [replace(first, annotation=more), *samples[1:]])
+    assert scores.estimates == known.estimates
+    assert scores.counts["objects_of_unknown_classes"] == 1
+
+
+def test_without_masks_boxes_alone_are_scored():
+    mask = disc((200, 200), (90, 90), 30)
+    annotation = Annotation((Instance(0, mask_to_box(mask)),), (200, 200))
+    scores = score([("a", (200, 200), 0, 0.5, mask)], [Sample("a", Path("a"), 0, annotation)])
+    assert scores.estimate("box_ap").value == pytest.approx(1)
+    with pytest.raises(ScoreError, match="ap was not computed: some objects have no mask"):
+        scores.estimate("ap")
 
 
 def test_refused():
     rows, samples = random_case(0)
-    with pytest.raises(ScoreError, match="must have the column 'mask'"):
-        score_coco_masks(rows.drop(columns="mask"), samples)
     with pytest.raises(ScoreError, match="predicted image 'z' is not in the dataset"):
-        score_coco_masks(rows.assign(image_id="z"), samples)
-    with pytest.raises(ScoreError, match=r"its masks are 7 × .* but its annotation says"):
-        score_coco_masks(rows.assign(width=7), samples)
+        score(rows, samples, image_id="z")
+    with pytest.raises(ScoreError, match=r"has 7 × 5 pixels .* in the run, but its annotation is"):
+        score(rows, samples, size=(5, 7))
     with pytest.raises(ScoreError, match="scores must be finite, but one is nan"):
-        score_coco_masks(rows.assign(score=float("nan")), samples)
+        score(rows, samples, score=float("nan"))
     with pytest.raises(ScoreError, match="image a: must have an annotation that states a size"):
-        score_coco_masks(rows, [Sample("a", Path("a"))])
-    boxed = Annotation((Instance(0, (0, 0, 1, 1)),), (5, 5))
-    with pytest.raises(ScoreError, match="image a: every instance must have a mask"):
-        score_coco_masks(rows, [Sample("a", Path("a"), 0, boxed)])
+        score(rows, [Sample("a", Path("a"), 0, Annotation(()))])
     with pytest.raises(ScoreError, match="need at least one object"):
-        score_coco_masks(rows, [Sample("a", Path("a"), 0, Annotation((), (5, 5)))])
+        score(rows, [Sample("a", Path("a"), 0, Annotation((), (5, 5)))])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsl.boxes import box_to_mask
 from wsl.data.sample import Annotation, Instance, Sample
 from wsl.errors import ScoreError
-from wsl.score.protocols.diagnosis import KINDS, diagnose
+from wsl.score.protocols.diagnosis import KINDS, DiagnosisOptions, diagnose
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 
 SIZE = (100, 100)
@@ -106,7 +106,7 @@ TOP1 = [
 
 @pytest.mark.parametrize(("kind", "rows"), TOP1)
 def test_the_class_of_the_first_guess_comes_before_its_box(kind, rows):
-    found = diagnose(pd.DataFrame(rows), [sample("a", DOG)], metric="top1")
+    found = diagnose(pd.DataFrame(rows), [sample("a", DOG)], DiagnosisOptions(metric="top1"))
     assert found.kinds == {"a": kind}
 
 
@@ -115,10 +115,13 @@ def test_with_the_class_known_the_guess_does_not_matter():
     assert diagnose(pd.DataFrame(rows), [sample("a", DOG)]).kinds == {"a": "right"}
 
 
-def test_a_missing_row_of_the_class_is_no_box():
-    rows = [row("a", DOG), row("b", DOG, label=5, truth=False)]
-    found = diagnose(pd.DataFrame(rows), [sample("a", DOG), sample("b", DOG)])
-    assert found.kinds == {"a": "right", "b": "no_box"}
+def test_a_run_that_lacks_the_class_of_an_image_is_not_diagnosed_by_it():
+    rows = pd.DataFrame([row("a", DOG), row("b", DOG, label=5, truth=False)])
+    samples = [sample("a", DOG), sample("b", DOG)]
+    with pytest.raises(ScoreError, match="1 images have no row of the ground-truth class: take"):
+        diagnose(rows, samples)
+    found = diagnose(rows, samples, DiagnosisOptions(metric="top1"))
+    assert found.kinds == {"a": "right", "b": "wrong_class_box_right"}
 
 
 # ---- a slow program on pixels ----
@@ -185,7 +188,7 @@ def test_every_image_is_of_exactly_one_kind_the_slow_program_s(images):
     frame = pd.DataFrame(rows, columns=list(row("x", None)))
     scores = score_ilsvrc(frame, samples)
     for metric, expected in (("gt_known", known), ("top1", top1)):
-        found = diagnose(frame, samples, metric=metric)
+        found = diagnose(frame, samples, DiagnosisOptions(metric=metric))
         assert found.kinds == expected
         names = [estimate.name for estimate in found.estimates]
         assert names == [kind for kind in KINDS if metric == "top1" or "class" not in kind]
@@ -259,11 +262,19 @@ def test_the_overlaps_are_told(several_images):
 
 def test_counts_baselines_and_notes(several_images):
     frame, samples = several_images
-    found = diagnose(frame, [*samples, Sample("later", Path("later"), 3)])
-    assert found.counts == {"read": 5, "scored": 5, "failed": 1, "unannotated": 0}
+    listed = [*samples, Sample("later", Path("later"), 3)]
+    with pytest.raises(ScoreError, match="1 of the dataset's 6 images have no prediction"):
+        diagnose(frame, listed)
+    found = diagnose(frame, listed, DiagnosisOptions(allow_partial=True))
+    assert found.counts == {"listed": 6, "scored": 5, "failed": 1}
     whole = found.baselines[0]
     assert [f.value for f in whole.estimates if f.name in ("too_large", "several")] == [0.6, 0.2]
-    assert found.notes == ("scored: the ground-truth class's box",)
+    assert found.notes == (
+        "n is 5 of the 6 listed images, without those that cannot be scored "
+        "(the run has not processed it: 1)",
+        "1 images failed and count as wrong",
+        "scored: the ground-truth class's box",
+    )
 
 
 def test_an_unreadable_annotation_is_left_out_and_named():
@@ -288,8 +299,8 @@ def test_no_annotated_image_is_refused():
 
 def test_runs_without_the_judged_boxes_are_refused():
     guess = pd.DataFrame([row("a", DOG, label=5, truth=False)])
-    with pytest.raises(ScoreError, match="holds no rows of the ground-truth class"):
+    with pytest.raises(ScoreError, match="1 images have no row of the ground-truth class: take"):
         diagnose(guess, [sample("a", DOG)])
     known = pd.DataFrame([row("a", DOG, rank=40, top=False)])
-    with pytest.raises(ScoreError, match="does not hold the top-1 prediction of every image"):
-        diagnose(known, [sample("a", DOG)], metric="top1")
+    with pytest.raises(ScoreError, match="some images have no top-1 prediction: take"):
+        diagnose(known, [sample("a", DOG)], DiagnosisOptions(metric="top1"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
-from wsl.score.protocols.heatmap import ALPHAS, HeatmapScorer, heatmap_boxes, unit_map
+from wsl.score.protocols.heatmap import ALPHAS, Heatmap, HeatmapOptions, heatmap_boxes, unit_map
 
 
 def naive_box(map_, rule, alpha):
@@ -27,7 +27,7 @@ def naive_box(map_, rule, alpha):
             if sum(v for v, _, _ in pixels if v >= level) >= alpha * total:
                 break
     if not kept:
-        return None
+        return (0, 0, map_.shape[1], map_.shape[0]) if rule == "mean" else None
     rows, columns = [y for y, _ in kept], [x for _, x in kept]
     return (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
@@ -60,31 +60,47 @@ def stepped(size, inner, outer):
     return map_
 
 
+def scorer_of(**options):
+    return Heatmap(HeatmapOptions(**options))
+
+
 _INNER, _OUTER = (5, 5, 10, 10), (2, 2, 18, 18)
 
 
 def test_alpha_is_chosen_on_some_images_and_frozen_for_others():
     map_ = stepped((20, 20), _INNER, _OUTER)
-    tuning = HeatmapScorer("value")
+    tuning = scorer_of()
     tuning.add(map_, [_INNER], (20, 20), name="a")
     tuned = tuning.scores()
-    assert tuned.alpha == 0.5
+    curve = tuned.curves["heatmap_error"]
+    assert curve.chosen == 0.5
     assert tuned.estimate("heatmap_error").value == 0
-    assert tuned.curve == tuple(float(alpha < 0.5) for alpha in ALPHAS["value"])
+    assert curve.x == ALPHAS["value"]
+    assert curve.y == tuple(float(alpha < 0.5) for alpha in curve.x)
     assert "oracle" in tuned.notes[0]
-    scorer = HeatmapScorer("value", alpha=tuned.alpha, chosen_on="the first half")
+    scorer = scorer_of(alpha=0.5)
     scorer.add(map_, [_OUTER], (20, 20), name="b")
     scorer.add(map_, [_OUTER, _INNER], (20, 20), name="c")
     scores = scorer.scores()
     assert scores.estimate("heatmap_error").value == 0.5
     assert scores.estimate("heatmap_mean_iou").value == (25 / 256 + 1) / 2
-    assert scores.notes == ("alpha = 0.5 was chosen on the first half",)
+    assert scores.notes == ("alpha = 0.5 was given by score.alpha",)
     assert scores.baselines[0].estimates[1].value == 256 / 400
     assert scores.baselines[1].estimates[1].value == 225 / 256  # 2.5 … 17.5 lies within.
 
 
+def test_an_image_without_a_map_is_wrong():
+    scorer = scorer_of(rule="mean", alpha=2)
+    scorer.add(None, [(0, 0, 4, 4)], (4, 4), name="a")
+    scorer.add(np.ones((4, 4)), [(0, 0, 4, 4)], (4, 4), name="b")
+    scores = scorer.scores()
+    # No pixel of a flat map is above twice its mean: the box is the whole image.
+    assert scores.estimate("heatmap_error").value == 0.5
+    assert scores.baselines[0].estimates[0].value == 0
+
+
 def test_a_flat_map_has_no_box_and_is_wrong():
-    scorer = HeatmapScorer("energy", alpha=0.9)
+    scorer = scorer_of(rule="energy", alpha=0.9)
     scorer.add(np.ones((4, 4)), [(0, 0, 4, 4)], (4, 4), name="a")
     assert scorer.scores().estimate("heatmap_error").value == 1
 
@@ -92,22 +108,21 @@ def test_a_flat_map_has_no_box_and_is_wrong():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: HeatmapScorer("values"), "no rule 'values'. Did you mean value"),
-        (lambda: HeatmapScorer("value", alpha=1.5), r"must be in \[0, 1\], but is \[1.5\]"),
-        (lambda: HeatmapScorer("mean", alpha=-1), "must be 0 or more"),
-        (lambda: HeatmapScorer("value", alphas=()), "but is none"),
-        (lambda: HeatmapScorer("value").scores(), "at least one image"),
+        (lambda: scorer_of(rule="values"), "'value', 'energy' or 'mean'"),
+        (lambda: scorer_of(alpha=1.5), r"alpha of the rule value must be in \[0, 1\], but is 1.5"),
+        (lambda: scorer_of(rule="mean", alpha=-1), "greater than or equal to 0"),
+        (lambda: scorer_of().scores(), "at least one image"),
         (
-            lambda: HeatmapScorer("value").add([[np.nan]], [(0, 0, 1, 1)], (1, 1), name="x"),
+            lambda: scorer_of().add([[np.nan]], [(0, 0, 1, 1)], (1, 1), name="x"),
             "map of x: must be finite",
         ),
         (
-            lambda: HeatmapScorer("value").add([[1.0]], [], (1, 1), name="x"),
+            lambda: scorer_of().add([[1.0]], [], (1, 1), name="x"),
             "image x: must have at least one ground-truth box",
         ),
     ],
-    ids=["rule", "alpha", "mean alpha", "no alpha", "no image", "nan", "no box"],
+    ids=["rule", "alpha", "mean alpha", "no image", "nan", "no box"],
 )
 def test_refused(call, message):
-    with pytest.raises(ScoreError, match=message):
+    with pytest.raises((ScoreError, ValueError), match=message):
         call()

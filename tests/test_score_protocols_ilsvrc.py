@@ -11,8 +11,9 @@ import pytest
 from wsl.data.categories import Categories
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, ScoreError
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import wilson
-from wsl.score.protocols.ilsvrc import read_blacklist, score_ilsvrc
+from wsl.score.protocols.ilsvrc import IlsvrcOptions, read_blacklist, score_ilsvrc
 
 _NAN = float("nan")
 
@@ -234,10 +235,10 @@ def test_order_of_the_list_and_of_the_rows_changes_nothing():
 # ---- known answers ----
 
 
-def one_image(rows, *, instances=((0, (10, 10, 19, 19)),), label=0, size=(40, 40), **options):
-    boxes = tuple(Instance(number, half_open(box)) for number, box in instances)
-    sample = Sample("a", Path("a.JPEG"), label, Annotation(boxes, size))
-    return score_ilsvrc(pd.DataFrame(rows), [sample], **options)
+def one_image(rows, *, instances=((0, (10, 10, 19, 19)),), label=0, size=(40, 40), boxes=None):
+    annotated = tuple(Instance(number, half_open(box)) for number, box in instances)
+    sample = Sample("a", Path("a.JPEG"), label, Annotation(annotated, size))
+    return score_ilsvrc(pd.DataFrame(rows), [sample], boxes=boxes)
 
 
 def five(boxes, *, labels=(0, 1, 2, 3, 4), gt=0, size=(40, 40)):
@@ -321,11 +322,10 @@ def test_baselines_known():
     half = one_image(
         five([None] * 5),
         instances=((0, (10, 10, 29, 29)),),
-        center_side=0.5,
-        center_chosen="chosen on the tuning split",
+        boxes=TrivialBoxes(0.5, "the best on the tuning split"),
     ).baselines[1]
     assert half.name == "centered box 0.5"
-    assert "chosen on the tuning split" in half.note
+    assert "the best on the tuning split" in half.note
     assert next(f.value for f in half.estimates if f.name == "localization_error_top1") == 0
 
 
@@ -401,9 +401,9 @@ def test_unannotated_images_are_left_out_counted_and_named():
     ]
     scores = score_ilsvrc(pd.DataFrame(rows), Listed(samples))
     assert scores.estimate("localization_error_top1").n == 1
-    assert scores.counts["read"] == 5
+    assert scores.counts["listed"] == 5
     assert scores.counts["scored"] == 1
-    assert scores.counts["unannotated"] == 4
+    assert scores.notes[0].startswith("n is 1 of the 5 listed images")
     assert dict(scores.excluded) == {
         "broken": "broken.xml: box outside of the image",
         "none": "it has no annotation",
@@ -422,11 +422,11 @@ def test_partial_runs():
     rows = pd.DataFrame(five([_RIGHT] * 5))
     with pytest.raises(ScoreError, match=r"2 of the dataset's 3 images have no prediction.*'b'"):
         score_ilsvrc(rows, samples)
-    scores = score_ilsvrc(rows, samples, allow_partial=True)
+    scores = score_ilsvrc(rows, samples, IlsvrcOptions(allow_partial=True))
     assert samples.read == ["a"]
-    assert scores.counts["missing"] == 2
+    assert scores.counts["listed"] == 3
     assert scores.estimate("mean_iou").n == 1
-    assert any("partial run: 2 images" in note for note in scores.notes)
+    assert "the run has not processed it: 2" in scores.notes[0]
 
 
 def test_predictions_of_other_images_are_refused():
@@ -472,15 +472,17 @@ def test_a_run_of_the_ground_truth_class_alone():
         none.estimate("mean_iuo")
 
 
-def test_an_image_without_its_ground_truth_row_counts_as_wrong():
+def test_gt_known_is_not_scored_on_the_images_whose_class_was_predicted_alone():
     rows = five([_RIGHT] * 5)
     rows += [
         line | {"image_id": "b", "is_ground_truth": False}
         for line in five([_RIGHT] * 5, labels=(1, 2, 3, 4, 5))
     ]
     scores = score_ilsvrc(pd.DataFrame(rows), [annotated("a"), annotated("b")])
-    assert scores.estimate("mean_iou").value == 0.5
-    assert any("1 images have no row of the ground-truth class" in note for note in scores.notes)
+    with pytest.raises(ScoreError, match=r"class of 1 of 2 images: run with classes"):
+        scores.estimate("mean_iou")
+    assert scores.estimate("localization_error_top5").value == 0.5
+    assert scores.per_image["gt_iou"].isna().all()
 
 
 def _changed(**values):
@@ -525,10 +527,12 @@ def test_images_listed_twice_are_refused():
 
 def test_center_side_is_checked():
     with pytest.raises(ScoreError, match=r"side must be in \(0, 1\], but is 1.5"):
-        one_image(five([_RIGHT] * 5), center_side=1.5)
+        TrivialBoxes(1.5)
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        IlsvrcOptions(center_side=1.5)
 
 
-def test_annotations_of_other_images_are_refused():
+def test_images_of_another_size_than_annotated_are_refused():
     names = [f"img{i}" for i in range(10)]
     rows = pd.DataFrame(
         [line | {"image_id": name} for name in names for line in five([_RIGHT] * 5)]
@@ -541,10 +545,12 @@ def test_annotations_of_other_images_are_refused():
             for n, size in zip(names, sizes, strict=True)
         ]
 
-    with pytest.raises(ScoreError, match=r"6 of 10 images .*'img0' is 40 × 40 .* says 400 × 300"):
-        score_ilsvrc(rows, stated([(300, 400)] * 6 + [(40, 40)] * 4))
-    scores = score_ilsvrc(rows, stated([(300, 400)] * 5 + [(40, 40)] * 5))
-    assert any("5 annotations state another size" in note for note in scores.notes)
+    samples = stated([(40, 40)] * 9 + [(300, 400)])
+    with pytest.raises(ScoreError, match=r"1 images .*'img9' has 40 × 40 .* is of 400 × 300"):
+        score_ilsvrc(rows, samples)
+    scores = score_ilsvrc(rows, samples, IlsvrcOptions(allow_other_sizes=True))
+    assert "1 annotations state another size" in scores.notes[0]
+    assert scores.estimate("mean_iou").value == 1
 
 
 def test_blacklist(tmp_path):
@@ -553,13 +559,13 @@ def test_blacklist(tmp_path):
     assert read_blacklist(path) == (2, 3)
     rows = [line | {"image_id": name} for name in "abc" for line in five([_RIGHT] * 5)]
     samples = Listed({name: annotated(name) for name in "abc"})
-    scores = score_ilsvrc(pd.DataFrame(rows), samples, blacklist=read_blacklist(path))
+    scores = score_ilsvrc(pd.DataFrame(rows), samples, IlsvrcOptions(blacklist=path))
     assert scores.estimate("mean_iou").n == 1
-    assert scores.counts["blacklisted"] == 2
-    assert scores.counts["read"] == 3
-    assert any("2 positions are blacklisted" in note for note in scores.notes)
+    assert scores.counts["listed"] == 3
+    assert "it is blacklisted: 2" in scores.notes[0]
+    path.write_text("4")
     with pytest.raises(ScoreError, match="names position 4, but the list has 3 images"):
-        score_ilsvrc(pd.DataFrame(rows), samples, blacklist=(4,))
+        score_ilsvrc(pd.DataFrame(rows), samples, IlsvrcOptions(blacklist=path))
 
 
 def test_bad_blacklists(tmp_path):

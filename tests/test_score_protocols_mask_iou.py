@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.protocols.mask_iou import MeanIoU, score_masks
 
 
@@ -33,9 +34,18 @@ def test_mask_iou_equals_the_naive_mean():
 def test_mask_baselines():
     true = np.zeros((8, 8), dtype=bool)
     true[1:7, 1:7] = True
-    whole, center = score_masks([("a", None, true)], center_side=0.75).baselines
+    whole, center = score_masks([("a", None, true)], boxes=TrivialBoxes(0.75)).baselines
     assert whole.estimates[0].value == 36 / 64
     assert center.estimates[0].value == 1
+
+
+def test_ignored_pixels_do_not_count():
+    true, predicted, ignored = np.zeros((3, 4, 4), dtype=bool)
+    true[:2], predicted[:3], ignored[2] = True, True, True
+    pairs = [("a", predicted, true, ignored), ("b", predicted, true, None)]
+    assert score_masks(pairs[:1]).estimate("mask_iou").value == 1
+    assert score_masks(pairs).estimate("mask_iou").value == (1 + 2 / 3) / 2
+    assert score_masks(pairs[:1]).baselines[0].estimates[0].value == 2 / 3
 
 
 def test_masks_refused():

@@ -10,8 +10,10 @@ from wsl.errors import ScoreError
 from wsl.score.estimates import wilson
 from wsl.score.protocols.max_box_acc import (
     MaxBoxAcc,
+    MaxBoxAccOptions,
     best_ious,
     boxes_at_level,
+    evaluator_map,
     inclusive_iou,
     prepare_map,
     scale_corners,
@@ -64,13 +66,9 @@ def naive_scores(images, thresholds):
                 best = max(naive_iou(a, b) for a in candidates for b in truth)
                 for delta in (30, 50, 70):
                     hits[which, delta][t] += best >= delta / 100
-    shares = {key: [count / len(images) for count in counts] for key, counts in hits.items()}
-    return {
-        "max_box_acc": shares[1, 50],
-        "max_box_acc_v2_30": shares[2, 30],
-        "max_box_acc_v2_50": shares[2, 50],
-        "max_box_acc_v2_70": shares[2, 70],
-    }
+    names = {(1, 30): "max_box_acc_30", (1, 50): "max_box_acc", (1, 70): "max_box_acc_70"}
+    names |= {(2, delta): f"max_box_acc_v2_{delta}" for delta in (30, 50, 70)}
+    return {names[key]: [one / len(images) for one in counts] for key, counts in hits.items()}
 
 
 def random_map(draw, size):
@@ -97,6 +95,10 @@ def random_boxes(draw, size):
     return boxes
 
 
+def scorer_of(**options):
+    return MaxBoxAcc(MaxBoxAccOptions(**options))
+
+
 def test_best_ious_equal_naive_ones():
     draw = random.Random(7)
     thresholds = threshold_grid(0.05)
@@ -113,7 +115,7 @@ def test_best_ious_equal_naive_ones():
 def test_whole_protocol_equals_a_naive_one():
     draw = random.Random(3)
     size = (300, 200)
-    scorer = MaxBoxAcc(step=0.04)
+    scorer = scorer_of(step=0.04)
     images = []
     for number in range(6):
         small = random_map(draw, (14, 14))
@@ -138,9 +140,9 @@ def test_whole_protocol_equals_a_naive_one():
     scores = scorer.scores()
     curves = naive_scores(images, np.arange(0, 1, 0.04))
     for name, curve in curves.items():
-        assert scores.curves[name].tolist() == curve
+        assert list(scores.curves[name].y) == curve
         assert scores.estimate(name).value == max(curve)
-        assert scores.best[name] == np.arange(0, 1, 0.04)[curve.index(max(curve))]
+        assert scores.curves[name].chosen == np.arange(0, 1, 0.04)[curve.index(max(curve))]
     parts = [max(curves[f"max_box_acc_v2_{delta}"]) for delta in (30, 50, 70)]
     assert scores.estimate("max_box_acc_v2").value == pytest.approx(sum(parts) / 3, abs=1e-15)
     assert 0 < scores.estimate("max_box_acc_v2").value < 1
@@ -231,31 +233,34 @@ def peaked(fraction):
 
 
 def test_a_threshold_chosen_elsewhere_is_used_and_said():
-    tuning = MaxBoxAcc(step=0.1)
+    tuning = scorer_of(step=0.1)
     tuning.add(peaked(50), [(0, 0, 101, 101)], (224, 224), name="a")
     tuned = tuning.scores()
     assert tuned.estimate("max_box_acc").value == 1
     assert any("oracle" in note for note in tuned.notes)
-    for threshold, value in ((tuned.best, 0), (0.6, 1)):
-        scorer = MaxBoxAcc(threshold=threshold, chosen_on="the first half")
+    best = {name: curve.chosen for name, curve in tuned.curves.items()}
+    for threshold, value in ((best, 0), (0.6, 1)):
+        scorer = scorer_of(threshold=threshold)
         scorer.add(peaked(50), [(0, 0, 51, 51)], (224, 224), name="b")
         scores = scorer.scores()
         assert scores.estimate("max_box_acc").value == value
-        assert scores.notes == ("the thresholds were chosen on the first half",)
+        assert scores.notes == ("the thresholds were given by score.threshold",)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"step": 0.0}, r"step of thresholds must be in \(0, 1\)"),
+        ({"step": 0.0}, "step\n.*greater than 0"),
         ({"threshold": 1.0}, r"threshold must be in \[0, 1\), but is 1"),
-        ({"threshold": {"max_box_acc": 0.5}}, "must be given for max_box_acc_v2_30"),
+        ({"threshold": {"max_box_acc": 0.5}}, "must be given for max_box_acc_30"),
+        ({"iou_thresholds": (50, 50)}, "different numbers in 1 to 100"),
+        ({"iou_thresholds": (0,)}, "different numbers in 1 to 100"),
     ],
-    ids=["step", "range", "lacking"],
+    ids=["step", "range", "lacking", "twice", "zero"],
 )
 def test_bad_options(options, message):
-    with pytest.raises(ScoreError, match=message):
-        MaxBoxAcc(**options)
+    with pytest.raises((ScoreError, ValueError), match=message):
+        scorer_of(**options)
 
 
 @pytest.mark.parametrize(
@@ -272,18 +277,40 @@ def test_bad_options(options, message):
 )
 def test_bad_maps_are_refused(map_, message):
     with pytest.raises(ScoreError, match=message):
-        MaxBoxAcc(step=0.5).add(map_, [(0, 0, 5, 5)], (10, 10), name="x")
+        scorer_of(step=0.5).add(map_, [(0, 0, 5, 5)], (10, 10), name="x")
 
 
 def test_nothing_added():
     with pytest.raises(ScoreError, match="at least one image"):
-        MaxBoxAcc(step=0.5).scores()
+        scorer_of(step=0.5).scores()
     with pytest.raises(ScoreError, match="image x: an image must have at least one"):
-        MaxBoxAcc(step=0.5).add(np.zeros((224, 224)), [], (10, 10), name="x")
+        scorer_of(step=0.5).add(np.zeros((224, 224)), [], (10, 10), name="x")
+
+
+def test_other_lists_of_ious():
+    scorer = scorer_of(step=0.5, iou_thresholds=(10, 90))
+    scorer.add(peaked(50), [(0, 0, 51, 51)], (224, 224), name="a")
+    found = scorer.scores()
+    assert [one.name for one in found.estimates] == [
+        *("max_box_acc_10", "max_box_acc_90", "max_box_acc_v2"),
+        *("max_box_acc_v2_10", "max_box_acc_v2_90"),
+    ]
+    assert found.estimate("max_box_acc_90").value == 1
+
+
+def test_stored_maps_are_taken_as_they_are_and_never_stretched():
+    faint = peaked(50) * 0.5 + 0.25
+    assert np.array_equal(evaluator_map(faint, name="a", stored=True), faint)
+    assert np.array_equal(evaluator_map(faint, name="a", stored=False), prepare_map(faint))
+    small = np.random.default_rng(0).random((14, 14))
+    assert np.array_equal(evaluator_map(small, name="a", stored=True), prepare_map(small))
+    for stored in (True, False):
+        with pytest.raises(ScoreError, match=r"must be in \[0, 1\], but goes from 0 to 3"):
+            evaluator_map(small.round() * 3, name="a", stored=stored)
 
 
 def test_baselines():
-    scorer = MaxBoxAcc(step=0.5)
+    scorer = scorer_of(step=0.5)
     scorer.add(np.zeros((224, 224)), [(0, 0, 100, 100)], (100, 100), name="a")
     scorer.add(np.zeros((224, 224)), [(10, 10, 90, 90)], (100, 100), name="b")
     whole, center = scorer.scores().baselines

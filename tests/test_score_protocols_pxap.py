@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from wsl.errors import ScoreError
-from wsl.score.protocols.pxap import PxAP, average_precision, scaled_mask
+from wsl.score.baselines import TrivialBoxes
+from wsl.score.protocols.pxap import PxAP, PxAPOptions, average_precision, scaled_mask
 
 _SIZE = (224, 224)
 
@@ -35,7 +36,7 @@ def test_equals_the_naive_curve():
     values = np.array([0.0, 0.0999, 0.1, 0.25, 0.3, 0.5, 0.7, 0.999, 1.0])
     for step in (0.1, 0.25, 0.3):
         for _ in range(200):
-            scorer = PxAP(step=step)
+            scorer = PxAP(PxAPOptions(step=step))
             scores, labels = [], []
             for name in ("a", "b", "c"):
                 coarse, map_ = blocks(generator, values, 4)
@@ -51,6 +52,44 @@ def test_equals_the_naive_curve():
             assert found.value == pytest.approx(naive_ap(scores, labels, step), abs=1e-14)
             assert found.n == 3
             assert found.low <= found.high
+
+
+def peer_histograms(map_, foreground, ignored, step):
+    """What wsolevaluation's evaluator adds for one image: NumPy's own histograms."""
+    edges = np.append(np.arange(0, 1, step), [1.0, 2.0, 3.0])
+    counted = ~(ignored & ~foreground)
+    return [
+        np.histogram(map_[chosen & counted], bins=edges)[0] for chosen in (foreground, ~foreground)
+    ]
+
+
+@pytest.mark.parametrize("step", [0.001, 0.01, 0.07, 1 / 3])
+def test_bins_are_numpys(step):
+    generator = np.random.default_rng(0)
+    edges = np.append(np.arange(0, 1, step), 1.0)
+    values = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 2)])
+    map_ = generator.choice(np.clip(values, 0, 1), _SIZE)
+    map_[:100] = generator.random((100, 224)).astype(np.float32)
+    foreground, ignored = generator.random((2, *_SIZE)) < 0.3
+    scorer = PxAP(PxAPOptions(step=step))
+    scorer.add(map_, [foreground], ignore=ignored, name="a")
+    positive, negative = peer_histograms(map_, foreground, ignored, step)
+    found, wrong = positive[::-1].cumsum(), negative[::-1].cumsum()
+    precision = found / np.maximum(found + wrong, 1)
+    expected = (precision[1:] * np.diff(found / found[-1])).sum()
+    assert scorer.scores().estimate("px_ap").value == pytest.approx(expected, abs=1e-15)
+
+
+def test_an_image_without_foreground_counts():
+    generator = np.random.default_rng(0)
+    mask, maps = np.zeros(_SIZE, dtype=bool), generator.random((2, *_SIZE))
+    mask[50:100, 50:100] = True
+    alone, both = PxAP(), PxAP()
+    for scorer in (alone, both):
+        scorer.add(maps[0], [mask], name="a")
+    both.add(maps[1], [], name="b")
+    assert both.scores().estimate("px_ap").n == 2
+    assert both.scores().estimate("px_ap").value < alone.scores().estimate("px_ap").value
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -79,7 +118,7 @@ def test_a_perfect_map_is_perfect_whatever_the_ignore_zone_holds(ignored):
 def test_the_centered_box_beside():
     mask = np.zeros(_SIZE, dtype=bool)
     mask[28:196, 28:196] = True
-    scorer = PxAP(center_side=0.75)
+    scorer = PxAP(boxes=TrivialBoxes(0.75))
     scorer.add(np.zeros(_SIZE), [mask], name="a")
     assert scorer.scores().baselines[1].estimates[0].value == 1
 

@@ -15,8 +15,8 @@ from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import segment
 from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
-from wsl.score.protocols import score_run
-from wsl.score.protocols.ilsvrc import score_ilsvrc
+from wsl.score.baselines import TrivialBoxes
+from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
 from wsl.tune import boxes
 from wsl.tune.boxes import BoxTable
 from wsl.tune.center import CENTER_SIDES
@@ -116,7 +116,7 @@ def test_the_centered_box_is_the_best_of_its_sides(drawn, tmp_path):
     dataset = open_dataset(config(drawn).data, classifier().categories)
     values = {}
     for side in CENTER_SIDES:
-        scores = score_ilsvrc(predictions, dataset, center_side=side)
+        scores = score_ilsvrc(predictions, dataset, boxes=TrivialBoxes(side))
         (estimate,) = [f for f in scores.baselines[1].estimates if f.name == "mean_iou"]
         assert dict(result.center)[side] == estimate
         values[side] = estimate.value
@@ -280,7 +280,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
         settings = load_config(path, [f"data.subset={part}"])
         run = run_dataset(settings, tmp_path / part[0], classifier=classifier())
         dataset = open_dataset(settings.data, classifier().categories)
-        notes[part] = score_run("ilsvrc", run.folder, dataset).notes[-1]
+        notes[part] = IlsvrcOptions().score(run.folder, dataset).notes[-1]
     assert notes["1/2"].startswith("oracle: the settings were chosen on scored images: 5 of the 5")
     assert notes["2/2"].startswith("the settings were chosen elsewhere: on ilsvrc val, part 1/2")
 
@@ -302,4 +302,3 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     for text in (*found["notes"], page):
         assert "part 1/2" in text or "could not be processed" in text
     assert "no other image was looked at" in found["notes"][0]
-    assert f"score.center_side={result.center_side:g} " in found["notes"][1]

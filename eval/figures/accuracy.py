@@ -48,7 +48,7 @@ from wsl.run.runner import run_dataset
 from wsl.score.estimates import Estimate, difference_estimate, proportion_estimate
 from wsl.score.inputs import read_annotations
 from wsl.score.matching import RIGHT_IOU
-from wsl.score.protocols import tuning_notes
+from wsl.score.protocol import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune.center import center_ious
 from wsl.tune.options import Objective, TuneOptions

@@ -62,7 +62,7 @@ def localizer_of(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
 
 def variants_on(arguments: argparse.Namespace, localizer: Any, images: list[Any]) -> dict[str, Any]:
     """Refine the map of one class of each image in all variants, image by image."""
-    from wsl.score.estimates import bootstrap_difference
+    from wsl.score.estimates import difference_estimate
 
     rows: dict[str, list[tuple[float, float, bool]]] = {"own size": []}
     rows |= {name: [] for name in VARIANTS}
@@ -86,8 +86,8 @@ def variants_on(arguments: argparse.Namespace, localizer: Any, images: list[Any]
         if images[0][2] is not None:
             hits, before = [float(hit) for *_, hit in each], [float(hit) for *_, hit in own]
             row["gt_known"] = round(statistics.fmean(hits), 4)
-            low, high = bootstrap_difference(before, hits)
-            row["gt_known_difference_95"] = [round(low, 4), round(high, 4)]
+            difference = difference_estimate("gt_known", before, hits)
+            row["gt_known_difference_95"] = [round(difference.low, 4), round(difference.high, 4)]
         found[name] = row
     return found
 

@@ -24,33 +24,59 @@ RunArgument = Annotated[Path, typer.Argument(parser=_run, metavar="RUN", help="A
 
 
 def score(
-    run: RunArgument,
+    run: Annotated[
+        Path | None, typer.Argument(help="A run's folder; not needed to score other maps.")
+    ] = None,
     protocol: Annotated[
         str,
-        typer.Option(help="ilsvrc, mask_iou, coco; of maps: max_box_acc, pxap, heatmap, pointing."),
+        typer.Option(
+            help="ilsvrc, diagnosis, mask_iou, boundary, coco; of maps: max_box_acc, pxap, "
+            "heatmap, pointing."
+        ),
     ] = "ilsvrc",
+    maps: Annotated[
+        Path | None,
+        typer.Option(help="Folder of maps, IMAGE_ID.npy, .npz or .png, to score instead."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Of the maps' dataset, without a run.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder, without a run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file; by default in the run, or none.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset, or score.…"
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override data.… or score.…"),
     ] = None,
 ) -> None:
-    """Score a run beside the trivial baselines, with 95 % intervals."""
+    """Score a run, or a folder of maps, beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
     from wsl.config import build_options, split_overrides
+    from wsl.errors import ConfigError
     from wsl.run.opened import open_run
-    from wsl.score.protocols import ScoreOptions, score_run
-    from wsl.score.table import scores_table, scores_to_json
+    from wsl.score.protocols import ProtocolOptions
+    from wsl.score.stored import open_annotated
+    from wsl.score.table import scores_table
     from wsl.storage import write_json
 
     own, others = split_overrides(overrides or (), "score")
-    options = build_options(ScoreOptions, {}, own, source="--set score")
-    opened = open_run(run, others)
-    scores = score_run(protocol, opened.folder, opened.dataset, options)
+    named = {"protocol": protocol} | ({"maps": maps} if maps else {})
+    options = build_options(ProtocolOptions, named, own, source="wsl score")
+    if run is not None and (data or root):
+        raise ConfigError("--data and --root go without a run, which knows its dataset")
+    if run is not None:
+        opened = open_run(run, others)
+        scores = options.score(opened.folder, opened.dataset)
+        name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
+        out = out or opened.folder.path / name
+    elif data is not None:
+        scores = options.score(None, open_annotated(data, root, others))
+    else:
+        raise ConfigError("name a run, or the dataset of --maps with --data FORMAT and --root")
     print_table(scores_table(scores))
-    name = "scores.json" if protocol == "ilsvrc" else f"scores-{protocol}.json"
-    write_json(opened.folder.path / name, scores_to_json(scores))
+    if out is not None:
+        write_json(out, scores.to_json())
 
 
 def report(

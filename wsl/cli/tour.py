@@ -13,7 +13,7 @@ from wsl.run.config import RunConfig, build_config
 from wsl.run.folder import RunFolder
 from wsl.run.runner import build_localizer
 from wsl.score.estimates import Estimate
-from wsl.score.protocols import score_run
+from wsl.score.protocols.mask_iou import MaskIoUOptions
 
 __all__ = ["DEMO_CONFIG", "DemoPlan"]
 
@@ -85,5 +85,5 @@ class DemoPlan:
         """Mean IoU of the ground-truth class's masks with all that is drawn, exact to the pixel."""
         classifier = load_classifier(self.config.model)
         dataset = open_dataset(self.config.data, classifier.categories)
-        (estimate,) = score_run("mask_iou", RunFolder(self.run), dataset).estimates
+        (estimate,) = MaskIoUOptions().score(RunFolder(self.run), dataset).estimates
         return estimate

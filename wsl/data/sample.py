@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsl.boxes import Box, as_boxes
 from wsl.data.categories import Categories
+from wsl.masks import RunLengths
 
 __all__ = ["Annotation", "Dataset", "Instance", "Sample"]
 
@@ -32,12 +33,18 @@ class Instance:
         has boxes only.
     ignore : bool
         The dataset asks not to score this object (VOC's ``difficult``, COCO's ``iscrowd``).
+    area : float or None
+        Pixels of the object as the dataset states them (COCO's ``area``); None if it does not.
+    stored_mask : RunLengths or None
+        The mask as the dataset stores it, where that is of another size than the image.
     """
 
     label: int
     box: Box
     mask: str | None = None
     ignore: bool = False
+    area: float | None = None
+    stored_mask: RunLengths | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,14 @@ class Annotation:
         The image's (height, width) as the annotation states it; None if it does not.
     ignore_mask : str or None
         COCO compressed run lengths of the pixels that are not to be scored.
+    stored_ignore_mask : RunLengths or None
+        The ignore mask as the dataset stores it, where that is of another size than the image.
     """
 
     instances: tuple[Instance, ...]
     size: tuple[int, int] | None = None
     ignore_mask: str | None = None
+    stored_ignore_mask: RunLengths | None = None
 
     def boxes(self, label: int | None = None) -> NDArray[np.float64]:
         """Boxes of all instances, or of those of one class: shape (N, 4)."""

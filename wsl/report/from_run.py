@@ -15,9 +15,9 @@ from wsl.report.runs import ReportRun, Steps, quality_by_image
 from wsl.run.info import RunInfo
 from wsl.run.opened import OpenedRun
 from wsl.run.rows import SCALARS
-from wsl.score.protocols import tuning_notes
-from wsl.score.protocols.diagnosis import Metric, diagnose
-from wsl.score.protocols.ilsvrc import score_ilsvrc
+from wsl.score.protocol import tuning_notes
+from wsl.score.protocols.diagnosis import Diagnosis, DiagnosisOptions, Metric, diagnose
+from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
 
 __all__ = ["report_run"]
 
@@ -37,18 +37,24 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
         If the run cannot be scored.
     """
     predictions = opened.folder.read(SCALARS).to_pandas()
-    metric: Metric = "gt_known" if predictions["is_ground_truth"].any() else "top1"
     info = opened.info
-    scores = score_ilsvrc(predictions, opened.dataset)
+    options = IlsvrcOptions()
+    boxes = options.boxes(info.config)
+    scores = score_ilsvrc(predictions, opened.dataset, options, boxes)
+    metric: Metric = "top1" if "gt_known_0.5" in scores.omitted else "gt_known"
     # A run of the ground-truth class alone has no top-1 predictions, hence not this estimate.
     has_top1 = "localization_error_top1" not in scores.omitted and metric != "top1"
     notes = tuning_notes(info.config, opened.dataset)
+
+    def kinds(metric: Metric) -> Diagnosis:
+        return diagnose(predictions, opened.dataset, DiagnosisOptions(metric=metric), boxes)
+
     return ReportRun(
         name=opened.folder.path.name,
         scores=replace(scores, notes=(*scores.notes, *notes)),
         categories=opened.dataset.categories,
-        diagnosis=diagnose(predictions, opened.dataset, metric=metric),
-        top1_diagnosis=diagnose(predictions, opened.dataset, metric="top1") if has_top1 else None,
+        diagnosis=kinds(metric),
+        top1_diagnosis=kinds("top1") if has_top1 else None,
         quality=quality_by_image(predictions),
         steps=_steps_of(opened, predictions) if pictures else None,
         facts=_facts(info),

@@ -19,7 +19,6 @@ from wsl.report import content
 from wsl.report.content import percent, records, signed
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.estimates import Estimate
-from wsl.score.table import scores_to_json
 from wsl.storage import plain_cell, write_text
 
 __all__ = ["FORMATS", "escape_latex", "escape_markdown", "write_tables"]
@@ -69,7 +68,7 @@ def _json(tables: Sequence[RunTable]) -> dict[str, str]:
             {
                 "name": table.name,
                 "boxes_of": table.boxes_of,
-                "scores": scores_to_json(table.run.scores),
+                "scores": table.run.scores.to_json(),
                 "errors": {group.metric: content.kind_shares(table, group) for group in groups},
                 "classes": records(content.class_table(table)),
                 "timings": dict(table.run.timings),

@@ -71,8 +71,10 @@ class Maps:
                 found = image_id, int(label), self._archive[key]
             yield found
 
-    def get(self, image_id: str, label: int, size: tuple[int, int]) -> NDArray[np.float32] | None:
-        """Map of a class in an image, enlarged to `size`, (height, width).
+    def get(
+        self, image_id: str, label: int, size: tuple[int, int] | None = None
+    ) -> NDArray[np.float32] | None:
+        """Map of a class in an image, as stored or enlarged to `size`, (height, width).
 
         None if the run did not store it.
 
@@ -86,7 +88,7 @@ class Maps:
             return None
         with unreadable_errors(self._path, _ARCHIVE_ERRORS):
             saliency = np.asarray(self._archive[key], dtype=np.float32)
-        if saliency.shape == size:
+        if size is None or saliency.shape == size:
             return saliency
         enlarged = cv2.resize(saliency, size[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(enlarged, dtype=np.float32)

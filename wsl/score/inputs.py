@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.boxes import as_boxes
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import AnnotationError, ScoreError
+from wsl.score.images import boxed_class
 
 __all__ = ["BOX_COLUMNS", "AnnotatedImages", "PredictionRows", "best_instances", "read_annotations"]
 
@@ -154,8 +155,8 @@ def read_annotations(
 ) -> AnnotatedImages:
     """Collect the ground truth of a dataset.
 
-    Instances that the dataset asks not to score are left out. An image without a label, without a
-    readable annotation or without a box of its class is left out and named.
+    Instances that the dataset marks to be ignored are left out. An image without a label, without
+    a readable annotation or without a box of its class is excluded and named.
 
     Parameters
     ----------
@@ -264,17 +265,10 @@ def _each_sample(
 
 def _label_boxes(sample: Sample) -> NDArray[np.float64] | str:
     """Boxes of the label's instances, or the reason why there are none."""
-    if sample.label is None:
-        return "it has no label"
-    if sample.annotation is None:
-        return "it has no annotation"
-    found = [
-        instance.box
-        for instance in sample.annotation.instances
-        if instance.label == sample.label and not instance.ignore
-    ]
-    if not found:
-        return "its annotation has no box of its class"
+    reason = boxed_class(sample)
+    if isinstance(reason, str) or sample.annotation is None:
+        return str(reason)
+    found = [i.box for i in sample.annotation.instances if i.label == sample.label and not i.ignore]
     try:
         return as_boxes(found)
     except ValueError as error:

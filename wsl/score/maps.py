@@ -1,19 +1,31 @@
-"""Saliency maps as scores take them: read from folders, checked, and brought to one size."""
+"""Saliency maps as scores take them: found in folders, read, checked, and brought to one size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
+from wsl.data.options import DEFAULT_MAX_PIXELS
 from wsl.errors import ScoreError
 
-__all__ = ["check_map", "check_unit_map", "maps_from_folder", "resize_map"]
+__all__ = ["MAP_SIDE", "check_map", "check_unit_map", "find_maps", "read_map", "resize_map"]
 
 Map = NDArray[np.float64]
+
+MAP_SIDE = 224
+"""Side of the maps that wsolevaluation's metrics are computed on."""
+
+_SUFFIXES = (".npy", ".npz", ".png")
+_READ_ERRORS = (
+    *(OSError, ValueError, EOFError, KeyError, SyntaxError, NotImplementedError),
+    *(zipfile.BadZipFile, Image.DecompressionBombError),
+)
 
 
 def check_map(map_: ArrayLike, *, name: str) -> Map:
@@ -62,31 +74,81 @@ def resize_map(map_: Map, size: tuple[int, int], *, cubic: bool = False) -> Map:
     return np.asarray(resized, dtype=np.float64)
 
 
-def maps_from_folder(folder: Path | str, image_ids: Iterable[str]) -> Iterator[tuple[str, Map]]:
-    """Read the maps that another tool has left, one ``.npy`` file per image.
+def find_maps(folder: Path | str, image_ids: Iterable[str]) -> dict[str, Path]:
+    """Find the maps that another tool has left, one file per image.
 
     Parameters
     ----------
     folder : Path or str
-        Holds ``IMAGE_ID.npy``; an image id with slashes is a path below the folder.
+        Holds ``IMAGE_ID.npy``, ``.npz`` or ``.png``; an id with slashes is a path below the folder.
+        The image's own suffix may be kept (``IMAGE_ID.jpg.npy``) or replaced.
     image_ids : iterable of str
-        The images whose maps are wanted.
 
-    Yields
-    ------
-    image_id : str
-    map : ndarray of float64, shape (h, w)
-        In [0, 1].
+    Returns
+    -------
+    dict of str to Path
+        Of the images that have a map, in their order.
 
     Raises
     ------
     ScoreError
-        If a file is absent or no array of numbers, or the map is not 2-D and in [0, 1].
+        If there is no such folder.
     """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ScoreError(f"{root} must be a folder of maps, but is none")
+    found: dict[str, Path] = {}
     for image_id in image_ids:
-        path = Path(folder) / f"{image_id}.npy"
-        try:
-            stored = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ScoreError(f"cannot read the map {path}: {error}") from error
-        yield image_id, check_unit_map(stored, name=str(path))
+        stems = dict.fromkeys((image_id, str(Path(image_id).with_suffix(""))))
+        candidates = (root / f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES)
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is not None:
+            found[image_id] = path
+    return found
+
+
+def read_map(path: Path, label: int) -> Map:
+    """Read a stored map.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy``: one array. ``.npz``: one array, or one per class under the class's number.
+        ``.png``: gray, of 8 or 16 bits, whose greatest value stands for 1.
+    label : int
+        The class, for archives of several.
+
+    Raises
+    ------
+    ScoreError
+        If the file cannot be read, or is not a 2-D array of finite numbers.
+    """
+    try:
+        stored = _read_array(path, label)
+    except _READ_ERRORS as error:
+        raise ScoreError(f"cannot read the map {path}: {error}") from error
+    return check_map(stored, name=str(path))
+
+
+def _read_array(path: Path, label: int) -> NDArray[np.generic]:
+    if path.suffix == ".png":
+        with Image.open(path, formats=["PNG"]) as picture:
+            _check_pixels(picture.width * picture.height)
+            if picture.mode not in ("L", "I;16", "I"):
+                raise ValueError(f"it must be gray, but has the mode {picture.mode}")
+            return np.asarray(picture) / (255 if picture.mode == "L" else 65535)
+    if path.suffix == ".npy":
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        _check_pixels(mapped.size)
+        return np.array(mapped)
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        key = names[0] if len(names) == 1 else str(label)
+        _check_pixels(archive.getinfo(f"{key}.npy").file_size // 8)
+    with np.load(path, allow_pickle=False) as arrays:
+        return np.asarray(arrays[key])
+
+
+def _check_pixels(pixels: int) -> None:
+    if pixels > DEFAULT_MAX_PIXELS:
+        raise ValueError(f"it has more than {DEFAULT_MAX_PIXELS:,} pixels")

@@ -1,4 +1,4 @@
-"""Judging a run image by image, by the ILSVRC rules: the table that all its estimates come from."""
+"""Predictions matched with annotations, image by image, by the ILSVRC rules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsl.boxes import centered_box
 from wsl.errors import ScoreError
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.inputs import AnnotatedImages, PredictionRows, best_instances
 
 __all__ = ["RIGHT_IOU", "TOPS", "MatchedImages", "match_images"]
@@ -40,8 +40,8 @@ class MatchedImages:
     predicted_ranks : int or None
         Every image that did not fail has predictions of rank 1 to this, at most 5; None if all
         failed.
-    has_gt_rows : bool
-        The run holds rows of the ground-truth class.
+    gt_missing : int
+        Images that did not fail and have no row of the ground-truth class.
     gt_row, first_row : ndarray of int64
         Row of the ground-truth class and of the top-1 prediction in `rows`; -1 if there is none.
     gt_instance : ndarray of int64
@@ -59,7 +59,7 @@ class MatchedImages:
     class_right: Mapping[int, _Flags]
     box_right: Mapping[int, _Flags]
     predicted_ranks: int | None
-    has_gt_rows: bool
+    gt_missing: int
     gt_row: NDArray[np.int64]
     first_row: NDArray[np.int64]
     gt_instance: NDArray[np.int64]
@@ -70,13 +70,13 @@ class MatchedImages:
 
     @property
     def gt_known(self) -> bool:
-        """Whether the run answers for the ground-truth class; images that all failed do."""
-        return self.has_gt_rows or bool(self.failed.all())
+        """Whether the ground-truth class of every image that did not fail was localized."""
+        return not self.gt_missing
 
     @property
     def without_box(self) -> _Flags:
         """Processed images whose ground-truth class (else top-1 prediction) found no box."""
-        row = self.gt_row if self.has_gt_rows else self.first_row
+        row = self.gt_row if self.gt_known else self.first_row
         return ~self.failed & ~np.isfinite(_at(self.rows.boxes[:, 0], row, np.nan))
 
     def differing_sizes(self) -> NDArray[np.int64]:
@@ -116,17 +116,17 @@ class MatchedImages:
 
 
 def match_images(
-    rows: PredictionRows, truth: AnnotatedImages, *, center_side: float = 0.75
+    rows: PredictionRows, truth: AnnotatedImages, boxes: TrivialBoxes | None = None
 ) -> MatchedImages:
-    """Judge each annotated image of a run.
+    """Match the predictions of each annotated image with its instances.
 
     Parameters
     ----------
     rows : PredictionRows
     truth : AnnotatedImages
         At least one image.
-    center_side : float
-        In (0, 1]; see `wsl.boxes.centered_box`.
+    boxes : TrivialBoxes
+        The baselines.
 
     Returns
     -------
@@ -137,8 +137,6 @@ def match_images(
     ScoreError
         If ranks contradict themselves, or the run's ground truth is not the dataset's.
     """
-    if not 0 < center_side <= 1:
-        raise ScoreError(f"the centered box's side must be in (0, 1], but is {center_side}")
     n = len(truth.image_ids)
     owners = pd.Index(truth.image_ids, dtype=object).get_indexer(
         pd.Index(rows.image_ids, dtype=object)
@@ -158,6 +156,8 @@ def match_images(
     gt_row = _row_of_image(of_gt, owners, n)
     first_row = _row_of_image(listed & (rows.ranks == 1), owners, n)
     sizes = _sizes(rows, owners, truth)
+    fixed = (boxes or TrivialBoxes()).boxes(sizes)
+    whole_iou, center_iou = (best_instances(box, np.arange(n), truth)[0] for box in fixed)
     return MatchedImages(
         rows=rows,
         truth=truth,
@@ -166,23 +166,15 @@ def match_images(
         class_right={k: _any_of_image(owners[right & (rows.ranks <= k)], n) for k in TOPS},
         box_right={k: _any_of_image(owners[right_box & (rows.ranks <= k)], n) for k in TOPS},
         predicted_ranks=_complete_ranks(rows, owners, listed, ~failed),
-        has_gt_rows=bool(of_gt.any()),
+        gt_missing=int(np.count_nonzero((gt_row < 0) & ~failed)),
         gt_row=gt_row,
         first_row=first_row,
         gt_instance=np.where(gt_row < 0, -1, instance[gt_row]),
         gt_iou=_at(iou, gt_row, 0.0),
         first_iou=_at(iou, first_row, 0.0),
-        whole_iou=_fixed_box_iou(truth, sizes, 1.0),
-        center_iou=_fixed_box_iou(truth, sizes, center_side),
+        whole_iou=whole_iou,
+        center_iou=center_iou,
     )
-
-
-def _fixed_box_iou(truth: AnnotatedImages, sizes: _Floats, side: float) -> _Floats:
-    boxes = np.full((len(sizes), 4), np.nan)
-    for position, (height, width) in enumerate(sizes.tolist()):
-        if height > 0 and width > 0:
-            boxes[position] = centered_box((height, width), side)
-    return best_instances(boxes, np.arange(len(boxes)), truth)[0]
 
 
 def _check_ranks(rows: PredictionRows, listed: _Flags) -> None:

@@ -1,14 +1,17 @@
-"""What every protocol returns: estimates, the baselines beside them, and what was counted."""
+"""The result of a protocol: estimates, the baselines beside them, counts and curves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from wsl.errors import ScoreError, choices_hint
 from wsl.score.estimates import Estimate
 
-__all__ = ["Baseline", "Scores"]
+__all__ = ["SCHEMA", "Baseline", "Curve", "Scores"]
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,25 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A metric as a function of a threshold.
+
+    Attributes
+    ----------
+    x_name : str
+        Name of the threshold.
+    x, y : tuple of float
+    chosen : float or None
+        The threshold of the estimate.
+    """
+
+    x_name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    chosen: float | None = None
+
+
+@dataclass(frozen=True)
 class Scores:
     """Result of one protocol on one set of images.
 
@@ -38,29 +60,33 @@ class Scores:
     ----------
     protocol : str
         Such as ``"ilsvrc"``.
-    dataset : str
-        Name of what was scored, for reports.
     estimates : tuple of Estimate
     baselines : tuple of Baseline
         On the same images.
     counts : mapping of str to int
-        What was read, scored, failed and left out.
+        ``listed`` images of the dataset; those ``scored``; those of them that ``failed``, which
+        count as wrong; and what else the protocol counts.
     omitted : mapping of str to str
         Name of an estimate that could not be computed, and why.
     notes : tuple of str
-        What a reader must know: which split chose a threshold, what was left out.
+        What a reader must know; the first says why n is not the number of listed images, if so.
     excluded : tuple of (str, str)
         Every image that was not scored, and why.
+    curves : mapping of str to Curve
+        By the name of the estimate.
+    dataset : str
+        Name of what was scored.
     """
 
     protocol: str
-    dataset: str
     estimates: tuple[Estimate, ...]
     baselines: tuple[Baseline, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     omitted: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    dataset: str = ""
 
     def estimate(self, name: str) -> Estimate:
         """Return the estimate with this name.
@@ -77,3 +103,29 @@ class Scores:
             raise ScoreError(f"{name} was not computed: {self.omitted[name]}")
         hint = choices_hint(name, [estimate.name for estimate in self.estimates])
         raise ScoreError(f"{self.protocol} scores have no estimate {name!r}. {hint}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as JSON's types, nothing rounded; estimates and curves by name."""
+        return {
+            "schema": SCHEMA,
+            "protocol": self.protocol,
+            "dataset": self.dataset,
+            "counts": dict(self.counts),
+            "estimates": {one.name: one.to_json() for one in self.estimates},
+            "baselines": [
+                {
+                    "name": baseline.name,
+                    "note": baseline.note,
+                    "estimates": {one.name: one.to_json() for one in baseline.estimates},
+                }
+                for baseline in self.baselines
+            ],
+            "omitted": dict(self.omitted),
+            "notes": list(self.notes),
+            "excluded": [{"image_id": name, "reason": why} for name, why in self.excluded],
+            "curves": {name: _curve_to_json(curve) for name, curve in self.curves.items()},
+        }
+
+
+def _curve_to_json(curve: Curve) -> dict[str, Any]:
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(curve).items()}

@@ -1,8 +1,6 @@
-"""Scores for the terminal and as JSON."""
+"""Scores for the terminal."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -12,12 +10,10 @@ from rich.text import Text
 from wsl.score.estimates import Estimate
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["SCHEMA", "scores_table", "scores_to_json"]
-
-SCHEMA = 1
+__all__ = ["scores_table"]
 
 # Counts that a reader expects even if they are 0; others are shown if there is anything to tell.
-_ALWAYS_COUNTED = ("read", "scored", "failed")
+_ALWAYS_COUNTED = ("listed", "scored", "failed")
 
 
 def scores_table(scores: Scores) -> Group:
@@ -50,40 +46,6 @@ def scores_table(scores: Scores) -> Group:
             *(_beside(baseline, estimate.name) for baseline in scores.baselines),
         )
     return Group(table, *(Text(line) for line in _lines(scores)))
-
-
-def scores_to_json(scores: Scores) -> dict[str, Any]:
-    """Return scores as JSON's types, nothing rounded.
-
-    Parameters
-    ----------
-    scores : Scores
-
-    Returns
-    -------
-    dict
-        ``schema`` (the number of this layout), ``protocol``, ``dataset``, ``counts``, ``estimates``
-        by name, ``baselines`` (name, note, estimates by name), ``omitted``, ``notes``,
-        ``excluded``.
-    """
-    return {
-        "schema": SCHEMA,
-        "protocol": scores.protocol,
-        "dataset": scores.dataset,
-        "counts": dict(scores.counts),
-        "estimates": {estimate.name: estimate.to_json() for estimate in scores.estimates},
-        "baselines": [
-            {
-                "name": baseline.name,
-                "note": baseline.note,
-                "estimates": {estimate.name: estimate.to_json() for estimate in baseline.estimates},
-            }
-            for baseline in scores.baselines
-        ],
-        "omitted": dict(scores.omitted),
-        "notes": list(scores.notes),
-        "excluded": [{"image_id": name, "reason": why} for name, why in scores.excluded],
-    }
 
 
 def _lines(scores: Scores) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,12 +97,9 @@ class TuningResult:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the estimates must know."""
         where, n = self.tuned_on.dataset, self.best.estimates[0].n
-        chosen = shlex.quote(f"score.center_chosen=chosen on {where}")
         notes = [
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
             f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
-            "beside a run's estimates: wsl score RUN "
-            f"--set score.center_side={self.center_side:g} --set {chosen}",
         ]
         if self.excluded:
             notes.append(f"{self.excluded:,} images without an annotation of their class left out")

@@ -143,7 +143,16 @@ class CocoDataset(Dataset):
             raise AnnotationError(f"{where}: iscrowd must be 0 or 1, but is {crowd!r}")
         box = _box(item.get("bbox"), size, where)
         mask = _mask(item.get("segmentation"), size, where) if with_mask else None
-        return Instance(self._labels[category], box, mask, ignore=bool(crowd))
+        area = _area(item.get("area"), where)
+        return Instance(self._labels[category], box, mask, ignore=bool(crowd), area=area)
+
+
+def _area(found: Any, where: str) -> float | None:
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
+        raise AnnotationError(f"{where}: area must be a number of pixels, but is {found!r}")
+    return float(found)
 
 
 def _read_json(path: Path) -> _Record:

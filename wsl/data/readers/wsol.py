@@ -16,7 +16,8 @@ one pixel larger than what `wsl.data.readers.cub` reads. Kept: published figures
 Masks are one line per instance; the line of an image's first mask names the image's ignore mask,
 the others leave that field empty. A mask is where a pixel is above 0; pixels of an instance are
 never ignored. A mask of another size than the image is brought to the image's size by nearest
-neighbor. Splits for training have no ``localization.txt``: their images have no annotation.
+neighbor, and also kept as it is. An empty mask is no instance. Splits for training have no
+``localization.txt``: their images have no annotation.
 
 Images keep the path of the lists as their id. Class numbers are indices into the classifier's
 categories, in the order of the sorted class names (for ILSVRC: of the WNIDs); the lists hold no
@@ -38,9 +39,9 @@ from wsl.data.options import ReaderOptions
 from wsl.data.parsing import checked_box, gray_image, inside, read_rows, stated_size, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
-from wsl.masks import Mask, encode_rle, mask_to_box
+from wsl.masks import Mask, RunLengths, encode_rle, mask_to_box
 
-__all__ = ["WsolDataset", "WsolOptions"]
+__all__ = ["WsolDataset", "WsolOptions", "class_count"]
 
 # Classes of the published lists, by the name of their folder.
 _PUBLISHED_CLASSES = {"ILSVRC": 1000, "CUB": 200, "OpenImages": 100}
@@ -139,18 +140,20 @@ class WsolDataset(Dataset):
     def _mask_annotation(self, image_id: str, label: int) -> Annotation:
         files = self._mask_files[image_id]
         size = self._sizes.get(image_id) or stated_size(self.root / image_id)
-        masks = [_read_mask(self.root / name, size) for name in files.masks]
+        foreground = np.zeros(size, dtype=bool)
         instances = []
-        for name, mask in zip(files.masks, masks, strict=True):
+        for name in files.masks:
+            stored, mask = _read_mask(self.root / name, size)
+            foreground |= mask
             box = mask_to_box(mask)
-            if box is None:
-                raise AnnotationError(f"the mask {self.root / name} must not be empty")
-            instances.append(Instance(label, box, encode_rle(mask)))
-        ignore_mask = None
-        if files.ignore:
-            ignored = _read_mask(self.root / files.ignore, size)
-            ignore_mask = encode_rle(ignored & ~np.logical_or.reduce(masks))
-        return Annotation(tuple(instances), size, ignore_mask)
+            if box is not None:
+                instances.append(Instance(label, box, encode_rle(mask), stored_mask=stored))
+        if not files.ignore:
+            return Annotation(tuple(instances), size)
+        stored, ignored = _read_mask(self.root / files.ignore, size)
+        return Annotation(
+            tuple(instances), size, encode_rle(ignored & ~foreground), stored_ignore_mask=stored
+        )
 
 
 def _read_labels(path: Path, known: frozenset[str]) -> dict[str, int]:
@@ -164,6 +167,14 @@ def _read_labels(path: Path, known: frozenset[str]) -> dict[str, int]:
         if labels.setdefault(image_id, int(text)) != int(text):
             raise DataError(f"line {number} of {path}: {image_id!r} has two classes")
     return labels
+
+
+def class_count(metadata: Path, split: str) -> int:
+    """Count the classes of a folder of lists: those published, or those of the split."""
+    folder = metadata / split
+    rows = read_rows(folder / "image_ids.txt", 1, separator=",", layout="image_id")
+    labels = _read_labels(folder / "class_labels.txt", frozenset(row[0] for row in rows))
+    return _PUBLISHED_CLASSES.get(metadata.name, max(labels.values()) + 1)
 
 
 def _check_class_count(labels: dict[str, int], categories: Categories, metadata: Path) -> None:
@@ -236,8 +247,10 @@ def _check_known(image_id: str, known: frozenset[str], path: Path, number: int) 
         raise DataError(f"line {number} of {path}: {image_id!r} is not in image_ids.txt")
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> Mask:
+def _read_mask(path: Path, size: tuple[int, int]) -> tuple[RunLengths | None, Mask]:
+    """Read a mask as it is stored, where that is in another size, and in the image's size."""
     mask = gray_image(path)
-    if mask.shape != size:
-        mask = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST))
-    return np.asarray(mask > 0, dtype=bool)
+    if mask.shape == size:
+        return None, np.asarray(mask > 0, dtype=bool)
+    resized = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST))
+    return RunLengths.of(np.asarray(mask > 0, dtype=bool)), np.asarray(resized > 0, dtype=bool)

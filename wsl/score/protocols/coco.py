@@ -1,7 +1,12 @@
-"""COCO's average precision of predicted masks, computed by pycocotools.
+"""COCO's average precision of predicted masks and boxes, computed by pycocotools.
 
 Formats: image, category and annotation numbers are ours; annotations count from 1, because
 pycocotools takes the number 0 for "no match". Masks are COCO's compressed run lengths.
+
+Every listed image counts, also one that failed. The categories are the classes of the annotated
+objects that the classifier knows; objects of other classes are left out and counted. An object that
+is marked to be ignored is a crowd region. The area that makes an object small or large is the
+dataset's where it states one, else that of the mask, else that of the box.
 
 References
 ----------
@@ -13,23 +18,29 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from wsl.data.sample import Dataset, Sample
-from wsl.errors import ScoreError
+from wsl.boxes import Box
+from wsl.data.sample import Annotation, Dataset, Instance
+from wsl.errors import AnnotationError, ScoreError
+from wsl.localize.prediction import Prediction
+from wsl.run.folder import RunFolder
+from wsl.run.rows import read_predictions
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, percentile_interval
+from wsl.score.images import ImageList, check_listed, check_size
+from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
 
-__all__ = ["coco_detections", "coco_ground_truth", "score_coco_masks"]
+__all__ = ["CocoOptions", "coco_detections", "coco_ground_truth", "score_coco"]
 
-# Each estimate in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
+# Each metric in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
 # objects (all, small, medium, large), and detections per image and category.
-_ESTIMATES = {
+_METRICS = {
     "ap": ("precision", slice(None), 0, 100),
     "ap_50": ("precision", slice(0, 1), 0, 100),
     "ap_75": ("precision", slice(5, 6), 0, 100),
@@ -46,14 +57,54 @@ _ESTIMATES = {
 _RESAMPLES = 200
 
 
-def coco_ground_truth(samples: Iterable[Sample]) -> dict[str, Any]:
+class CocoOptions(ScoreOptions):
+    """Options of the protocol ``coco``."""
+
+    summary: ClassVar[str] = "masks and boxes of the first k classes: COCO's AP and AR"
+    reference: ClassVar[str] = "Lin et al., ECCV 2014"
+
+    protocol: Literal["coco"] = "coco"
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the masks and boxes of a run's predictions."""
+        run, listed = needs_run(folder, self.protocol), ImageList.of(dataset)
+        found = set(run.read(["image_id"])["image_id"].to_pylist())
+        missing = check_listed(found, dataset.image_ids, allow_partial=self.allow_partial)
+        listed.excluded |= dict.fromkeys(missing, "the run has not processed it")
+        truth = {}
+        for index, image_id in enumerate(dataset.image_ids):
+            if image_id in found:
+                annotation = _annotation(dataset, index)
+                if isinstance(annotation, str):
+                    listed.excluded[image_id] = annotation
+                else:
+                    truth[image_id] = annotation
+        predictions = (p for part in run.parts() for p in read_predictions(part))
+        scored = (p for p in predictions if p.image_id in truth)
+        listed.scored = len(truth)
+        return listed.described(score_coco(_counted(scored, listed), truth, seed=self.seed))
+
+
+def _annotation(dataset: Dataset, index: int) -> Annotation | str:
+    try:
+        return dataset.sample(index).annotation or "it has no annotation"
+    except AnnotationError as error:
+        return str(error)
+
+
+def _counted(predictions: Iterable[Prediction], listed: ImageList) -> Iterator[Prediction]:
+    for prediction in predictions:
+        listed.failed += prediction.status != "ok"
+        yield prediction
+
+
+def coco_ground_truth(annotations: dict[str, Annotation]) -> dict[str, Any]:
     """Lay annotations out as a COCO dataset.
 
     Parameters
     ----------
-    samples : iterable of Sample
-        Their annotations state the image's size and have a mask for each instance; an instance
-        that is not to be scored becomes a crowd region, which COCO's rules ignore.
+    annotations : dict of str to Annotation
+        By image id. They state the image's size.
 
     Returns
     -------
@@ -63,164 +114,178 @@ def coco_ground_truth(samples: Iterable[Sample]) -> dict[str, Any]:
     Raises
     ------
     ScoreError
-        If an image has no annotation, or that has no size or lacks a mask.
+        If an annotation states no size.
     """
     images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, sample in enumerate(samples, start=1):
-        found = sample.annotation
-        if found is None or found.size is None:
-            raise ScoreError(f"image {sample.image_id}: must have an annotation that states a size")
-        height, width = found.size
-        images.append(
-            {"id": number, "file_name": sample.image_id, "height": height, "width": width}
-        )
-        for instance in found.instances:
-            if instance.mask is None:
-                raise ScoreError(f"image {sample.image_id}: every instance must have a mask")
-            described = _described(instance.mask, (height, width))
-            described |= {
-                "id": len(annotations) + 1,
-                "image_id": number,
-                "category_id": instance.label,
-                "iscrowd": int(instance.ignore),
-            }
-            annotations.append(described)
-    labels = sorted({annotation["category_id"] for annotation in annotations})
+    objects: list[dict[str, Any]] = []
+    for number, (image_id, annotation) in enumerate(annotations.items(), start=1):
+        if annotation.size is None:
+            raise ScoreError(f"image {image_id}: must have an annotation that states a size")
+        height, width = annotation.size
+        images.append({"id": number, "file_name": image_id, "height": height, "width": width})
+        for instance in annotation.instances:
+            if instance.label >= 0:
+                described = _described(instance.mask, instance.box, annotation.size)
+                described |= {
+                    "id": len(objects) + 1,
+                    "image_id": number,
+                    "category_id": instance.label,
+                    "iscrowd": int(instance.ignore),
+                }
+                objects.append(described | _own_area(instance))
+    labels = sorted({one["category_id"] for one in objects})
     categories = [{"id": label, "name": str(label)} for label in labels]
-    return {"images": images, "categories": categories, "annotations": annotations}
+    return {"images": images, "categories": categories, "annotations": objects}
 
 
 def coco_detections(
-    predictions: pd.DataFrame, ground_truth: dict[str, Any]
+    predictions: Iterable[Prediction], ground_truth: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Lay predicted masks out as COCO detections.
+    """Lay predictions out as COCO detections.
 
     Parameters
     ----------
-    predictions : DataFrame
-        As a run stores them: ``image_id, status, label, score, in_top_k, mask``. Rows outside the
-        top k (the ground-truth class given to the localizer) and rows without a mask are no
-        detections.
+    predictions : iterable of Prediction
+        Localizations outside the top k (the ground-truth class given to the localizer) and
+        without a mask are no detections.
     ground_truth : dict
         What `coco_ground_truth` returned.
 
     Raises
     ------
     ScoreError
-        If a column is missing, an image is not in the ground truth or has another size there, or
-        a score is not finite.
+        If an image is not in the ground truth or has another size there, or a score is not finite.
     """
-    needed = ("image_id", "width", "height", "status", "label", "score", "in_top_k", "mask")
-    missing = [name for name in needed if name not in predictions.columns]
-    if missing:
-        raise ScoreError(f"predictions must have the column {missing[0]!r}, but have none")
     images = {image["file_name"]: image for image in ground_truth["images"]}
-    foreign = [name for name in predictions["image_id"].unique() if name not in images]
-    if foreign:
-        raise ScoreError(f"predicted image {foreign[0]!r} is not in the dataset")
-    detected = predictions[
-        (predictions["status"] == "ok")
-        & predictions["in_top_k"].astype("boolean").fillna(False)
-        & predictions["mask"].notna()
-    ]
     detections: list[dict[str, Any]] = []
-    columns = ["image_id", "height", "width", "label", "score", "mask"]
-    for name, height, width, label, score, mask in detected[columns].itertuples(index=False):
-        image = images[name]
-        if (image["height"], image["width"]) != (int(height), int(width)):
-            raise ScoreError(
-                f"image {name}: its masks are {int(width)} × {int(height)} (width × height), but "
-                f"its annotation says {image['width']} × {image['height']}"
-            )
-        if not np.isfinite(score):
-            raise ScoreError(f"image {name}: scores must be finite, but one is {score}")
-        described = _described(mask, (image["height"], image["width"]))
-        described |= {
-            "id": len(detections) + 1,
-            "image_id": image["id"],
-            "category_id": int(label),
-            "score": float(score),
-            "iscrowd": 0,
-        }
-        detections.append(described)
+    for prediction in predictions:
+        image = images.get(prediction.image_id)
+        if image is None:
+            raise ScoreError(f"predicted image {prediction.image_id!r} is not in the dataset")
+        size = (image["height"], image["width"])
+        check_size(prediction.image_id, size, prediction.size)
+        for one in prediction.localizations:
+            mask = one.run_lengths
+            if not one.in_top_k or one.box is None or not mask.counts:
+                continue
+            if not np.isfinite(one.score):
+                raise ScoreError(
+                    f"image {prediction.image_id}: scores must be finite, but one is {one.score}"
+                )
+            described = _described(mask.counts, one.box, size)
+            described |= {
+                "id": len(detections) + 1,
+                "image_id": image["id"],
+                "category_id": int(one.label),
+                "score": float(one.score),
+                "iscrowd": 0,
+            }
+            detections.append(described)
     return detections
 
 
-def score_coco_masks(
-    predictions: pd.DataFrame,
-    samples: Dataset | Sequence[Sample],
-    *,
-    seed: int = 0,
+def score_coco(
+    predictions: Iterable[Prediction], annotations: dict[str, Annotation], *, seed: int = 0
 ) -> Scores:
-    """COCO's mask AP and AR of a run.
+    """COCO's AP and AR of masks and of boxes.
 
     Parameters
     ----------
-    predictions : DataFrame
+    predictions : iterable of Prediction
         See `coco_detections`.
-    samples : Dataset or sequence of Sample
+    annotations : dict of str to Annotation
         See `coco_ground_truth`.
     seed : int
-        Of the bootstrap over images.
+        Seed of the bootstrap over images.
 
     Returns
     -------
     Scores
         Estimates ``ap`` (mean over IoU 0.50 to 0.95), ``ap_50``, ``ap_75``, ``ap_small``, … and
-        ``ar_1``, … as pycocotools gives them; n counts images. An estimate of a size that no object
-        has is omitted. The trivial baselines have no confidence by which to rank, hence no AP.
+        ``ar_1``, … of masks as pycocotools gives them, and the same of boxes as ``box_ap``, …; n
+        counts images. An estimate for a size that no object has is omitted, as are those of masks
+        if an object has none. The trivial baselines have no confidence by which to rank, hence no
+        AP.
 
     Raises
     ------
     ScoreError
         As the two functions above, or if there is no object.
     """
-    ground_truth = coco_ground_truth(samples)
-    if not any(not annotation["iscrowd"] for annotation in ground_truth["annotations"]):
-        raise ScoreError("COCO scores need at least one object, but the annotations have none")
+    ground_truth = coco_ground_truth(annotations)
+    if not any(not one["iscrowd"] for one in ground_truth["annotations"]):
+        raise ScoreError("COCO scores need at least one object of a known class, but there is none")
     detections = coco_detections(predictions, ground_truth)
-    evaluation = _evaluate(ground_truth, detections)
-    n = len(ground_truth["images"])
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    estimates: list[Estimate] = []
     omitted: dict[str, str] = {}
+    estimates: list[Estimate] = []
+    if all("segmentation" in one for one in ground_truth["annotations"]):
+        estimates += _estimates(ground_truth, detections, "segm", omitted, seed)
+    else:
+        omitted |= dict.fromkeys(_METRICS, "some objects have no mask")
+    estimates += _estimates(ground_truth, detections, "bbox", omitted, seed)
+    labels = [i.label for one in annotations.values() for i in one.instances]
+    return Scores(
+        protocol="coco",
+        estimates=tuple(estimates),
+        counts={
+            "scored": len(annotations),
+            "objects": len(ground_truth["annotations"]),
+            "objects_of_unknown_classes": sum(label < 0 for label in labels),
+            "detections": len(detections),
+        },
+        omitted=omitted,
+    )
+
+
+def _estimates(
+    ground_truth: dict[str, Any],
+    detections: list[dict[str, Any]],
+    kind: Literal["segm", "bbox"],
+    omitted: dict[str, str],
+    seed: int,
+) -> Iterator[Estimate]:
+    """Yield the estimates of masks or of boxes; note those that are omitted."""
+    evaluation = _evaluate(ground_truth, detections, kind)
+    n, prefix = len(ground_truth["images"]), "box_" if kind == "bbox" else ""
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
     replicates: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
-    for (name, how), value in zip(_ESTIMATES.items(), evaluation.stats.tolist(), strict=True):
+    for (name, how), value in zip(_METRICS.items(), evaluation.stats.tolist(), strict=True):
         which, ious, objects, most = how
         if value < 0:
-            omitted[name] = "no object has this size"
+            omitted[prefix + name] = "no object has this size"
             continue
         if (objects, most) not in replicates:
             replicates[objects, most] = _resampled(evaluation, drawn, objects=objects, most=most)
         some = replicates[objects, most][which][:, ious]
         low, high = percentile_interval(np.nanmean(some[~np.isnan(some).all(axis=(1, 2))], (1, 2)))
-        estimates.append(Estimate(name, value, n, low, high, "mean", interval="bootstrap"))
-    return Scores(
-        protocol="coco masks",
-        dataset=samples.name if isinstance(samples, Dataset) else "",
-        estimates=tuple(estimates),
-        counts={"scored": n, "objects": len(ground_truth["annotations"]), "found": len(detections)},
-        omitted=omitted,
-    )
+        yield Estimate(prefix + name, value, n, low, high, "mean", interval="bootstrap")
 
 
-def _described(mask: str, size: tuple[int, int]) -> dict[str, Any]:
-    """Return the parts of a COCO annotation that follow from its mask."""
+def _described(mask: str | None, box: Box, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the parts of a COCO annotation that follow from its mask and box."""
     from pycocotools import mask as coco_mask
 
-    packed = {"size": [int(size[0]), int(size[1])], "counts": mask.encode("ascii")}
-    return {
-        "segmentation": packed | {"counts": mask},
-        "area": float(coco_mask.area(packed)),
-        "bbox": coco_mask.toBbox(packed).tolist(),
-    }
+    x0, y0, x1, y1 = box
+    described: dict[str, Any] = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+    if mask is not None:
+        packed = {"size": [int(size[0]), int(size[1])], "counts": mask.encode("ascii")}
+        described["area"] = float(coco_mask.area(packed))
+        described["segmentation"] = packed | {"counts": mask}
+    return described
 
 
-def _evaluate(ground_truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
+def _own_area(instance: Instance) -> dict[str, float]:
+    return {} if instance.area is None else {"area": instance.area}
+
+
+def _evaluate(
+    ground_truth: dict[str, Any], detections: list[dict[str, Any]], kind: Literal["segm", "bbox"]
+) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    if kind == "bbox":
+        detections = [one | {"area": one["bbox"][2] * one["bbox"][3]} for one in detections]
     # pycocotools tells its progress on the terminal.
     with contextlib.redirect_stdout(io.StringIO()):
         true, found = COCO(), COCO()
@@ -228,7 +293,7 @@ def _evaluate(ground_truth: dict[str, Any], detections: list[dict[str, Any]]) ->
         found.dataset = ground_truth | {"annotations": detections}
         true.createIndex()
         found.createIndex()
-        evaluation = COCOeval(true, found, "segm")
+        evaluation = COCOeval(true, found, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

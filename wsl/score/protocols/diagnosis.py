@@ -39,21 +39,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wsl.boxes import box_area, centered_box
+from wsl.boxes import box_area
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
+from wsl.run.folder import RunFolder
+from wsl.run.rows import SCALARS
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, proportion_estimate
-from wsl.score.inputs import AnnotatedImages, PredictionRows, read_annotations
-from wsl.score.matching import RIGHT_IOU, MatchedImages, match_images
-from wsl.score.result import Baseline, Scores
+from wsl.score.inputs import AnnotatedImages
+from wsl.score.matching import RIGHT_IOU, MatchedImages
+from wsl.score.protocol import needs_run
+from wsl.score.protocols.ilsvrc import BoxOptions, match_run
+from wsl.score.result import Scores
 
-__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "Metric", "diagnose", "diagnose_matched"]
+__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "DiagnosisOptions", "Metric", "diagnose"]
 
 Metric = Literal["top1", "gt_known"]
 
@@ -72,17 +77,25 @@ _LARGE_COVERED = 0.8
 _BACKGROUND_IOU = 0.1
 _SMALL, _LARGE = 0.1, 0.4
 
-_FIXED_BOXES = (
-    ("whole image", "the box is the whole image", 1.0),
-    (
-        "centered box 0.75",
-        "the box is centered, each side 0.75 of the image's, fixed in advance",
-        0.75,
-    ),
-)
-
 _Floats = NDArray[np.float64]
 _Flags = NDArray[np.bool_]
+
+
+class DiagnosisOptions(BoxOptions):
+    """Options of the protocol ``diagnosis``."""
+
+    summary: ClassVar[str] = "boxes: what is wrong with each"
+    reference: ClassVar[str] = "after Hoiem et al., ECCV 2012"
+
+    protocol: Literal["diagnosis"] = "diagnosis"
+    metric: Metric = "gt_known"
+    """Whose box: the ground-truth class's, whatever was predicted (``gt_known``), or the top-1
+    prediction's (``top1``)."""
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Diagnose the boxes of a run."""
+        predictions = needs_run(folder, self.protocol).read(SCALARS).to_pandas()
+        return diagnose(predictions, dataset, self, boxes)
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,10 @@ class Diagnosis(Scores):
 
 
 def diagnose(
-    predictions: pd.DataFrame, samples: Dataset | Iterable[Sample], *, metric: Metric = "gt_known"
+    predictions: pd.DataFrame,
+    samples: Dataset | Iterable[Sample],
+    options: DiagnosisOptions | None = None,
+    boxes: TrivialBoxes | None = None,
 ) -> Diagnosis:
     """Say what is wrong with each box of a run.
 
@@ -128,8 +144,10 @@ def diagnose(
     predictions : DataFrame
         One row per image and class, as `wsl.score.protocols.ilsvrc.score_ilsvrc` takes them.
     samples : Dataset or iterable of Sample
-        The images' labels and annotations. Images without a prediction do not count.
-    metric : {'top1', 'gt_known'}
+        The images' labels and annotations.
+    options : DiagnosisOptions
+    boxes : TrivialBoxes
+        The baselines.
 
     Returns
     -------
@@ -138,68 +156,39 @@ def diagnose(
     Raises
     ------
     ScoreError
-        If a prediction's image is not in the dataset, no image can be scored, predictions
-        contradict themselves, or the run does not hold the boxes to be diagnosed.
+        As `wsl.score.protocols.ilsvrc.score_ilsvrc`, or if the run does not hold the boxes to be
+        diagnosed.
     """
-    rows = PredictionRows.from_frame(predictions)
-    predicted = set(rows.image_ids.tolist())
-    truth = read_annotations(samples, wanted=predicted)
-    foreign = predicted - set(truth.image_ids) - {image_id for image_id, _ in truth.excluded}
-    if foreign:
-        raise ScoreError(
-            f"{len(foreign)} of the {len(predicted)} predicted images are not in the dataset, "
-            f"such as {min(foreign)!r}"
-        )
-    if not truth.image_ids:
-        why = f": {truth.excluded[0][0]!r}: {truth.excluded[0][1]}" if truth.excluded else ""
-        raise ScoreError(f"no image can be scored{why}")
-    name = samples.name if isinstance(samples, Dataset) else ""
-    return diagnose_matched(match_images(rows, truth), metric=metric, dataset=name)
-
-
-def diagnose_matched(
-    images: MatchedImages, *, metric: Metric = "gt_known", dataset: str = ""
-) -> Diagnosis:
-    """Say what is wrong with each box of a run matched with its annotations; see `diagnose`."""
+    options, boxes = options or DiagnosisOptions(), boxes or TrivialBoxes()
+    images, listed, notes = match_run(predictions, samples, options, boxes)
+    metric = options.metric
     if metric == "gt_known" and not images.gt_known:
         raise ScoreError(
-            "the run holds no rows of the ground-truth class: score its top-1 predictions"
+            f"{images.gt_missing} images have no row of the ground-truth class: take "
+            "score.metric=top1, or run with classes.select=ground_truth, or both"
         )
     if metric == "top1" and images.predicted_ranks == 0:
         raise ScoreError(
-            "the run does not hold the top-1 prediction of every image: score gt_known"
+            "some images have no top-1 prediction: take score.metric=gt_known, or run with "
+            "classes.select=top_k, or both"
         )
     row = images.gt_row if metric == "gt_known" else images.first_row
-    boxes = np.where(row[:, None] < 0, np.nan, images.rows.boxes[row])
-    table = _per_image(images, boxes, metric)
-    baselines = tuple(
-        Baseline(
-            name,
-            note,
-            _estimates(
-                _per_image(images, _fixed_boxes(images.sizes, side), metric)["kind"], metric
-            ),
-        )
-        for name, note, side in _FIXED_BOXES
-    )
-    counts = {
-        "read": len(set(images.rows.image_ids.tolist())),
-        "scored": len(table),
-        "failed": int(np.count_nonzero(images.failed)),
-        "unannotated": len(images.truth.excluded),
-    }
+    found = np.where(row[:, None] < 0, np.nan, images.rows.boxes[row])
+    table = _per_image(images, found, metric)
+    fixed = boxes.boxes(images.sizes)
     whose = "the ground-truth class's box" if metric == "gt_known" else "the top-1 prediction"
-    return Diagnosis(
-        protocol="diagnosis",
-        dataset=dataset,
-        estimates=_estimates(table["kind"], metric),
-        baselines=baselines,
-        counts=counts,
-        omitted=_omitted(metric),
-        notes=(f"scored: {whose}",),
-        excluded=images.truth.excluded,
-        metric=metric,
-        per_image=table,
+    return listed.described(
+        Diagnosis(
+            protocol=options.protocol,
+            estimates=_estimates(table["kind"], metric),
+            baselines=boxes.baselines(
+                lambda which: _estimates(_per_image(images, fixed[which], metric)["kind"], metric)
+            ),
+            omitted=_omitted(metric),
+            notes=(*notes, f"scored: {whose}"),
+            metric=metric,
+            per_image=table,
+        )
     )
 
 
@@ -292,14 +281,6 @@ def _ratio(part: _Floats, whole: _Floats) -> _Floats:
     """Quotient; 0 where the whole has no area."""
     quotient: _Floats = np.zeros(len(part))
     return np.divide(part, whole, out=quotient, where=whole > 0)
-
-
-def _fixed_boxes(sizes: _Floats, side: float) -> _Floats:
-    boxes = np.full((len(sizes), 4), np.nan)
-    for position, (height, width) in enumerate(sizes.tolist()):
-        if height > 0 and width > 0:
-            boxes[position] = centered_box((height, width), side)
-    return boxes
 
 
 def _object_fractions(truth: AnnotatedImages, sizes: _Floats) -> _Floats:

@@ -2,7 +2,8 @@
 
 The ground-truth class is known. Its map is scaled to the image's size and to [0, 1]; the box is
 the tightest one around all pixels that the rule keeps; it is right if its IoU with an instance is
-at least 0.5. The rule's one number, alpha, is chosen on held-out images and then frozen.
+at least 0.5. The rule's one number, alpha, is chosen on held-out images and then frozen. Instances
+that a dataset marks to be ignored are left out; the papers' data have none.
 
 References
 ----------
@@ -15,19 +16,24 @@ boxes by meaningful perturbation", ICCV 2017, sec. 5.2 (all three).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
 
-from wsl.boxes import Box, as_boxes, box_iou, centered_box
-from wsl.errors import ScoreError, choices_hint
+from wsl.boxes import Box, as_boxes, box_iou
+from wsl.data.sample import Dataset
+from wsl.errors import ScoreError
+from wsl.run.folder import RunFolder
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
+from wsl.score.images import ImageList, boxed_class
 from wsl.score.maps import Map, check_map, resize_map
-from wsl.score.result import Baseline, Scores
+from wsl.score.protocol import MapOptions
+from wsl.score.result import Curve, Scores
 
-__all__ = ["ALPHAS", "HeatmapScorer", "HeatmapScores", "Rule", "heatmap_boxes", "unit_map"]
+__all__ = ["ALPHAS", "Heatmap", "HeatmapOptions", "heatmap_boxes", "unit_map"]
 
 Rule = Literal["value", "energy", "mean"]
 
@@ -38,25 +44,42 @@ ALPHAS: dict[Rule, tuple[float, ...]] = {
     "energy": tuple(index / 20 for index in range(1, 20)),
     "mean": tuple(index / 2 for index in range(21)),
 }
+"""What is tried where alpha is not given."""
 
 
-@dataclass(frozen=True)
-class HeatmapScores(Scores):
-    """Scores by one rule.
+class HeatmapOptions(MapOptions):
+    """Options of the protocol ``heatmap``."""
 
-    Attributes
-    ----------
-    alpha : float
-        Alpha at which the estimates stand.
-    alphas : tuple of float
-        All that were tried.
-    curve : tuple of float
-        Localization error at each of them.
-    """
+    summary: ClassVar[str] = "maps: one box each, by one threshold"
+    reference: ClassVar[str] = "Zhang et al., ECCV 2016; Fong and Vedaldi, ICCV 2017"
 
-    alpha: float = 0.0
-    alphas: tuple[float, ...] = ()
-    curve: tuple[float, ...] = field(default=(), compare=False)
+    protocol: Literal["heatmap"] = "heatmap"
+    rule: Rule = "value"
+    """What is kept of a map: the pixels above alpha (``value``), the smallest set of top pixels
+    with a fraction alpha of the map's sum (``energy``), or the pixels above alpha times the map's
+    mean (``mean``)."""
+    alpha: float | None = Field(None, ge=0)
+    """An alpha chosen on other images; null takes the best on the scored images, an oracle."""
+
+    @model_validator(mode="after")
+    def _within_range(self) -> HeatmapOptions:
+        if self.alpha is not None and self.alpha > 1 and self.rule != "mean":
+            raise ValueError(
+                f"alpha of the rule {self.rule} must be in [0, 1], but is {self.alpha}"
+            )
+        return self
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """What is tried."""
+        return ALPHAS[self.rule] if self.alpha is None else (self.alpha,)
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the maps of a run or of a folder."""
+        scorer, listed = Heatmap(self, boxes), ImageList.of(dataset)
+        for image in self.images(folder, dataset, listed, boxed_class):
+            scorer.add(image.saliency, image.boxes(), image.size, name=image.image_id)
+        return listed.described(scorer.scores())
 
 
 def unit_map(map_: ArrayLike, size: tuple[int, int], *, name: str) -> Map:
@@ -97,7 +120,8 @@ def heatmap_boxes(map_: Map, rule: Rule, alphas: Sequence[float]) -> list[Box | 
     Returns
     -------
     list of Box or None
-        Half-open; None where no pixel is kept.
+        Half-open. Where no pixel is kept: of the rule ``mean`` the whole image, as in the program
+        of Zhang et al.; else None.
 
     Examples
     --------
@@ -111,67 +135,51 @@ def heatmap_boxes(map_: Map, rule: Rule, alphas: Sequence[float]) -> list[Box | 
             None if np.isnan(least) else _span(rows >= least, columns >= least)
             for least in _energy_values(map_, alphas).tolist()
         ]
-    scale = float(map_.mean()) if rule == "mean" else 1.0
-    return [_span(rows > alpha * scale, columns > alpha * scale) for alpha in alphas]
+    if rule == "value":
+        return [_span(rows > alpha, columns > alpha) for alpha in alphas]
+    whole, mean = (0, 0, len(columns), len(rows)), float(map_.mean())
+    return [_span(rows > alpha * mean, columns > alpha * mean) or whole for alpha in alphas]
 
 
-class HeatmapScorer:
+class Heatmap:
     """Localization error of maps by one rule, over images that are added one at a time.
 
-    To choose alpha: add held-out images to a scorer without `alpha`, then take
-    ``scores().alpha``. To score: add the other images to a scorer with that `alpha`.
+    To choose alpha: add held-out images without an alpha, then take the ``chosen`` of the curve.
+    To score: add the other images with that alpha.
 
     Parameters
     ----------
-    rule : {'value', 'energy', 'mean'}
-    alpha : float or None
-        Frozen, chosen on other images. None: the best of `alphas` on the added images, which is
-        an oracle.
-    alphas : sequence of float or None
-        Tried if `alpha` is None; None is `ALPHAS` of the rule.
-    chosen_on : str
-        Where a given alpha comes from, for the reader.
-    center_side, center_chosen
-        Side of the centered box of the baseline, and how it was chosen.
-    seed : int
-        Of the bootstrap.
+    options : HeatmapOptions
+    boxes : TrivialBoxes
+        The baselines.
     """
 
     def __init__(
-        self,
-        rule: Rule,
-        *,
-        alpha: float | None = None,
-        alphas: Sequence[float] | None = None,
-        chosen_on: str = "other images",
-        center_side: float = 0.75,
-        center_chosen: str = "fixed in advance",
-        seed: int = 0,
+        self, options: HeatmapOptions | None = None, boxes: TrivialBoxes | None = None
     ) -> None:
-        if rule not in get_args(Rule):
-            raise ScoreError(f"there is no rule {rule!r}. {choices_hint(rule, get_args(Rule))}")
-        tried = ALPHAS[rule] if alphas is None else tuple(alphas)
-        self.alphas = tried if alpha is None else (float(alpha),)
-        wrong = [a for a in self.alphas if not (a >= 0 and (rule == "mean" or a <= 1))]
-        if wrong or not self.alphas:
-            span = "0 or more" if rule == "mean" else "in [0, 1]"
-            raise ScoreError(f"alpha of the rule {rule!r} must be {span}, but is {wrong or 'none'}")
-        self.rule, self._frozen, self._chosen_on = rule, alpha is not None, chosen_on
-        self._center, self._seed = (center_side, center_chosen), seed
-        self._ious: list[NDArray[np.float64]] = []
+        self.options = options or HeatmapOptions()
+        self._boxes = boxes or TrivialBoxes()
+        self._ious: list[list[float]] = []
         self._fixed: list[tuple[float, float]] = []
 
-    def add(self, map_: ArrayLike, boxes: ArrayLike, size: tuple[int, int], *, name: str) -> None:
+    def add(
+        self,
+        map_: ArrayLike | None,
+        boxes: ArrayLike,
+        size: tuple[int, int] | None,
+        *,
+        name: str,
+    ) -> None:
         """Add one image.
 
         Parameters
         ----------
-        map_ : array_like, shape (h, w)
-            Map of the ground-truth class; any finite values.
+        map_ : array_like, shape (h, w), or None
+            Map of the ground-truth class; any finite values. None is wrong.
         boxes : array_like, shape (N, 4)
             Boxes of the ground-truth class's instances: half-open, in pixels of the image.
-        size : (int, int)
-            The image's (height, width).
+        size : (int, int) or None
+            The image's (height, width). Without it nothing is right.
         name : str
             The image's id, for messages.
 
@@ -183,19 +191,22 @@ class HeatmapScorer:
         truth = as_boxes(boxes)
         if not len(truth):
             raise ScoreError(f"image {name}: must have at least one ground-truth box, but has none")
-        found = heatmap_boxes(unit_map(map_, size, name=name), self.rule, self.alphas)
-        self._ious.append(np.array([_best_iou(box, truth) for box in found]))
-        whole, center = centered_box(size, 1.0), centered_box(size, self._center[0])
-        self._fixed.append((_best_iou(whole, truth), _best_iou(center, truth)))
+        found: list[Box | None] = [None] * len(self.options.alphas)
+        if map_ is not None and size is not None:
+            unit = unit_map(map_, size, name=name)
+            found = heatmap_boxes(unit, self.options.rule, self.options.alphas)
+        self._ious.append([_best_iou(box, truth) for box in found])
+        fixed = self._boxes.boxes([size])[:, 0].tolist() if size is not None else (None, None)
+        self._fixed.append((_best_iou(fixed[0], truth), _best_iou(fixed[1], truth)))
 
-    def scores(self, *, dataset: str = "") -> HeatmapScores:
+    def scores(self) -> Scores:
         """Score what was added.
 
         Returns
         -------
-        HeatmapScores
+        Scores
             Estimates ``heatmap_error`` (proportion of images whose box has an IoU below 0.5) and
-            ``heatmap_mean_iou``, at the frozen alpha or at the one of least error (the first of
+            ``heatmap_mean_iou``, at the given alpha or at the one of least error (the first of
             equals).
 
         Raises
@@ -204,40 +215,29 @@ class HeatmapScorer:
             If nothing was added.
         """
         if not self._ious:
-            raise ScoreError("heat maps' boxes need at least one image, but there is none")
-        ious, fixed = np.stack(self._ious), np.array(self._fixed)
-        errors = (ious < _RIGHT_IOU).mean(axis=0)
+            raise ScoreError("the heat-map protocol needs at least one image, but there is none")
+        ious, fixed = np.array(self._ious), np.array(self._fixed)
+        errors, alphas = (ious < _RIGHT_IOU).mean(axis=0), self.options.alphas
         best = int(errors.argmin())
-        side, chosen = self._center
         note = (
-            f"alpha = {self.alphas[0]:g} was chosen on {self._chosen_on}"
-            if self._frozen
-            else f"oracle: alpha = {self.alphas[best]:g} is the best of {len(self.alphas)} on the "
-            "scored images themselves"
+            f"alpha = {alphas[0]:g} was given by score.alpha"
+            if self.options.alpha is not None
+            else f"oracle: alpha = {alphas[best]:g} is the best of {len(alphas)} on the scored "
+            "images themselves"
         )
-        return HeatmapScores(
-            protocol=f"heatmap {self.rule}",
-            dataset=dataset,
+        return Scores(
+            protocol=f"heatmap {self.options.rule}",
             estimates=self._estimates(ious[:, best]),
-            baselines=(
-                Baseline("whole image", "the box is the whole image", self._estimates(fixed[:, 0])),
-                Baseline(
-                    f"centered box {side:g}",
-                    f"the box is centered, each side {side:g} of the image's, {chosen}",
-                    self._estimates(fixed[:, 1]),
-                ),
-            ),
+            baselines=self._boxes.baselines(lambda which: self._estimates(fixed[:, which])),
             counts={"scored": len(ious)},
             notes=(note,),
-            alpha=self.alphas[best],
-            alphas=self.alphas,
-            curve=tuple(errors.tolist()),
+            curves={"heatmap_error": Curve("alpha", alphas, tuple(errors.tolist()), alphas[best])},
         )
 
     def _estimates(self, ious: NDArray[np.float64]) -> tuple[Estimate, ...]:
         return (
             proportion_estimate("heatmap_error", ious < _RIGHT_IOU, higher_is_better=False),
-            mean_estimate("heatmap_mean_iou", ious, seed=self._seed),
+            mean_estimate("heatmap_mean_iou", ious, seed=self.options.seed),
         )
 
 

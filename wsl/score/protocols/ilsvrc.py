@@ -6,7 +6,12 @@ predictions is (Russakovsky et al. 2015, sec. 4.1 and 4.2, and the challenge's d
 GT-known localization asks for the box of the ground-truth class only, whatever was predicted.
 
 No box is wrong and never a zero box; an image that could not be processed is wrong; boxes are
-neither rounded nor clipped. Images without a readable annotation are left out and named.
+neither rounded nor clipped nor scaled. Images without a usable annotation are excluded and named.
+The kit knows no instances to be ignored: those that a dataset marks so are left out.
+
+References
+----------
+O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 115 (2015).
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,12 +27,25 @@ from numpy.typing import NDArray
 
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
+from wsl.run.folder import RunFolder
+from wsl.run.rows import SCALARS
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
+from wsl.score.images import ImageList, check_listed
 from wsl.score.inputs import PredictionRows, read_annotations
 from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
-from wsl.score.result import Baseline, Scores
+from wsl.score.protocol import ScoreOptions, needs_run
+from wsl.score.result import Scores
 
-__all__ = ["GT_KNOWN_IOUS", "IlsvrcScores", "read_blacklist", "score_ilsvrc"]
+__all__ = [
+    "GT_KNOWN_IOUS",
+    "BoxOptions",
+    "IlsvrcOptions",
+    "IlsvrcScores",
+    "match_run",
+    "read_blacklist",
+    "score_ilsvrc",
+]
 
 GT_KNOWN_IOUS = (0.3, 0.5, 0.7)
 _ORDER = [
@@ -35,8 +54,31 @@ _ORDER = [
     *(f"gt_known_{at}" for at in GT_KNOWN_IOUS),
     "mean_iou",
 ]
-# Some annotations of the challenge state a wrong size; but when most do, they are of other images.
-_FEW_IMAGES = 10
+
+
+class BoxOptions(ScoreOptions):
+    """Options of the protocols that score a run's boxes."""
+
+    allow_other_sizes: bool = False
+    """Score images although their annotation states another size than they have, as a few of the
+    challenge's do. Boxes are compared as they are."""
+    blacklist: Path | None = None
+    """File of 1-based positions in the list of images, one per line, that are left out, as in the
+    development kits since 2014."""
+
+
+class IlsvrcOptions(BoxOptions):
+    """Options of the protocol ``ilsvrc``."""
+
+    summary: ClassVar[str] = "boxes: the challenge's errors, and GT-known localization"
+    reference: ClassVar[str] = "Russakovsky et al., IJCV 2015"
+
+    protocol: Literal["ilsvrc"] = "ilsvrc"
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the boxes of a run."""
+        predictions = needs_run(folder, self.protocol).read(SCALARS).to_pandas()
+        return score_ilsvrc(predictions, dataset, self, boxes)
 
 
 @dataclass(frozen=True)
@@ -85,12 +127,8 @@ def read_blacklist(path: Path | str) -> tuple[int, ...]:
 def score_ilsvrc(
     predictions: pd.DataFrame,
     samples: Dataset | Iterable[Sample],
-    *,
-    center_side: float = 0.75,
-    center_chosen: str = "fixed in advance",
-    allow_partial: bool = False,
-    blacklist: Collection[int] = (),
-    seed: int = 0,
+    options: IlsvrcOptions | None = None,
+    boxes: TrivialBoxes | None = None,
 ) -> IlsvrcScores:
     """Score a run's predictions by the ILSVRC rules.
 
@@ -102,79 +140,85 @@ def score_ilsvrc(
         there is none; an image that failed is one row with the status ``failed``.
     samples : Dataset or iterable of Sample
         The images' labels and annotations.
-    center_side : float
-        Side of the centered box that stands beside the run, as a proportion of the image's side.
-    center_chosen : str
-        How that side was chosen, for the reader of the estimates.
-    allow_partial : bool
-        The run did not do all images: images without a prediction are counted, not refused.
-    blacklist : collection of int
-        1-based positions in the list of images that are left out (kits of 2014 and later).
-    seed : int
-        Of the bootstrap.
+    options : IlsvrcOptions
+    boxes : TrivialBoxes
+        The baselines.
 
     Returns
     -------
     IlsvrcScores
         Estimates: ``classification_error_top1``, ``…_top5``, ``localization_error_top1``,
         ``…_top5``, ``gt_known_0.3``, ``…_0.5``, ``…_0.7`` (proportions of right images) and
-        ``mean_iou`` (of the ground-truth class's box with its best instance). All rest on the
-        same n images.
+        ``mean_iou`` (of the ground-truth class's box with its best instance), all of the same n
+        images. Those that the run cannot give are omitted: top-k errors of a run of fewer classes,
+        GT-known localization of a run that did not localize every image's own class.
 
     Raises
     ------
     ScoreError
         If a prediction's image is not in the dataset, an image of the dataset has no prediction
-        and `allow_partial` is false, predictions contradict themselves or were made with other
-        labels, the annotations are of other images, or no image can be scored.
+        and `allow_partial` is false, an image has another size than its annotation states and
+        `allow_other_sizes` is false, predictions contradict themselves or were made with other
+        labels, or no image can be scored.
+    """
+    options = options or IlsvrcOptions()
+    images, listed, notes = match_run(predictions, samples, options, boxes)
+    boxes, omitted = boxes or TrivialBoxes(), _omitted(images)
 
-    References
-    ----------
-    O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 115 (2015).
+    def of_box(which: int) -> tuple[Estimate, ...]:
+        iou = (images.whole_iou, images.center_iou)[which]
+        return _estimates(images, iou, omitted, fixed_box=True, seed=options.seed)
+
+    return listed.described(
+        IlsvrcScores(
+            protocol=options.protocol,
+            estimates=_estimates(
+                images, images.gt_iou, omitted, fixed_box=False, seed=options.seed
+            ),
+            baselines=boxes.baselines(of_box),
+            counts={"without_box": int(np.count_nonzero(images.without_box))},
+            omitted=omitted,
+            notes=notes,
+            per_image=images.table(),
+        )
+    )
+
+
+def match_run(
+    predictions: pd.DataFrame,
+    samples: Dataset | Iterable[Sample],
+    options: BoxOptions,
+    boxes: TrivialBoxes | None = None,
+) -> tuple[MatchedImages, ImageList, tuple[str, ...]]:
+    """Match a run's predictions with the annotations; count who is scored, and say what to know.
+
+    Raises
+    ------
+    ScoreError
+        As `score_ilsvrc`.
     """
     rows = PredictionRows.from_frame(predictions)
     if not isinstance(samples, Dataset):
         samples = list(samples)
     listed = _listed_ids(samples)
     predicted = set(rows.image_ids.tolist())
-    missing = _check_lists(predicted, listed, allow_partial=allow_partial)
-    banned = _blacklisted(listed, blacklist)
+    missing = check_listed(predicted, listed, allow_partial=options.allow_partial)
+    banned = _blacklisted(listed, read_blacklist(options.blacklist) if options.blacklist else ())
     truth = read_annotations(samples, wanted=predicted - banned)
     if not truth.image_ids:
         why = f": {truth.excluded[0][0]!r}: {truth.excluded[0][1]}" if truth.excluded else ""
         raise ScoreError(f"no image can be scored{why}")
-    images = match_images(rows, truth, center_side=center_side)
-    _check_sizes(images)
-    omitted = _omitted(images)
-    whole = _estimates(images, images.whole_iou, omitted, fixed_box=True, seed=seed)
-    center = _estimates(images, images.center_iou, omitted, fixed_box=True, seed=seed)
-    counts = {
-        "read": len(predicted),
-        "scored": len(truth.image_ids),
-        "failed": len(set(rows.image_ids[rows.failed].tolist())),
-        "unannotated": len(truth.excluded),
-        "without_box": int(np.count_nonzero(images.without_box)),
-        "blacklisted": len(banned & predicted),
-        "missing": missing,
-    }
-    return IlsvrcScores(
-        protocol="ilsvrc",
+    images = match_images(rows, truth, boxes)
+    excluded = dict.fromkeys(missing, "the run has not processed it")
+    excluded |= {image_id: "it is blacklisted" for image_id in listed if image_id in banned}
+    counts = ImageList(
+        len(listed),
+        scored=len(truth.image_ids),
+        failed=int(np.count_nonzero(images.failed)),
         dataset=samples.name if isinstance(samples, Dataset) else "",
-        estimates=_estimates(images, images.gt_iou, omitted, fixed_box=False, seed=seed),
-        baselines=(
-            Baseline("whole image", "the box is the whole image", whole),
-            Baseline(
-                f"centered box {center_side:g}",
-                f"the box is centered, each side {center_side:g} of the image's, {center_chosen}",
-                center,
-            ),
-        ),
-        counts=counts,
-        omitted=omitted,
-        notes=_notes(images, counts, blacklist),
-        excluded=truth.excluded,
-        per_image=images.table(),
+        excluded=excluded | dict(truth.excluded),
     )
+    return images, counts, _size_notes(images, allowed=options.allow_other_sizes)
 
 
 def _estimates(
@@ -216,26 +260,6 @@ def _listed_ids(samples: Dataset | list[Sample]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _check_lists(predicted: set[str], listed: tuple[str, ...], *, allow_partial: bool) -> int:
-    """Refuse predictions of other images; return how many images have none."""
-    if not predicted:
-        raise ScoreError("there are no predictions")
-    known = set(listed)
-    foreign = predicted - known
-    if foreign:
-        raise ScoreError(
-            f"{len(foreign)} of the {len(predicted)} predicted images are not in the dataset, "
-            f"such as {min(foreign)!r}: were these predictions made on another list of images?"
-        )
-    missing = [image_id for image_id in listed if image_id not in predicted]
-    if missing and not allow_partial:
-        raise ScoreError(
-            f"{len(missing)} of the dataset's {len(listed)} images have no prediction, such as "
-            f"{missing[0]!r}: finish the run, or set score.allow_partial"
-        )
-    return len(missing)
-
-
 def _blacklisted(listed: tuple[str, ...], blacklist: Collection[int]) -> set[str]:
     wrong = [position for position in blacklist if not 1 <= position <= len(listed)]
     if wrong:
@@ -244,24 +268,6 @@ def _blacklisted(listed: tuple[str, ...], blacklist: Collection[int]) -> set[str
             "counts the images of the whole list, from 1"
         )
     return {listed[position - 1] for position in blacklist}
-
-
-def _check_sizes(images: MatchedImages) -> None:
-    n = len(images.truth.image_ids)
-    differing = images.differing_sizes()
-    if n >= _FEW_IMAGES and 2 * len(differing) > n:
-        raise ScoreError(
-            f"the annotations of {len(differing)} of {n} images state another size than the "
-            f"images have: {_size_example(images, differing[0])}"
-        )
-
-
-def _size_example(images: MatchedImages, at: int) -> str:
-    stated, found = images.truth.sizes[at], images.sizes[at]
-    return (
-        f"{images.truth.image_ids[at]!r} is {found[1]:g} × {found[0]:g} pixels (width × height), "
-        f"its annotation says {stated[1]:g} × {stated[0]:g}"
-    )
 
 
 def _omitted(images: MatchedImages) -> dict[str, str]:
@@ -277,32 +283,29 @@ def _omitted(images: MatchedImages) -> dict[str, str]:
             omitted[f"classification_error_top{k}"] = why
             omitted[f"localization_error_top{k}"] = why
     if not images.gt_known:
-        why = "the run holds no rows of the ground-truth class"
+        n = int(np.count_nonzero(~images.failed))
+        why = (
+            f"the run localized the ground-truth class of {n - images.gt_missing} of {n} images: "
+            "run with classes.select=ground_truth, or both"
+        )
         omitted |= dict.fromkeys((*(f"gt_known_{at}" for at in GT_KNOWN_IOUS), "mean_iou"), why)
     return omitted
 
 
-def _notes(
-    images: MatchedImages, counts: Mapping[str, int], blacklist: Collection[int]
-) -> tuple[str, ...]:
-    notes: list[str] = []
-    if blacklist:
-        notes.append(
-            f"{len(set(blacklist))} positions are blacklisted, as in the development kits since "
-            f"2014; {counts['blacklisted']} of the run's images were left out for it"
-        )
-    if counts["missing"]:
-        notes.append(f"partial run: {counts['missing']} images of the dataset were not predicted")
-    if images.has_gt_rows:
-        lacking = int(np.count_nonzero((images.gt_row < 0) & ~images.failed))
-        if lacking:
-            notes.append(
-                f"{lacking} images have no row of the ground-truth class and count as wrong"
-            )
+def _size_notes(images: MatchedImages, *, allowed: bool) -> tuple[str, ...]:
+    """Refuse images of another size than annotated, or say how many there are."""
     differing = images.differing_sizes()
-    if len(differing):
-        notes.append(
-            f"{len(differing)} annotations state another size than the image has; nothing was "
-            f"rescaled ({_size_example(images, differing[0])})"
+    if not len(differing):
+        return ()
+    stated, found = images.truth.sizes[differing[0]], images.sizes[differing[0]]
+    example = (
+        f"{images.truth.image_ids[differing[0]]!r} has {found[1]:g} × {found[0]:g} pixels (width × "
+        f"height) in the run, but its annotation is of {stated[1]:g} × {stated[0]:g}"
+    )
+    if not allowed:
+        raise ScoreError(
+            f"{len(differing)} images have another size than their annotations state: {example}: "
+            "run the images as annotated, or set score.allow_other_sizes"
         )
-    return tuple(notes)
+    note = f"{len(differing)} annotations state another size than the image has: {example}"
+    return (f"{note}; boxes are compared as they are",)

@@ -1,5 +1,8 @@
 """Scores of masks: IoU per image, and mIoU over a dataset's pixels.
 
+The ground truth of an image is the union of its class's instances. Pixels of the dataset's ignore
+mask (VOC's void), and of instances that it marks to be ignored, do not count.
+
 References
 ----------
 M. Everingham et al., "The PASCAL Visual Object Classes challenge: a retrospective", IJCV 111
@@ -8,14 +11,17 @@ M. Everingham et al., "The PASCAL Visual Object Classes challenge: a retrospecti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsl.boxes import box_to_mask, centered_box
+from wsl.data.sample import Dataset
 from wsl.errors import ScoreError
 from wsl.masks import Mask, mask_iou
+from wsl.run.folder import RunFolder
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import (
     Estimate,
     PoissonBootstrap,
@@ -23,79 +29,141 @@ from wsl.score.estimates import (
     mean_estimate,
     percentile_interval,
 )
+from wsl.score.images import ImageList, scored_images
+from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["IGNORED", "MeanIoU", "score_masks"]
+__all__ = ["IGNORED", "MaskIoUOptions", "MaskPair", "MeanIoU", "score_masks"]
 
 IGNORED = 255
 
 _Ints = NDArray[np.int64]
 
 
+class MaskPair(NamedTuple):
+    """A predicted and a true mask of one image, each (H, W) bool."""
+
+    image_id: str
+    predicted: Mask | None
+    true: Mask
+    ignored: Mask | None = None
+    """Pixels that do not count."""
+
+
+class MaskMetric(Protocol):
+    """A pure function that compares two masks of one size."""
+
+    def __call__(self, predicted: Mask, true: Mask, ignored: Mask, /) -> float:
+        """Return the metric, in [0, 1]."""
+
+
+class MaskOptions(ScoreOptions):
+    """Options of the protocols that compare masks."""
+
+    protocol: str
+
+    def metrics(self) -> Mapping[str, MaskMetric]:
+        """Return the metrics by the name of their estimate."""
+        raise NotImplementedError
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the masks of a run's ground-truth classes."""
+        run, listed = needs_run(folder, self.protocol), ImageList.of(dataset)
+
+        def pairs() -> Iterator[MaskPair]:
+            for image in scored_images(dataset, run, listed, allow_partial=self.allow_partial):
+                found = image.localization
+                yield MaskPair(
+                    image.image_id,
+                    None if found is None else found.mask,
+                    image.foreground(),
+                    image.ignored(),
+                )
+
+        return listed.described(self.score_pairs(pairs(), boxes))
+
+    def score_pairs(self, pairs: Iterable[MaskPair], boxes: TrivialBoxes | None = None) -> Scores:
+        """Score pairs of masks, one at a time; see `score_masks`."""
+        boxes = boxes or TrivialBoxes()
+        metrics = self.metrics()
+        # By image: the prediction, the whole image, the centered box; then by metric.
+        values: list[list[list[float]]] = []
+        for image_id, predicted, true, ignored in pairs:
+            try:
+                size = (true.shape[0], true.shape[1])
+                out = np.zeros(size, dtype=bool) if ignored is None else ignored
+                whole, center = boxes.masks(size)
+                values.append(
+                    [
+                        [0.0 if mask is None else f(mask, true, out) for f in metrics.values()]
+                        for mask in (predicted, whole, center)
+                    ]
+                )
+            except ValueError as error:
+                raise ScoreError(f"image {image_id}: {error}") from error
+        if not values:
+            raise ScoreError("mask scores need at least one image, but there is none")
+        table = np.array(values)
+
+        def estimates(of: int) -> tuple[Estimate, ...]:
+            return tuple(
+                mean_estimate(name, table[:, of, at], seed=self.seed)
+                for at, name in enumerate(metrics)
+            )
+
+        return Scores(
+            protocol=self.protocol,
+            estimates=estimates(0),
+            baselines=boxes.baselines(lambda which: estimates(1 + which), what="mask"),
+            counts={"scored": len(table)},
+        )
+
+
+class MaskIoUOptions(MaskOptions):
+    """Options of the protocol ``mask_iou``."""
+
+    summary: ClassVar[str] = "masks: mean IoU with the true ones"
+
+    protocol: Literal["mask_iou"] = "mask_iou"
+
+    def metrics(self) -> Mapping[str, MaskMetric]:
+        """Return the metrics by the name of their estimate."""
+        return {"mask_iou": _counted_iou}
+
+
+def _counted_iou(predicted: Mask, true: Mask, ignored: Mask) -> float:
+    mask_iou(predicted, true)  # refuses what is no mask
+    return mask_iou(predicted & ~ignored, true & ~ignored)
+
+
 def score_masks(
-    pairs: Iterable[tuple[str, Mask | None, Mask]],
-    *,
-    dataset: str = "",
-    center_side: float = 0.75,
-    center_chosen: str = "fixed in advance",
-    seed: int = 0,
+    pairs: Iterable[MaskPair | tuple[str, Mask | None, Mask]],
+    options: MaskOptions | None = None,
+    boxes: TrivialBoxes | None = None,
 ) -> Scores:
-    """Mean over images of the IoU of the predicted mask with the true one.
+    """Compare predicted masks with the true ones.
 
     Parameters
     ----------
-    pairs : iterable of (str, ndarray or None, ndarray)
-        Image id, predicted mask (None if there is none: IoU 0), true mask; (H, W) bool. Two empty
-        masks have IoU 0. They are taken one at a time.
-    dataset : str
-        For reports.
-    center_side, center_chosen
-        Side of the centered box of the baseline, and how it was chosen.
-    seed : int
-        Of the bootstrap.
+    pairs : iterable of MaskPair or tuple
+        Image id, predicted mask (None if there is none: 0), true mask, and pixels to be ignored.
+        They are taken one at a time. Two empty masks have IoU 0.
+    options : MaskOptions
+        Those of ``mask_iou`` by default.
+    boxes : TrivialBoxes
+        The baselines.
 
     Returns
     -------
     Scores
-        The estimate ``mask_iou``.
+        The mean of each metric over the images.
 
     Raises
     ------
     ScoreError
         If the masks of an image differ in size or are none, or there is no image.
     """
-    ious: list[float] = []
-    whole: list[float] = []
-    center: list[float] = []
-    for image_id, predicted, true in pairs:
-        try:
-            ious.append(0.0 if predicted is None else mask_iou(predicted, true))
-            whole.append(mask_iou(np.ones(true.shape, dtype=bool), true))
-        except ValueError as error:
-            raise ScoreError(f"image {image_id}: {error}") from error
-        box = box_to_mask(centered_box((true.shape[0], true.shape[1]), center_side), true.shape)
-        center.append(mask_iou(box, true))
-    if not ious:
-        raise ScoreError("mask scores need at least one image, but there is none")
-    return Scores(
-        protocol="mask_iou",
-        dataset=dataset,
-        estimates=(mean_estimate("mask_iou", ious, seed=seed),),
-        baselines=(
-            Baseline(
-                "whole image",
-                "the mask is the whole image",
-                (mean_estimate("mask_iou", whole, seed=seed),),
-            ),
-            Baseline(
-                f"centered box {center_side:g}",
-                f"the mask is a centered box, each side {center_side:g} of the image's, "
-                f"{center_chosen}",
-                (mean_estimate("mask_iou", center, seed=seed),),
-            ),
-        ),
-        counts={"scored": len(ious)},
-    )
+    return (options or MaskIoUOptions()).score_pairs((MaskPair(*pair) for pair in pairs), boxes)
 
 
 class MeanIoU:
@@ -108,7 +176,7 @@ class MeanIoU:
     ignored : int
         Pixels with this label in the ground truth do not count.
     seed : int
-        Of the bootstrap over images.
+        Seed of the bootstrap over images.
     """
 
     def __init__(self, classes: int, *, ignored: int = IGNORED, seed: int = 0) -> None:
@@ -161,7 +229,7 @@ class MeanIoU:
         """IoU of each class, shape (classes,); NaN for a class of neither side."""
         return _ratios(*_overlaps(self.confusion))
 
-    def scores(self, *, dataset: str = "") -> Scores:
+    def scores(self) -> Scores:
         """Score what was added.
 
         Returns
@@ -186,7 +254,6 @@ class MeanIoU:
         mean = exact_mean(occurring)
         return Scores(
             protocol="miou",
-            dataset=dataset,
             estimates=(Estimate("miou", mean, self.n, low, high, "mean", interval="bootstrap"),),
             baselines=(self._all_background(),),
             counts={"scored": self.n, "classes": int(occurring.size)},
@@ -194,7 +261,7 @@ class MeanIoU:
         )
 
     def _all_background(self) -> Baseline:
-        """Everything predicted as class 0: its own proportion of pixels, over the true classes."""
+        """Everything predicted as class 0: its own fraction of the pixels, over true classes."""
         true = self.confusion.sum(axis=1)
         ious = np.where(np.arange(self.classes) == 0, true / max(int(true.sum()), 1), 0.0)
         occurring = (true > 0) | (np.arange(self.classes) == 0)

@@ -1,9 +1,10 @@
 """MaxBoxAcc and MaxBoxAccV2: how well the boxes of a map can get, at the best common threshold.
 
-They judge maps, not boxes: every map is cut at every threshold, and the threshold that serves the
-scored images best is taken. That is an oracle, unless the threshold was chosen on other images and
-is given. The rules, oddities included, are those of the authors' program: 224 × 224 pixels, ground
-truth truncated to integers, 255 gray levels, a predicted box that ends one pixel past its contour.
+Every map is thresholded at every level, and the threshold that serves the scored images best is
+taken. That is an oracle, unless the threshold was chosen on other images and is given. The rules,
+oddities included, are those of the authors' program: 224 × 224 pixels, ground truth scaled from the
+annotated size and truncated to integers, 255 gray levels, a predicted box that ends one pixel past
+its contour. The program has no instances to be ignored: those that a dataset marks so are left out.
 
 References
 ----------
@@ -15,30 +16,30 @@ J. Choe et al., "Evaluating weakly supervised object localization methods right"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator
 
-from wsl.boxes import as_boxes, centered_box
+from wsl.boxes import as_boxes
+from wsl.data.sample import Dataset
 from wsl.errors import ScoreError
-from wsl.score.estimates import (
-    Estimate,
-    PoissonBootstrap,
-    exact_mean,
-    percentile_interval,
-    wilson,
-)
-from wsl.score.maps import Map, check_map, check_unit_map, resize_map
-from wsl.score.result import Baseline, Scores
+from wsl.run.folder import RunFolder
+from wsl.score.baselines import TrivialBoxes
+from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
+from wsl.score.images import ImageList, boxed_class
+from wsl.score.maps import MAP_SIDE, Map, check_map, check_unit_map, resize_map
+from wsl.score.protocol import MapOptions
+from wsl.score.result import Curve, Scores
 
 __all__ = [
-    "DELTAS",
-    "MAP_SIDE",
     "MaxBoxAcc",
-    "MaxBoxScores",
+    "MaxBoxAccOptions",
+    "best_ious",
     "boxes_at_level",
+    "evaluator_map",
     "inclusive_iou",
     "prepare_map",
     "scale_corners",
@@ -46,34 +47,62 @@ __all__ = [
     "threshold_grid",
 ]
 
-MAP_SIDE = 224
-DELTAS = (30, 50, 70)
-
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 
-# Columns of hits: the largest contour at 50 % (V1), then all contours at each delta (V2).
-_NAMES = ("max_box_acc", *(f"max_box_acc_v2_{delta}" for delta in DELTAS))
-_LEVELS = np.array([0.5, *(delta / 100 for delta in DELTAS)])
 
+class MaxBoxAccOptions(MapOptions):
+    """Options of the protocol ``max_box_acc``."""
 
-@dataclass(frozen=True)
-class MaxBoxScores(Scores):
-    """Scores of maps by their best boxes.
+    summary: ClassVar[str] = "maps: their best box at the best common threshold"
+    reference: ClassVar[str] = "Choe et al., CVPR 2020 and TPAMI 2022"
 
-    Attributes
-    ----------
-    thresholds : ndarray of float64, shape (T,)
-        Thresholds tried, as proportions of a map's maximum.
-    curves : mapping of str to ndarray of float64, shape (T,)
-        Share of hits at each threshold, by the estimate's name.
-    best : mapping of str to float
-        Threshold at which each estimate stands, the first of equals.
-    """
+    protocol: Literal["max_box_acc"] = "max_box_acc"
+    step: float = Field(0.001, gt=0, lt=1)
+    """Distance of the thresholds tried."""
+    threshold: float | dict[str, float] | None = None
+    """A threshold in [0, 1) that was chosen on other images: one for all metrics, or one for each
+    by name. Null takes each metric's best on the scored images, an oracle."""
+    iou_thresholds: tuple[int, ...] = (30, 50, 70)
+    """IoUs in percent from which a box is right."""
 
-    thresholds: _Floats = field(default_factory=lambda: np.zeros(0), compare=False)
-    curves: Mapping[str, _Floats] = field(default_factory=dict, compare=False)
-    best: Mapping[str, float] = field(default_factory=dict)
+    @field_validator("iou_thresholds")
+    @classmethod
+    def _in_percent(cls, ious: tuple[int, ...]) -> tuple[int, ...]:
+        if not ious or len(set(ious)) < len(ious) or not all(0 < iou <= 100 for iou in ious):
+            raise ValueError(f"must be different numbers in 1 to 100, but are {list(ious)}")
+        return ious
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the metrics by IoU: of the largest contour's box, then of all boxes."""
+        largest = tuple(f"max_box_acc_{iou}".removesuffix("_50") for iou in self.iou_thresholds)
+        return (*largest, *(f"max_box_acc_v2_{iou}" for iou in self.iou_thresholds))
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The given threshold of each metric; empty if none is given."""
+        if self.threshold is None:
+            return {}
+        same = dict.fromkeys(self.names, self.threshold)
+        by_name = self.threshold if isinstance(self.threshold, Mapping) else same
+        lacking = [name for name in self.names if name not in by_name]
+        if lacking:
+            raise ScoreError(f"a threshold must be given for {', '.join(lacking)} as well")
+        given = {name: float(by_name[name]) for name in self.names}  # type: ignore[arg-type]
+        wrong = [value for value in given.values() if not 0 <= value < 1]
+        if wrong:
+            raise ScoreError(f"a threshold must be in [0, 1), but is {wrong[0]:g}")
+        return given
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the maps of a run or of a folder."""
+        scorer, listed = MaxBoxAcc(self, boxes), ImageList.of(dataset)
+        for image in self.images(folder, dataset, listed, boxed_class):
+            name = image.image_id
+            map_ = evaluator_map(image.saliency, name=name, stored=self.maps is not None)
+            scorer.add(map_, image.boxes(), image.size, name=name)
+        return listed.described(scorer.scores())
 
 
 def threshold_grid(step: float) -> _Floats:
@@ -111,6 +140,29 @@ def prepare_map(map_: ArrayLike, *, name: str = "an image") -> Map:
     resized = resize_map(check_map(array, name=name), zeros.shape, cubic=True)
     low, high = resized.min(), resized.max()
     return zeros if low == high else (resized - low) / (resized - low).max()
+
+
+def evaluator_map(map_: ArrayLike | None, *, name: str, stored: bool) -> Map:
+    """Bring a map to what the authors' evaluator takes, as their program does.
+
+    Parameters
+    ----------
+    map_ : array_like, shape (h, w), or None
+        In [0, 1]; None of an image that failed becomes zeros.
+    name : str
+        The image's id, for messages.
+    stored : bool
+        A map of another tool: if it has 224 × 224 pixels, it is taken as it is.
+
+    Raises
+    ------
+    ScoreError
+        If the map is not 2-D or holds values outside [0, 1].
+    """
+    if map_ is None:
+        return np.zeros((MAP_SIDE, MAP_SIDE))
+    array = check_unit_map(map_, name=name)
+    return array if stored and array.shape == (MAP_SIDE, MAP_SIDE) else prepare_map(array)
 
 
 def scaled_ground_truth(boxes: ArrayLike, size: tuple[int, int]) -> _Ints:
@@ -234,55 +286,39 @@ class MaxBoxAcc:
 
     Parameters
     ----------
-    step : float
-        Distance of the thresholds tried.
-    threshold : float, mapping of str to float, or None
-        A threshold in [0, 1) that was chosen on other images: one for all estimates, or one per
-        estimate (``MaxBoxScores.best`` of the other images). None takes each estimate's best on the
-        added images.
-    chosen_on : str
-        Where a given threshold comes from, for the reader.
-    center_side, center_chosen
-        Side of the centered box of the baseline, and how it was chosen.
-    seed : int
-        Of the bootstrap.
+    options : MaxBoxAccOptions
+    boxes : TrivialBoxes
+        The baselines.
     """
 
     def __init__(
-        self,
-        *,
-        step: float = 0.001,
-        threshold: float | Mapping[str, float] | None = None,
-        chosen_on: str = "other images",
-        center_side: float = 0.75,
-        center_chosen: str = "fixed in advance",
-        seed: int = 0,
+        self, options: MaxBoxAccOptions | None = None, boxes: TrivialBoxes | None = None
     ) -> None:
-        self._given = _given_thresholds(threshold)
-        given = sorted(set(self._given.values())) if self._given else []
-        self.thresholds = np.array(given) if given else threshold_grid(step)
-        self._chosen_on = chosen_on
-        self._center = (center_side, center_chosen)
-        self._hits = np.zeros((len(self.thresholds), len(_NAMES)))
-        self._bootstrap = PoissonBootstrap(self._hits.size, seed=seed)
-        self._fixed_hits = np.zeros((2, len(_NAMES)))
-        self._fixed_bootstrap = PoissonBootstrap(self._fixed_hits.size, seed=seed)
-        side = (MAP_SIDE, MAP_SIDE)
-        fixed = np.array([(0, 0, *side), centered_box(side, center_side)]) - (0, 0, 1, 1)
+        self.options = options or MaxBoxAccOptions()
+        self._boxes = boxes or TrivialBoxes()
+        given = sorted(set(self.options.given.values()))
+        self.thresholds = np.array(given) if given else threshold_grid(self.options.step)
+        self._levels = np.array(self.options.iou_thresholds) / 100
+        self._shape = (len(self.thresholds), len(self.options.names))
+        fixed = self._boxes.boxes([(MAP_SIDE, MAP_SIDE)])[:, 0] - (0, 0, 1, 1)
         self._fixed = np.trunc(fixed).astype(np.int64)
-        self.n = 0
+        # One bit per image, threshold and metric.
+        self._hits: list[NDArray[np.uint8]] = []
+        self._fixed_hits: list[NDArray[np.bool_]] = []
 
-    def add(self, map_: ArrayLike, boxes: ArrayLike, size: tuple[int, int], *, name: str) -> None:
+    def add(
+        self, map_: ArrayLike, boxes: ArrayLike, size: tuple[int, int] | None, *, name: str
+    ) -> None:
         """Add one image.
 
         Parameters
         ----------
         map_ : array_like, shape (224, 224)
-            Map of the ground-truth class, in [0, 1]; see `prepare_map`.
+            Map of the ground-truth class, in [0, 1]; see `evaluator_map`.
         boxes : array_like, shape (N, 4)
             Boxes of the ground-truth class's instances: half-open, in pixels of the image.
-        size : (int, int)
-            The image's (height, width).
+        size : (int, int) or None
+            The image's annotated (height, width). Without it nothing is right.
         name : str
             The image's id, for messages.
 
@@ -297,104 +333,85 @@ class MaxBoxAcc:
                 f"map of {name}: must be {MAP_SIDE} × {MAP_SIDE}, but is {array.shape[0]} × "
                 f"{array.shape[1]}: prepare it first"
             )
-        try:
-            truth = scaled_ground_truth(boxes, size)
-        except (ScoreError, ValueError) as error:
-            raise ScoreError(f"image {name}: {error}") from error
-        ious = best_ious(array, truth, self.thresholds)
-        hits = ious[:, [0] + [1] * len(DELTAS)] >= _LEVELS
-        fixed_hits = inclusive_iou(self._fixed, truth).max(axis=1)[:, None] >= _LEVELS
-        self._hits += hits
-        self._fixed_hits += fixed_hits
-        self._bootstrap.add(hits.ravel())
-        self._fixed_bootstrap.add(fixed_hits.ravel())
-        self.n += 1
+        fixed = np.zeros((2, len(self._levels)), dtype=bool)
+        hits = np.zeros(self._shape, dtype=bool)
+        if size is not None:
+            try:
+                truth = scaled_ground_truth(boxes, size)
+            except (ScoreError, ValueError) as error:
+                raise ScoreError(f"image {name}: {error}") from error
+            fixed = inclusive_iou(self._fixed, truth).max(axis=1)[:, None] >= self._levels
+            ious = best_ious(array, truth, self.thresholds)
+            hits = (ious[:, :, None] >= self._levels).reshape(self._shape)
+        self._hits.append(np.packbits(hits))
+        self._fixed_hits.append(fixed)
 
-    def scores(self, *, dataset: str = "") -> MaxBoxScores:
+    def scores(self) -> Scores:
         """Score what was added.
 
         Returns
         -------
-        MaxBoxScores
-            Estimates ``max_box_acc`` (largest contour, IoU 0.5), ``max_box_acc_v2`` (all contours,
-            mean over IoU 0.3, 0.5 and 0.7, each at its own threshold) and its three parts.
+        Scores
+            Estimates ``max_box_acc`` (largest contour, IoU 0.5) and ``max_box_acc_30``, …;
+            ``max_box_acc_v2`` (all contours, mean over the IoUs, each at its own threshold) and
+            its parts ``max_box_acc_v2_30``, …; with their curves over the thresholds.
 
         Raises
         ------
         ScoreError
             If nothing was added.
         """
-        if not self.n:
+        if not self._hits:
             raise ScoreError("MaxBoxAcc needs at least one image, but there is none")
-        at = self._chosen()
-        columns = np.arange(len(_NAMES))
-        sums, weights = self._bootstrap.sums()
-        replicates = sums.reshape(len(sums), *self._hits.shape)[:, at, columns]
-        fixed_sums = self._fixed_bootstrap.sums()[0].reshape(len(sums), *self._fixed_hits.shape)
-        side, chosen = self._center
-        described = (
-            ("whole image", "the box is the whole image"),
-            (
-                f"centered box {side:g}",
-                f"the box is centered, each side {side:g} of the image's, {chosen}",
+        names, n = self.options.names, len(self._hits)
+        packed, cells = np.stack(self._hits), self._shape[0] * self._shape[1]
+        totals = np.zeros(cells, dtype=np.int64)
+        for bits in packed:
+            totals += np.unpackbits(bits, count=cells)
+        curves = totals.reshape(self._shape) / n
+        at = self._chosen(curves)
+        cell = at * len(names) + np.arange(len(names))
+        hits = (packed[:, cell >> 3] >> (7 - (cell & 7)).astype(np.uint8)) & 1 > 0
+        fixed = np.stack(self._fixed_hits, axis=1)
+        return Scores(
+            protocol=self.options.protocol,
+            estimates=self._estimates(hits),
+            baselines=self._boxes.baselines(
+                lambda which: self._estimates(np.tile(fixed[which], 2))
             ),
-        )
-        return MaxBoxScores(
-            protocol="max_box_acc",
-            dataset=dataset,
-            estimates=self._estimates(self._hits[at, columns], replicates, weights),
-            baselines=tuple(
-                Baseline(name, note, self._estimates(hits, fixed_sums[:, index], weights))
-                for index, ((name, note), hits) in enumerate(
-                    zip(described, self._fixed_hits, strict=True)
-                )
-            ),
-            counts={"scored": self.n},
+            counts={"scored": n},
             notes=(self._note(),),
-            thresholds=self.thresholds,
-            curves={name: self._hits[:, column] / self.n for column, name in enumerate(_NAMES)},
-            best={name: float(self.thresholds[i]) for name, i in zip(_NAMES, at, strict=True)},
+            curves={
+                name: Curve(
+                    "threshold",
+                    tuple(self.thresholds.tolist()),
+                    tuple(curves[:, column].tolist()),
+                    float(self.thresholds[at[column]]),
+                )
+                for column, name in enumerate(names)
+            },
         )
 
-    def _chosen(self) -> NDArray[np.intp]:
-        """Position of each estimate's threshold: the given one, or the best, first of equals."""
-        if self._given:
-            places = [int(np.searchsorted(self.thresholds, self._given[name])) for name in _NAMES]
+    def _chosen(self, curves: _Floats) -> NDArray[np.intp]:
+        """Position of each metric's threshold: the given one, or the best, first of equals."""
+        given = self.options.given
+        if given:
+            places = [int(np.searchsorted(self.thresholds, given[name])) for name in given]
             return np.array(places)
-        return np.asarray(self._hits.argmax(axis=0))
+        return np.asarray(curves.argmax(axis=0))
 
-    def _estimates(
-        self, hits: _Floats, replicates: _Floats, weights: _Floats
-    ) -> tuple[Estimate, ...]:
-        estimates = []
-        for name, count in zip(_NAMES, hits.tolist(), strict=True):
-            low, high = wilson(int(count), self.n)
-            estimates.append(Estimate(name, count / self.n, self.n, low, high))
-        # With very few images a replicate may have drawn none: it says nothing.
-        drawn = weights > 0
-        low, high = percentile_interval(replicates[drawn, 1:].mean(axis=1) / weights[drawn])
-        mean = exact_mean(hits[1:] / self.n)
-        overall = Estimate("max_box_acc_v2", mean, self.n, low, high, "mean", interval="bootstrap")
-        return (estimates[0], overall, *estimates[1:])
+    def _estimates(self, hits: NDArray[np.bool_]) -> tuple[Estimate, ...]:
+        """Estimates from hits by image and metric, (n, metrics)."""
+        names, half = self.options.names, len(self._levels)
+        parts = [proportion_estimate(name, hits[:, at]) for at, name in enumerate(names)]
+        mean = mean_estimate("max_box_acc_v2", hits[:, half:].mean(axis=1), seed=self.options.seed)
+        parts.sort(key=lambda one: (one.name != "max_box_acc", names.index(one.name)))
+        return (*parts[:half], mean, *parts[half:])
 
     def _note(self) -> str:
-        if self._given:
-            return f"the thresholds were chosen on {self._chosen_on}"
+        if self.options.threshold is not None:
+            return "the thresholds were given by score.threshold"
         return (
-            f"oracle: each estimate stands at the best of {len(self.thresholds)} thresholds on the "
+            f"oracle: each metric is at the best of {len(self.thresholds)} thresholds on the "
             "scored images themselves"
         )
-
-
-def _given_thresholds(threshold: float | Mapping[str, float] | None) -> dict[str, float]:
-    if threshold is None:
-        return {}
-    by_name = threshold if isinstance(threshold, Mapping) else dict.fromkeys(_NAMES, threshold)
-    lacking = [name for name in _NAMES if name not in by_name]
-    if lacking:
-        raise ScoreError(f"a threshold must be given for {', '.join(lacking)} as well")
-    given = {name: float(by_name[name]) for name in _NAMES}
-    wrong = [value for value in given.values() if not 0 <= value < 1]
-    if wrong:
-        raise ScoreError(f"a threshold must be in [0, 1), but is {wrong[0]:g}")
-    return given

@@ -1,5 +1,10 @@
 """The pointing game: whether the highest point of a map lies on an object of the class.
 
+The pairs and the rule are those of the authors' program as TorchRay has it: every class of an image
+is a pair; all instances of the class are targets, those marked difficult or crowd included, but a
+class of which all instances are difficult is no pair of a VOC dataset; a hit is nearer than 15
+pixels. VOC's objects are its boxes, COCO's its masks.
+
 References
 ----------
 J. Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016, sec. 4.1.
@@ -9,28 +14,85 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from wsl.boxes import Box, as_boxes
+from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
-from wsl.masks import Mask
+from wsl.masks import Mask, decode_rle
+from wsl.run.folder import RunFolder
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import (
     Estimate,
     PoissonBootstrap,
     exact_mean,
     percentile_interval,
-    wilson,
+    proportion_estimate,
 )
+from wsl.score.images import ImageList, ScoredImage
 from wsl.score.maps import check_map, resize_map
+from wsl.score.protocol import MapOptions
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["TOLERANCE", "PointingGame", "box_distance", "highest_point", "mask_distance"]
-
-TOLERANCE = 15.0
+__all__ = [
+    "PointingGame",
+    "PointingOptions",
+    "box_distance",
+    "highest_point",
+    "mask_distance",
+]
 
 Point = tuple[int, int]
+
+
+class PointingOptions(MapOptions):
+    """Options of the protocol ``pointing``."""
+
+    summary: ClassVar[str] = "maps: whether their highest point lies on the object"
+    reference: ClassVar[str] = "Zhang et al., ECCV 2016"
+
+    protocol: Literal["pointing"] = "pointing"
+    tolerance: float = Field(15.0, gt=0)
+    """A point nearer than so many pixels to an instance is a hit."""
+    target: Literal["box", "mask"] | None = None
+    """What an instance is; null takes masks where all instances of the class have one, but the
+    boxes of a VOC dataset."""
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the maps of a run or of a folder."""
+        scorer, listed = PointingGame(self), ImageList.of(dataset)
+        voc = dataset.name.startswith("voc")
+
+        def classes(sample: Sample) -> Sequence[int] | str:
+            return _classes(sample, skip_difficult=voc)
+
+        for image in self.images(folder, dataset, listed, classes):
+            targets = self._targets(image, voc=voc)
+            scorer.add(image.saliency, targets, image.size, label=image.label, name=image.image_id)
+        return listed.described(scorer.scores())
+
+    def _targets(self, image: ScoredImage, *, voc: bool) -> Sequence[Mask] | NDArray[np.float64]:
+        instances = [i for i in image.annotation.instances if i.label == image.label]
+        masks = [decode_rle(i.mask, image.known_size) for i in instances if i.mask]
+        if self.target == "box" or (self.target is None and (voc or len(masks) < len(instances))):
+            return image.annotation.boxes(image.label)
+        if not masks:
+            image.check_masks()
+        return masks
+
+
+def _classes(sample: Sample, *, skip_difficult: bool) -> Sequence[int] | str:
+    """Return the known classes of an image, or why there is none."""
+    if sample.annotation is None:
+        return "it has no annotation"
+    labels = {i.label for i in sample.annotation.instances if i.label >= 0}
+    if skip_difficult:
+        labels &= set(sample.annotation.labels)
+    return sorted(labels) or "its annotation has no object of a known class"
 
 
 def highest_point(map_: ArrayLike, size: tuple[int, int], *, name: str) -> Point:
@@ -86,24 +148,19 @@ class PointingGame:
 
     Parameters
     ----------
-    tolerance : float
-        A point at most so many pixels away from an instance is a hit.
-    seed : int
-        Of the bootstrap.
+    options : PointingOptions
     """
 
-    def __init__(self, *, tolerance: float = TOLERANCE, seed: int = 0) -> None:
-        if not tolerance >= 0:
-            raise ScoreError(f"the tolerance must be 0 pixels or more, but is {tolerance}")
-        self.tolerance, self._seed = tolerance, seed
+    def __init__(self, options: PointingOptions | None = None) -> None:
+        self.options = options or PointingOptions()
         self._labels: list[int] = []
         self._hits: list[tuple[bool, bool]] = []
 
     def add(
         self,
-        map_: ArrayLike,
+        map_: ArrayLike | None,
         instances: Sequence[Mask] | ArrayLike,
-        size: tuple[int, int],
+        size: tuple[int, int] | None,
         *,
         label: int,
         name: str,
@@ -112,12 +169,12 @@ class PointingGame:
 
         Parameters
         ----------
-        map_ : array_like, shape (h, w)
-            Map of the class; any finite values.
+        map_ : array_like, shape (h, w), or None
+            Map of the class; any finite values. None is a miss.
         instances : array_like, shape (N, 4), or sequence of ndarray of bool, shape (H, W)
             The class's instances: half-open boxes, or masks.
-        size : (int, int)
-            The image's (height, width).
+        size : (int, int) or None
+            The image's (height, width). Without it nothing is a hit.
         label : int
             The class.
         name : str
@@ -128,11 +185,14 @@ class PointingGame:
         ScoreError
             If the map is no such map, a mask has another size, or there is no instance.
         """
-        point = highest_point(map_, size, name=name)
-        height, width = size
-        center = ((width - 1) // 2, (height - 1) // 2)
-        hits = [self._is_hit(at, instances, size, name=name) for at in (point, center)]
-        self._hits.append((hits[0], hits[1]))
+        hit = at_center = False
+        if size is not None:
+            center = ((size[1] - 1) // 2, (size[0] - 1) // 2)
+            at_center = self._is_hit(center, instances, size, name=name)
+            if map_ is not None:
+                point = highest_point(map_, size, name=name)
+                hit = self._is_hit(point, instances, size, name=name)
+        self._hits.append((hit, at_center))
         self._labels.append(label)
 
     def _is_hit(
@@ -155,9 +215,9 @@ class PointingGame:
             distances = [mask_distance(point, mask) for mask in masks]
         if not distances:
             raise ScoreError(f"image {name}: must have at least one instance, but has none")
-        return min(distances) <= self.tolerance
+        return min(distances) < self.options.tolerance
 
-    def scores(self, *, dataset: str = "") -> Scores:
+    def scores(self) -> Scores:
         """Score what was added.
 
         Returns
@@ -175,39 +235,40 @@ class PointingGame:
             raise ScoreError("the pointing game needs at least one image, but there is none")
         hits = np.array(self._hits, dtype=bool)
         return Scores(
-            protocol="pointing game",
-            dataset=dataset,
+            protocol=self.options.protocol,
             estimates=self._estimates(hits[:, 0]),
             baselines=(
-                Baseline(
-                    "center", "points at the center of the image", self._estimates(hits[:, 1])
-                ),
+                Baseline("center", "the point is the image's center", self._estimates(hits[:, 1])),
             ),
-            counts={"scored": len(hits), "classes": len(set(self._labels))},
-            notes=(f"a hit is at most {self.tolerance:g} pixels away from an instance",),
+            counts={"scored": len(hits), "pairs": len(hits), "classes": len(set(self._labels))},
+            notes=(
+                f"n counts pairs of an image and a class; a hit is nearer than "
+                f"{self.options.tolerance:g} pixels to an instance",
+            ),
         )
 
     def _estimates(self, hits: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
-        n = len(hits)
-        low, high = wilson(int(hits.sum()), n)
-        overall = Estimate("pointing_accuracy", int(hits.sum()) / n, n, low, high)
         classes, of_class = np.unique(self._labels, return_inverse=True)
-        totals = np.bincount(of_class, minlength=len(classes))
-        proportions = np.bincount(of_class, weights=hits, minlength=len(classes)) / totals
-        bootstrap = PoissonBootstrap(2 * len(classes), seed=self._seed)
+        k, bootstrap = len(classes), PoissonBootstrap(2 * len(classes), seed=self.options.seed)
         for position, hit in zip(of_class.tolist(), hits.tolist(), strict=True):
-            vector = np.zeros(2 * len(classes))
-            vector[position], vector[len(classes) + position] = hit, 1
+            vector = np.zeros(2 * k)
+            vector[position], vector[k + position] = hit, 1
             bootstrap.add(vector)
         sums, weights = bootstrap.sums()
-        drawn = sums[weights > 0]
-        found: NDArray[np.float64] = np.full((len(drawn), len(classes)), np.nan)
-        counts = drawn[:, len(classes) :]
-        np.divide(drawn[:, : len(classes)], counts, out=found, where=counts > 0)
-        low, high = percentile_interval(np.nanmean(found, axis=1))
-        mean = exact_mean(proportions)
-        name = "pointing_accuracy_by_class"
-        return overall, Estimate(name, mean, n, low, high, "mean", interval="bootstrap")
+        own = [np.bincount(of_class, hits, minlength=k), np.bincount(of_class, minlength=k)]
+        totals = np.concatenate([np.concatenate(own)[None], sums[weights > 0]])
+        found: NDArray[np.float64] = np.full((len(totals), k), np.nan)
+        np.divide(totals[:, :k], totals[:, k:], out=found, where=totals[:, k:] > 0)
+        low, high = percentile_interval(np.nanmean(found[1:], axis=1))
+        return proportion_estimate("pointing_accuracy", hits), Estimate(
+            "pointing_accuracy_by_class",
+            exact_mean(found[0]),
+            len(hits),
+            low,
+            high,
+            "mean",
+            interval="bootstrap",
+        )
 
 
 def _as_masks(instances: Sequence[Mask] | ArrayLike) -> Sequence[Mask] | None:

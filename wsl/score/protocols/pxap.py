@@ -1,6 +1,9 @@
 """PxAP: the pixel-wise average precision of maps against masks, all images pooled.
 
-No threshold is chosen: the estimate is the area under the precision-recall curve over all of them.
+No threshold is chosen: the metric is the area under the precision-recall curve over all of them.
+An image without foreground counts, with its background. Masks are resized once, from the size that
+they are stored in. Pixels of the dataset's ignore mask, and of instances that it marks to be
+ignored, do not count unless they are foreground.
 
 References
 ----------
@@ -10,22 +13,48 @@ J. Choe et al., "Evaluating weakly supervised object localization methods right"
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
-from wsl.boxes import box_to_mask, centered_box
+from wsl.data.sample import Dataset
 from wsl.errors import ScoreError
 from wsl.masks import Mask
+from wsl.run.folder import RunFolder
+from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
-from wsl.score.maps import check_unit_map
-from wsl.score.protocols.max_box_acc import MAP_SIDE, threshold_grid
-from wsl.score.result import Baseline, Scores
+from wsl.score.images import ImageList
+from wsl.score.maps import MAP_SIDE, check_unit_map
+from wsl.score.protocol import MapOptions
+from wsl.score.protocols.max_box_acc import evaluator_map, threshold_grid
+from wsl.score.result import Curve, Scores
 
-__all__ = ["PxAP", "average_precision", "scaled_mask"]
+__all__ = ["PxAP", "PxAPOptions", "average_precision", "scaled_mask"]
 
 _Floats = NDArray[np.float64]
+
+
+class PxAPOptions(MapOptions):
+    """Options of the protocol ``pxap``."""
+
+    summary: ClassVar[str] = "maps: average precision of their pixels against masks"
+    reference: ClassVar[str] = "Choe et al., CVPR 2020"
+
+    protocol: Literal["pxap"] = "pxap"
+    step: float = Field(0.001, gt=0, lt=1)
+    """Width of the histogram's bins; the value 1 has a bin of its own."""
+
+    def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
+        """Score the maps of a run or of a folder."""
+        scorer, listed = PxAP(self, boxes), ImageList.of(dataset)
+        for image in self.images(folder, dataset, listed):
+            name = image.image_id
+            map_ = evaluator_map(image.saliency, name=name, stored=self.maps is not None)
+            scorer.add(map_, image.stored_masks(), ignore=image.stored_ignored(), name=name)
+        return listed.described(scorer.scores())
 
 
 def scaled_mask(mask: Mask) -> Mask:
@@ -59,12 +88,17 @@ def average_precision(positive: _Floats, negative: _Floats) -> _Floats:
         The sum over bins, from the highest scores down, of precision times the step of recall; in
         [0, 1]. NaN where there is no foreground.
     """
+    recall, precision = _precision_recall(positive, negative)
+    return np.asarray((precision * np.diff(recall, axis=-1, prepend=0.0)).sum(axis=-1))
+
+
+def _precision_recall(positive: _Floats, negative: _Floats) -> tuple[_Floats, _Floats]:
     found = positive[..., ::-1].cumsum(axis=-1)
     wrong = negative[..., ::-1].cumsum(axis=-1)
     precision = np.divide(found, found + wrong, out=np.zeros_like(found), where=found + wrong > 0)
     total = found[..., -1:]
     recall = np.divide(found, total, out=np.full_like(found, np.nan), where=total > 0)
-    return np.asarray((precision * np.diff(recall, axis=-1, prepend=0.0)).sum(axis=-1))
+    return recall, precision
 
 
 class PxAP:
@@ -72,34 +106,31 @@ class PxAP:
 
     Parameters
     ----------
-    step : float
-        Width of the histogram's bins; the score 1.0 has a bin of its own.
-    center_side, center_chosen
-        Side of the centered box of the baseline, and how it was chosen.
-    seed : int
-        Of the bootstrap over images.
+    options : PxAPOptions
+    boxes : TrivialBoxes
+        The baselines.
     """
 
     def __init__(
-        self,
-        *,
-        step: float = 0.001,
-        center_side: float = 0.75,
-        center_chosen: str = "fixed in advance",
-        seed: int = 0,
+        self, options: PxAPOptions | None = None, boxes: TrivialBoxes | None = None
     ) -> None:
-        self._edges = np.append(threshold_grid(step), 1.0)
-        side = (MAP_SIDE, MAP_SIDE)
-        self._center = (center_side, center_chosen)
-        self._in_center = box_to_mask(centered_box(side, center_side), side).ravel()
+        self.options = options or PxAPOptions()
+        self._boxes = boxes or TrivialBoxes()
+        self._edges = np.append(threshold_grid(self.options.step), 1.0)
+        self._in_center = self._boxes.masks((MAP_SIDE, MAP_SIDE))[1].ravel()
         # Two histograms of the map (background, foreground), then two of the centered box.
         self._split = 2 * len(self._edges)
         self._sums = np.zeros(self._split + 4)
-        self._bootstrap = PoissonBootstrap(len(self._sums), seed=seed)
+        self._bootstrap = PoissonBootstrap(len(self._sums), seed=self.options.seed)
         self.n = 0
 
     def add(
-        self, map_: ArrayLike, masks: Sequence[Mask], *, ignore: Mask | None = None, name: str
+        self,
+        map_: ArrayLike,
+        masks: Sequence[Mask],
+        *,
+        ignore: Sequence[Mask] | Mask | None = None,
+        name: str,
     ) -> None:
         """Add one image.
 
@@ -107,9 +138,10 @@ class PxAP:
         ----------
         map_ : array_like, shape (224, 224)
             Map of the ground-truth class, in [0, 1]; see
-        `wsl.score.protocols.max_box_acc.prepare_map`. masks : sequence of ndarray of bool, shape
-            (H, W) The instances; their union is the foreground.
-        ignore : ndarray of bool, shape (H, W), or None
+            `wsl.score.protocols.max_box_acc.evaluator_map`.
+        masks : sequence of ndarray of bool, shape (H, W)
+            The instances, each of any size; their union is the foreground.
+        ignore : ndarray of bool, shape (H, W), or a sequence of them, or None
             Pixels that do not count, unless they are foreground.
         name : str
             The image's id, for messages.
@@ -125,30 +157,35 @@ class PxAP:
                 f"map of {name}: must be {MAP_SIDE} × {MAP_SIDE}, but is {array.shape[0]} × "
                 f"{array.shape[1]}: prepare it first"
             )
-        foreground = np.zeros(array.shape, dtype=bool)
-        for mask in masks:
-            foreground |= scaled_mask(mask)
-        counted = np.ones(array.shape, dtype=bool)
-        if ignore is not None:
-            counted = ~scaled_mask(ignore) | foreground
-        values, positive = array[counted], foreground[counted]
-        bins = np.searchsorted(self._edges, values, side="right") - 1
+        ignored = [ignore] if isinstance(ignore, np.ndarray) else list(ignore or ())
+        foreground, out = _scaled_union(masks), _scaled_union(ignored)
+        # Four kinds of pixels: background, foreground, and ignored twice.
+        kind = (foreground + 2 * (out & ~foreground)).ravel()
         width = len(self._edges)
-        histogram = np.bincount(bins + width * positive, minlength=2 * width)
-        inside = self._in_center[counted.ravel()]
-        fixed = np.bincount(inside + 2 * positive, minlength=4)
-        vector = np.concatenate([histogram, fixed])
+        histogram = np.bincount(self._bins(array.ravel()) + width * kind, minlength=4 * width)
+        fixed = np.bincount(self._in_center + 2 * kind, minlength=8)
+        vector = np.concatenate([histogram[: 2 * width], fixed[:4]])
         self._sums += vector
         self._bootstrap.add(vector)
         self.n += 1
 
-    def scores(self, *, dataset: str = "") -> Scores:
+    def _bins(self, values: _Floats) -> NDArray[np.int64]:
+        """Position of the last edge at or below each value."""
+        # The division may be off by one where the edges are rounded.
+        last = len(self._edges) - 1
+        bins = np.minimum((values * (1 / self.options.step)).astype(np.int64), last)
+        bins -= self._edges[bins] > values
+        bins += (bins < last) & (self._edges[np.minimum(bins + 1, last)] <= values)
+        return bins
+
+    def scores(self) -> Scores:
         """Score what was added.
 
         Returns
         -------
         Scores
-            The estimate ``px_ap``, a proportion (not in percent); n counts images.
+            The estimate ``px_ap``, a proportion (not in percent); n counts images. Its curve is
+            precision over recall.
 
         Raises
         ------
@@ -158,33 +195,35 @@ class PxAP:
         if not self.n:
             raise ScoreError("PxAP needs at least one image, but there is none")
         replicates, _ = self._bootstrap.sums()
-        side, chosen = self._center
-        whole = Baseline(
-            "whole image",
-            "a constant map: the proportion of foreground",
-            (self._estimate(_constant(self._sums), _constant(replicates)),),
-        )
-        center = Baseline(
-            f"centered box {side:g}",
-            f"1 in a centered box, each side {side:g} of the image's, {chosen}, and 0 outside",
-            (self._estimate(self._sums[self._split :], replicates[:, self._split :]),),
-        )
+        own, fixed = self._sums[: self._split], self._sums[self._split :]
+        constant = (_constant(fixed), _constant(replicates[:, self._split :]))
+        centered = (fixed, replicates[:, self._split :])
+        recall, precision = (curve.tolist() for curve in _precision_recall(*_halves(own)))
         return Scores(
-            protocol="pxap",
-            dataset=dataset,
-            estimates=(self._estimate(self._sums[: self._split], replicates[:, : self._split]),),
-            baselines=(whole, center),
+            protocol=self.options.protocol,
+            estimates=self._estimate(own, replicates[:, : self._split]),
+            baselines=self._boxes.baselines(
+                lambda which: self._estimate(*(constant, centered)[which]), what="map"
+            ),
             counts={"scored": self.n},
             notes=("no threshold is chosen: all of them are pooled",),
+            curves={"px_ap": Curve("recall", tuple(recall), tuple(precision))},
         )
 
-    def _estimate(self, sums: _Floats, replicates: _Floats) -> Estimate:
+    def _estimate(self, sums: _Floats, replicates: _Floats) -> tuple[Estimate]:
         value = float(average_precision(*_halves(sums)))
         if np.isnan(value):
             raise ScoreError("PxAP needs foreground pixels, but the masks have none")
         redrawn = average_precision(*_halves(replicates))
         low, high = percentile_interval(redrawn[~np.isnan(redrawn)])
-        return Estimate("px_ap", value, self.n, low, high, "mean", interval="bootstrap")
+        return (Estimate("px_ap", value, self.n, low, high, "mean", interval="bootstrap"),)
+
+
+def _scaled_union(masks: Sequence[Mask]) -> Mask:
+    union = np.zeros((MAP_SIDE, MAP_SIDE), dtype=bool)
+    for mask in masks:
+        union |= scaled_mask(mask)
+    return union
 
 
 def _halves(sums: _Floats) -> tuple[_Floats, _Floats]:
@@ -195,5 +234,4 @@ def _halves(sums: _Floats) -> tuple[_Floats, _Floats]:
 
 def _constant(sums: _Floats) -> _Floats:
     """Histograms, of one bin each, of a map that is the same everywhere."""
-    fixed = sums[..., -4:]
-    return np.stack([fixed[..., :2].sum(axis=-1), fixed[..., 2:].sum(axis=-1)], axis=-1)
+    return np.stack([sums[..., :2].sum(axis=-1), sums[..., 2:].sum(axis=-1)], axis=-1)
