@@ -156,7 +156,7 @@ def test_cocos_classes_need_no_classifier(tmp_path):
         ],
     }
     (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(content))
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     dataset = open_annotated("coco", tmp_path)
     (instance,) = dataset[0].annotation.instances
     assert instance.area == 300.5
