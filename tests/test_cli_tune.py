@@ -43,7 +43,10 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
             ["--grid", "localize.components=[all]", "--subset", "3/2"],
             "data: subset must be one of 1/2",
         ),
-        (["--grid", "localize.components=[all]", "--search", "random"], "search: Input should be"),
+        (
+            ["--grid", "localize.components=[all]", "--search", "random"],
+            "search must be 'grid' or 'descent'",
+        ),
     ],
     ids=["key", "file", "subset", "search"],
 )
