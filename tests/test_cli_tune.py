@@ -41,7 +41,7 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
         (["--space", "gone.yaml"], "cannot read the search space gone.yaml"),
         (
             ["--grid", "localize.components=[all]", "--subset", "3/2"],
-            "data: subset must be one of 1/2",
+            "data.subset: subset must be one of 1/2",
         ),
         (
             ["--grid", "localize.components=[all]", "--search", "random"],

@@ -18,6 +18,7 @@ from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
+from wsl.score.protocols.mask_iou import MaskIoUOptions
 from wsl.tune import ious
 from wsl.tune.center import CENTER_SIDES
 from wsl.tune.ious import IouTable
@@ -142,7 +143,7 @@ def test_mask_iou_is_that_of_a_run(tmp_path):
     for number, one in enumerate(result.trials):
         changed = settings.model_copy(update={"localize": one.candidate.options})
         run = run_dataset(changed, tmp_path / f"run{number}")
-        scores = score_run("mask_iou", run.folder, store.dataset)
+        scores = MaskIoUOptions().score(run.folder, store.dataset)
         assert one.estimate("mask_iou").value == pytest.approx(scores.estimates[0].value)
         side = dict(result.center)[0.75].value
         assert side == pytest.approx(scores.baselines[1].estimates[0].value)

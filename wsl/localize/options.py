@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from wsl.config import Options, build_options, merge
-from wsl.localize.recipes import read_source
+from wsl.config import Options, build_options, merge, read_yaml
+from wsl.localize.recipes import RECIPES, read_source
 from wsl.localize.segment import LocalizeOptions
 from wsl.saliency.methods import SaliencyOptions
 
@@ -19,7 +19,9 @@ __all__ = ["LocalizerOptions", "load_recipe"]
 
 @cache
 def _default() -> LocalizerOptions:
-    return load_recipe("default")
+    # Without `merge`, which asks for this class's defaults.
+    content = read_yaml(RECIPES / "default.yaml")
+    return LocalizerOptions.model_validate(_own_part(content))
 
 
 class LocalizerOptions(Options):
@@ -57,5 +59,8 @@ def load_recipe(
         content = source.model_dump(include=set(LocalizerOptions.model_fields))
         return build_options(LocalizerOptions, content, overrides, source="options")
     merged = merge(LocalizerOptions, *read_source(source))
-    content = {key: value for key, value in merged.items() if key in LocalizerOptions.model_fields}
-    return build_options(LocalizerOptions, content, overrides, source=str(source))
+    return build_options(LocalizerOptions, _own_part(merged), overrides, source=str(source))
+
+
+def _own_part(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key in LocalizerOptions.model_fields}

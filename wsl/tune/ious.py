@@ -26,9 +26,10 @@ from wsl.data.sample import Sample
 from wsl.errors import RunError
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
-from wsl.masks import Mask, decode_rle, mask_iou
+from wsl.masks import Mask, mask_iou
 from wsl.progress import Progress
 from wsl.run.pool import worker_count
+from wsl.score.images import ScoredImage
 from wsl.storage import whole_file
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
@@ -72,18 +73,11 @@ class TrueMask:
     def of(cls, sample: Sample, size: tuple[int, int]) -> TrueMask | None:
         """Unite the masks of the label's instances; None if the dataset has boxes alone."""
         annotation = sample.annotation
-        if annotation is None:
+        if annotation is None or not any(one.mask for one in annotation.instances):
             return None
-        found, ignored = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        if annotation.ignore_mask:
-            ignored |= decode_rle(annotation.ignore_mask, size)
-        for instance in annotation.instances:
-            if instance.label == sample.label:
-                if instance.mask is None:
-                    return None
-                target = ignored if instance.ignore else found
-                target |= decode_rle(instance.mask, size)
-        return cls(found, ~ignored | found)
+        label = -1 if sample.label is None else sample.label
+        image = ScoredImage(sample.image_id, label, annotation, size)
+        return cls(image.foreground(), ~image.ignored())
 
     def iou(self, mask: Mask) -> float:
         """IoU with a mask over the pixels that count."""
