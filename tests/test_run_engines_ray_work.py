@@ -151,5 +151,5 @@ def test_a_task_that_cannot_write_says_so(photos, tmp_path):
         work = Work(config(photos), disk / "run")
         looked = work.look(0)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        with pytest.raises(RunError, match=r"cannot write the run folder .*Read-only file system"):
+        with pytest.raises(RunError, match=r"cannot write the .*folder .*Read-only file system"):
             work.refine(looked)

@@ -191,7 +191,8 @@ def whole_file(path: Path, *, new: bool = False, scratch: Path | None = None) ->
 
 
 def _whole_local_file(path: Path, scratch: Path, *, new: bool) -> Iterator[BinaryIO]:
-    temporary = scratch / f".{path.name}.{_host()}.{os.getpid()}.{next(_count)}.tmp"
+    hidden = path.name if path.name.startswith(".") else f".{path.name}"
+    temporary = scratch / f"{hidden}.{_host()}.{os.getpid()}.{next(_count)}.tmp"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:

@@ -212,7 +212,8 @@ def export_run(
     export = _Export(format, Context(run, scanned, files, classes), selection)
     format.check(export.context)
     try:
-        return export.write(staging, progress or NoProgress())
+        with staging.begin():
+            return export.write(staging, progress or NoProgress())
     except OSError as error:
         raise RunError(f"cannot write the export folder {out}: {error}") from error
 
@@ -227,7 +228,6 @@ class _Export:
 
     def write(self, staging: Staging, progress: Progress) -> ExportSummary:
         """Write everything that is not written yet."""
-        staging.begin()
         before: Counter[str] = Counter()
         finished = {part: staging.counts(part.stem) for part in self.context.run.parts()}
         done = sum(counts["images"] for counts in finished.values() if counts is not None)

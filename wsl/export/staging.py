@@ -5,6 +5,7 @@ While an export is being made, its folder holds ``.export/``::
     .export/state.json           whose export it is (format, options, the run's identity)
     .export/done/part-00000/     of each finished part file of the run: its lines for the files that
                                  all images share, one text file per stream, and ``counts.json``
+    .export/lock                 held by the process that works here
     .export/scratch/             everything is written here first and then renamed into its place
 
 Files of single images go straight to their place. An export that was killed does the part files
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wsl.errors import RunError, RunMismatchError
+from wsl.run.lock import lone_lock
 from wsl.run.maps import Maps
 from wsl.storage import whole_file
 
@@ -83,23 +85,26 @@ class Staging:
                 "choose another folder, or empty this one"
             )
 
-    def begin(self) -> None:
-        """Make the folder, and clear away what was cut off in the middle.
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Make the folder, hold it, and clear away what was cut off in the middle.
 
         Raises
         ------
         RunError
+            If another process holds it.
+        OSError
             If it cannot be written.
         """
-        try:
+        (self.out / WORK).mkdir(parents=True, exist_ok=True)
+        with lone_lock(self.out / WORK / "lock", str(self.out)):
             if self._scratch.exists():
                 shutil.rmtree(self._scratch)
-            self._scratch.mkdir(parents=True)
+            self._scratch.mkdir()
             self._done.mkdir(exist_ok=True)
             with self.whole_file(f"{WORK}/state.json") as file:
                 file.write(_json_bytes(self.state))
-        except OSError as error:
-            raise RunError(f"cannot write the export folder {self.out}: {error}") from error
+            yield
 
     def counts(self, name: str) -> Counter[str] | None:
         """Read the counts of a finished chunk; None if it is not finished."""

@@ -6,10 +6,9 @@ its own, so that an engine can overlap the stages of many images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from PIL import Image
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
 from wsl.localize.image_maps import ImageMaps
-from wsl.localize.options import LocalizerOptions, load_recipe
+from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
@@ -57,10 +56,7 @@ class Localizer:
     Parameters
     ----------
     classifier : Classifier
-    recipe : str, Path or LocalizerOptions
-        Name of a recipe, a YAML file, or options made in Python.
-    overrides : iterable of str, or mapping
-        ``key=value`` with a dotted key and a YAML value, or values by dotted keys.
+    options : LocalizerOptions, optional
 
     Examples
     --------
@@ -70,14 +66,9 @@ class Localizer:
     [(34, 12, 402, 371)]
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        recipe: str | Path | LocalizerOptions = "default",
-        overrides: Iterable[str] | Mapping[str, Any] = (),
-    ) -> None:
+    def __init__(self, classifier: Classifier, options: LocalizerOptions | None = None) -> None:
         self.classifier = classifier
-        self.options = load_recipe(recipe, overrides)
+        self.options = options or LocalizerOptions()
 
     def __call__(
         self,
@@ -159,8 +150,8 @@ class Localizer:
         return class_maps(self.classifier, self.options.saliency, views, classes, first=first)
 
     def image_maps(self, found: ClassMaps, views: Views) -> ImageMaps:
-        """Lay the views' maps of an image on the image, at the working sizes."""
-        return ImageMaps.of(found, views.geometries, self.options.localize.map_sizes)
+        """Lay the views' maps of an image on the image, at the working size."""
+        return ImageMaps.of(found, views.geometries, self.options.localize.working_size)
 
     def localize(
         self,
@@ -173,41 +164,31 @@ class Localizer:
     ) -> list[Trace]:
         """From the maps of one image to its masks and boxes, one per class."""
         return [
-            self._localize_class(image, maps, slot, image_id, top_k, label)
-            for slot in range(len(maps.classes))
+            Trace(
+                Localization(
+                    label=class_,
+                    category=self.classifier.categories.names[class_],
+                    rank=rank,
+                    score=probability,
+                    box=found.box,
+                    mask=found.mask,
+                    quality=self._quality(image, saliency, found, probability),
+                    refined=found.refined,
+                    in_top_k=rank <= top_k,
+                    is_ground_truth=class_ == label,
+                ),
+                saliency,
+                found.seeds,
+            )
+            for class_, rank, probability, saliency in maps
+            for found in [self._segment(image, saliency, image_id, class_)]
         ]
 
-    def _localize_class(
-        self,
-        image: NDArray[np.uint8],
-        maps: ImageMaps,
-        slot: int,
-        image_id: str,
-        top_k: int,
-        label: int | None,
-    ) -> Trace:
-        class_, rank, probability = maps.classes[slot], maps.ranks[slot], maps.probabilities[slot]
-        by_size = maps.of_class(slot)
-        saliency = next(iter(by_size.values()))
-        found = segment(
-            image,
-            by_size,
-            self.options.localize,
-            random_seed=rng_seed(image_id, class_, self.options.seed),
-        )
-        localization = Localization(
-            label=class_,
-            category=self.classifier.categories.names[class_],
-            rank=rank,
-            score=probability,
-            box=found.box,
-            mask=found.mask,
-            quality=self._quality(image, saliency, found, probability),
-            refined=found.refined,
-            in_top_k=rank <= top_k,
-            is_ground_truth=class_ == label,
-        )
-        return Trace(localization, saliency, found.seeds)
+    def _segment(
+        self, image: NDArray[np.uint8], saliency: NDArray[np.float32], image_id: str, class_: int
+    ) -> Segmentation:
+        random_seed = rng_seed(image_id, class_, self.options.seed)
+        return segment(image, saliency, self.options.localize, random_seed=random_seed)
 
     def _quality(
         self,

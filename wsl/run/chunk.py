@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from wsl.errors import RunError
 from wsl.localize.prediction import Prediction
 from wsl.run.folder import RunFolder
 from wsl.run.maps import map_key, read_maps, write_maps
@@ -170,7 +171,11 @@ def write_chunk(
     ------
     OutputError
         If they cannot be written.
+    RunError
+        If the run's folder is there no more: it is not made again.
     """
+    if not folder.info_path.exists():
+        raise RunError(f"{folder.path} was removed while the run went on")
     if maps:
         arrays = {
             map_key(image.prediction.image_id, label): map_

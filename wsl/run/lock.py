@@ -35,7 +35,7 @@ from wsl.errors import RunError
 from wsl.run.shard import Shard
 from wsl.storage import RemotePath
 
-__all__ = ["info_lock", "is_lock", "run_lock"]
+__all__ = ["info_lock", "is_lock", "lone_lock", "run_lock"]
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,31 @@ def run_lock(folder: Path, shard: Shard) -> Iterator[None]:
         with info_lock(folder):
             _join(held, folder, shard)
         if shard.count > 1:
-            own = held.enter_context(_opened(folder / f".lock-{shard.index}-of-{shard.count}"))
-            if not _try(own, LOCK_EX):
-                raise _in_use(own, f"the shard {shard} of {folder}")
-            _sign(own, shard)
+            own = folder / f".lock-{shard.index}-of-{shard.count}"
+            held.enter_context(lone_lock(own, f"the shard {shard} of {folder}"))
+        yield
+
+
+@contextmanager
+def lone_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file alone.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder must exist.
+    what : str
+        What it stands for, in the message.
+
+    Raises
+    ------
+    RunError
+        If another process holds it, or it cannot be written.
+    """
+    with _opened(path) as file:
+        if not _try(file, LOCK_EX):
+            raise _in_use(file, what)
+        _sign(file)
         yield
 
 
@@ -74,7 +95,7 @@ def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
     """Take ``.lock`` as the first, or beside other shards of the same run."""
     joint = held.enter_context(_opened(folder / ".lock"))
     if _try(joint, LOCK_EX):
-        _sign(joint, shard)
+        _sign(joint, shard.count)
         if shard.count > 1:
             # Lets the others in. Nobody takes it in between: joining needs `info_lock`.
             _try(joint, LOCK_SH)
@@ -112,7 +133,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     except OSError as error:
-        raise RunError(f"cannot write the run folder {path.parent}: {error}") from error
+        raise RunError(f"cannot write the folder {path.parent}: {error}") from error
     with file:  # closing it gives up the lock
         yield file
 
@@ -128,12 +149,12 @@ def _try(file: BinaryIO, kind: LockFlags) -> bool:
     return True
 
 
-def _sign(file: BinaryIO, shard: Shard) -> None:
+def _sign(file: BinaryIO, shards: int = 1) -> None:
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "shards": shard.count,
+        "shards": shards,
     }
     file.seek(0)
     file.truncate()

@@ -318,4 +318,5 @@ def unreadable_errors(path: Path, errors: tuple[type[Exception], ...]) -> Iterat
     try:
         yield
     except errors as error:
-        raise RunError(f"{path} cannot be read and must be made again: {error}") from error
+        reason = " ".join(str(error).split())  # in one line
+        raise RunError(f"{path} cannot be read and must be made again: {reason}") from error

@@ -19,14 +19,12 @@ from wsl.run.tuned_on import TunedOn
 from wsl.score.estimates import Estimate, exact_mean, mean_estimate, proportion_estimate
 from wsl.score.protocols.ilsvrc import GT_KNOWN_IOUS
 from wsl.storage import write_json, write_text
-from wsl.tune.ious import Ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 
 __all__ = [
-    "Trial",
+    "Tried",
     "TuningResult",
-    "estimates",
     "known_estimates",
     "objective_value",
     "tuning_table",
@@ -38,15 +36,14 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Tried:
     """Settings that were tried.
 
     Attributes
     ----------
     candidate : Candidate
     estimates : tuple of Estimate
-        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``, and ``mask_iou``
-        where the true masks are known.
+        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``.
     """
 
     candidate: Candidate
@@ -65,9 +62,9 @@ class TuningResult:
     ----------
     options : TuneOptions
     space : SearchSpace
-    trials : tuple of Trial
+    tried : tuple of Tried
         In the order in which they were tried; the configuration as given is the first.
-    best : Trial
+    best : Tried
     center : tuple of (float, Estimate)
         Side of the centered box and its estimate by the objective.
     center_side : float
@@ -81,8 +78,8 @@ class TuningResult:
 
     options: TuneOptions
     space: SearchSpace
-    trials: tuple[Trial, ...]
-    best: Trial
+    tried: tuple[Tried, ...]
+    best: Tried
     center: tuple[tuple[float, Estimate], ...]
     center_side: float
     failures: tuple[tuple[str, str], ...]
@@ -90,10 +87,10 @@ class TuningResult:
     tuned_on: TunedOn
 
     @property
-    def ordered(self) -> list[Trial]:
+    def ordered(self) -> list[Tried]:
         """All that was tried, the best first."""
         name = self.options.objective
-        others = [one for one in self.trials if one is not self.best]
+        others = [one for one in self.tried if one is not self.best]
         return [self.best, *sorted(others, key=lambda one: -one.estimate(name).value)]
 
     @property
@@ -102,7 +99,7 @@ class TuningResult:
         where, n = self.tuned_on.dataset, self.best.estimates[0].n
         notes = [
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
-            f"{len(self.trials)}; report figures on other images",
+            f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
         ]
         if self.excluded:
             notes.append(f"{self.excluded:,} images without an annotation of their class left out")
@@ -113,11 +110,6 @@ class TuningResult:
                 f"candidate, the first {name!r}: {why}"
             )
         return tuple(notes)
-
-    @property
-    def beside(self) -> TunedOn:
-        """The record with the list of images beside the file that has it."""
-        return self.tuned_on.model_copy(update={"images": Path(self.tuned_on.images).name})
 
     def configure(self, config: RunConfig) -> RunConfig:
         """Put what was chosen into a configuration, with the record of where it was chosen."""
@@ -133,7 +125,7 @@ class TuningResult:
             "objective": name,
             "search": self.options.model_dump(mode="json"),
             "space": {key: list(values) for key, values in self.space.values.items()},
-            "tuned_on": self.beside.model_dump(mode="json"),
+            "tuned_on": self.tuned_on.model_dump(mode="json"),
             "chosen": dict(self.best.candidate.choices),
             "candidates": [
                 {
@@ -141,7 +133,7 @@ class TuningResult:
                     "chosen": one is self.best,
                     "estimates": {estimate.name: estimate.to_json() for estimate in one.estimates},
                 }
-                for one in self.trials
+                for one in self.tried
             ],
             "center_side": self.center_side,
             "center": [{"side": side, **estimate.to_json()} for side, estimate in self.center],
@@ -159,23 +151,11 @@ def known_estimates(iou: NDArray[np.float64], *, seed: int = 0) -> tuple[Estimat
     )
 
 
-def estimates(ious: Ious, *, seed: int = 0) -> tuple[Estimate, ...]:
-    """Estimates of boxes, and of masks where all true masks are known."""
-    boxes = known_estimates(ious.box, seed=seed)
-    if np.isnan(ious.mask).any():
-        return boxes
-    return (*boxes, mean_estimate("mask_iou", ious.mask, seed=seed))
-
-
-def objective_value(ious: Ious, objective: Objective) -> float:
+def objective_value(iou: NDArray[np.float64], objective: Objective) -> float:
     """Value of an objective alone: that of the estimate of its name."""
-    values = {
-        "gt_known_mean": _mean_of_shares(ious.box),
-        "gt_known_0.5": ious.box >= 0.5,
-        "mean_iou": ious.box,
-        "mask_iou": ious.mask,
-    }
-    return exact_mean(values[objective])
+    if objective == "mean_iou":
+        return exact_mean(iou)
+    return exact_mean(_mean_of_shares(iou) if objective == "gt_known_mean" else iou >= 0.5)
 
 
 def _mean_of_shares(iou: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,7 +171,7 @@ def tuning_table(result: TuningResult) -> Group:
     table.add_column("settings")
     ordered = result.ordered
     shown = ordered[:_SHOWN]
-    given = result.trials[0]
+    given = result.tried[0]
     for one in shown if given in shown else [*shown, given]:
         estimate = one.estimate(result.options.objective)
         table.add_row(*_interval_cells(estimate), Text(one.candidate.text))
@@ -203,7 +183,7 @@ def tuning_table(result: TuningResult) -> Group:
 
 
 def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
-    """Write what was found into the folder of the tuning.
+    """Write what was found into a folder.
 
     ``tuned.yaml`` (the configuration, for ``wsl run``), ``tuning.json`` and ``tuning.md`` (every
     candidate with its estimates).
@@ -216,14 +196,13 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     write_json(folder / "tuning.json", result.to_json())
     write_text(folder / "tuning.md", _markdown(result))
     header = [
-        f"Chosen by {result.options.objective} among {len(result.trials)} settings on",
+        f"Chosen by {result.options.objective} among {len(result.tried)} settings on",
         f"{result.tuned_on.dataset} ({result.best.estimates[0].n:,} images): score other images.",
         f"Chosen: {result.best.candidate.text}",
     ]
     path = folder / "tuned.yaml"
     comment = "".join(f"# {line}\n" for line in header)
-    configured = result.configure(config).model_copy(update={"tuned_on": result.beside})
-    write_text(path, f"{comment}\n{to_yaml(configured)}")
+    write_text(path, f"{comment}\n{to_yaml(result.configure(config))}")
     return path
 
 
@@ -240,7 +219,7 @@ def _markdown(result: TuningResult) -> str:
     return f"# Tuned on {result.tuned_on.dataset}\n\n{table}\n\n{notes}\n"
 
 
-def _cells(result: TuningResult, one: Trial) -> list[str]:
+def _cells(result: TuningResult, one: Tried) -> list[str]:
     names = [*(f"gt_known_{at}" for at in GT_KNOWN_IOUS), "mean_iou"]
     return [
         *_interval_cells(one.estimate(result.options.objective)),
