@@ -163,8 +163,8 @@ def test_neither_split_nor_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot read the annotations"),
-        ("{", "cannot read the annotations"),
+        (None, "cannot read"),
+        ("{", "cannot read"),
         ("[]", "but is a list: are these results"),
         ("{}", "must have a list of objects 'images'"),
     ],
@@ -190,11 +190,11 @@ def change(content, where, value):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("images", 0, "file_name"), None, r"images\[0\] must have the key 'file_name'"),
-        (("images", 0, "id"), 7, "images must have unique ids, but 7 is there twice"),
+        (("images", 0, "file_name"), None, r"images\[0\] must have a text as the key 'file_name'"),
+        (("images", 0, "id"), 7, "images must have unique ids, not 7 twice"),
         (("images",), [], "the list 'images' must not be empty"),
-        (("images", 1, "file_name"), "000000000139.jpg", "'000000000139.jpg' stands there twice"),
-        (("categories", 2, "name"), None, r"categories\[2\] must have the key 'name'"),
+        (("images", 1, "file_name"), "000000000139.jpg", "names '000000000139.jpg' twice"),
+        (("categories", 2, "name"), None, r"categories\[2\] must have a text as the key 'name'"),
         (("annotations", 1, "image_id"), 8, r"annotations\[1\] is of the image 8, which is not in"),
         (("annotations",), None, "must have a list of objects 'annotations'"),
     ],

@@ -88,7 +88,7 @@ def test_a_classifier_that_knows_no_bird_is_refused(root, categories):
     ("name", "content", "message"),
     [
         ("images.txt", "1 a.jpg\n1 b.jpg\n", "must have one line per number, but 1 has two"),
-        ("images.txt", "1 a.jpg\n2 a.jpg\n4 a.jpg", "'a.jpg' stands there twice"),
+        ("images.txt", "1 a.jpg\n2 a.jpg\n4 a.jpg", "'a.jpg' twice"),
         ("classes.txt", "1\n", "line 1 of .* must be '<class number> <name>', but is '1'"),
         ("train_test_split.txt", "1 2\n", "image 1 must be in split 0 or 1"),
         ("bounding_boxes.txt", "1 0 0 9\n", "line 1 of .*bounding_boxes.txt must be"),
@@ -104,7 +104,7 @@ def test_a_broken_list_is_refused(root, name, content, message):
     ("name", "content", "message"),
     [
         ("bounding_boxes.txt", "2 0 0 1 1\n", r"bounding_boxes\.txt: image 1 .* has no line"),
-        ("bounding_boxes.txt", "1 0 0 a 1\n", r"must be numbers, found '0 0 a 1'"),
+        ("bounding_boxes.txt", "1 0 0 a 1\n", r"must be 4 finite numbers, but is '0, 0, a, 1'"),
         ("bounding_boxes.txt", "1 0 0 -3 1\n", "must not lie before its start"),
         ("bounding_boxes.txt", "1 0 0 40 1\n", "reaches over the border of the image of 10 × 8"),
         ("image_class_labels.txt", "1 9\n", r"class of image 1 .* but is '9'"),

@@ -46,7 +46,7 @@ def test_an_image_without_a_mask_file_has_boxes_alone(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda numbers: numbers[:-1], "must have the size"),
+        (lambda numbers: numbers[:-1], "must be 202 × 299 pixels, but is 202 × 298"),
         (lambda numbers: numbers + 9, "one value per object"),
     ],
     ids=["size", "values"],

@@ -118,7 +118,7 @@ def test_values_of_the_class_image_are_for_the_only_one_of_a_class(root):
     ("values", "message"),
     [
         (np.full((8, 10), 4), "has an object 4, but the XML file has 3 objects"),
-        (np.full((8, 11), 1), "must have the annotation's 10 × 8 pixels, but has 11 × 8"),
+        (np.full((8, 11), 1), "must be 10 × 8 pixels, but is 11 × 8"),
         (np.pad([[1, 2]], ((7, 0), (8, 0))), r"pixels of object 1 must lie in its box \(0.0, 0.0"),
     ],
     ids=["too many", "size", "order"],
@@ -133,7 +133,7 @@ def test_a_colored_object_image_is_refused(root):
     (root / "SegmentationObject").mkdir()
     Image.new("RGB", (10, 8)).save(root / "SegmentationObject/2007_000032.png")
     with pytest.raises(
-        AnnotationError, match=r"must be an indexed or 8-bit gray image, but .* RGB"
+        AnnotationError, match=r"must be an indexed or gray PNG or BMP, but is a PNG of mode RGB"
     ):
         VocDataset(root, KNOWN, split="val").sample(0)
 
@@ -202,12 +202,12 @@ def test_a_classifier_that_knows_no_class_is_refused(root):
         (xml_object("dog", (0, 1, 4, 3)), "VOC's boxes are 1-based, but xmin and ymin are 0 and 1"),
         (xml_object("dog", (1, 1, 11, 3)), "reaches over the border of the image of 10 × 8"),
         (xml_object("dog", (5, 1, 4, 3)), r"xmax and ymax \(4, 3\) must not lie before"),
-        (xml_object("dog", (1, 1, "", 3)), "object 1: xmax must be a number, found ''"),
-        (xml_object("dog", (1, 1, "nan", 3)), "a box must be finite"),
+        (xml_object("dog", (1, 1, "", 3)), "object 1 must be 4 finite numbers, but is '1, 1, , 3'"),
+        (xml_object("dog", (1, 1, "nan", 3)), "object 1 must be 4 finite numbers"),
         (xml_object("", (1, 1, 2, 3)), "object 1 must have a name"),
         (xml_object("dog", (1, 1, 2, 3), difficult=2), "difficult must be 0 or 1, found '2'"),
-        ("<object><name>dog</name></object>", "xmin must be a number, found None"),
-        ("<object>", "cannot read the annotation"),
+        ("<object><name>dog</name></object>", "object 1 must be 4 finite numbers, but is ', , , '"),
+        ("<object>", "is not well-formed XML"),
     ],
 )
 def test_a_wrong_object_concerns_its_image_only(root, item, message):
@@ -225,10 +225,10 @@ def test_the_annotation_of_another_image_is_refused(root):
 
 
 def test_other_xml_and_a_wrong_size_are_refused(root):
-    write_xml(root, "2007_000032", size=(0, 10))
+    write_xml(root, "2007_000032", size=("ten", 10))
     (root / "Annotations/2007_000033.xml").write_text("<html/>")
     dataset = VocDataset(root, KNOWN, split="val")
-    with pytest.raises(AnnotationError, match="height and width must be positive, found '0 and 10"):
+    with pytest.raises(AnnotationError, match="must be positive integers, but are 'ten' and 10"):
         dataset.sample(0)
     with pytest.raises(AnnotationError, match="must be an <annotation>, but is a <html>"):
         dataset.sample(1)
@@ -238,5 +238,5 @@ def test_entities_are_not_expanded(root):
     (root / "Annotations/2007_000032.xml").write_text(
         '<!DOCTYPE a [<!ENTITY x "xxxxxxxx">]><annotation>&x;</annotation>'
     )
-    with pytest.raises(AnnotationError, match=r"cannot read the annotation .*EntitiesForbidden"):
+    with pytest.raises(AnnotationError, match=r"must have no document type"):
         VocDataset(root, KNOWN, split="val").sample(0)

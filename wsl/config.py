@@ -18,7 +18,6 @@ another choice drops the options of the earlier choice, and keeps those that all
 from __future__ import annotations
 
 import difflib
-import stat
 import types
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from wsl.errors import ConfigError, choices_hint
+from wsl.storage import read_file
 
 __all__ = [
     "Options",
@@ -480,20 +480,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         If the file cannot be read, is no regular file, is not YAML, holds something other than
         keys and values, or exceeds the bounds of `parse_yaml`.
     """
-    path = Path(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"cannot read the configuration {path}: it must be a regular file")
-        if status.st_size > _MAX_BYTES:
-            raise ConfigError(
-                f"the configuration {path} must have at most {_MAX_BYTES:,} bytes, "
-                f"but has {status.st_size:,}"
-            )
-        text = path.read_text(encoding="utf-8")
+        text = read_file(Path(path), max_bytes=_MAX_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     content = parse_yaml(text, f"{path} is not YAML")
     if content is None:

@@ -26,6 +26,7 @@ import json
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -45,6 +46,7 @@ __all__ = [
     "as_path",
     "is_temporary",
     "plain_cell",
+    "read_file",
     "whole_file",
     "write_json",
     "write_text",
@@ -155,6 +157,23 @@ def _location(place: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 Location = Annotated[Path, WrapValidator(_location), PlainSerializer(str, when_used="json")]
 """A path in a configuration, local or in a store."""
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """Read a whole file, which must be a regular one of limited size.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is a folder, pipe or device, or has more than `max_bytes`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it must be a regular file, but is a folder, pipe or device")
+    if status.st_size > max_bytes:
+        found = f"{status.st_size:,}"
+        raise OSError(errno.EFBIG, f"it must have at most {max_bytes:,} bytes, but has {found}")
+    return path.read_bytes()
 
 
 @contextmanager

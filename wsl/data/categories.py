@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from wsl.data.parsing import read_text, whole_number
 from wsl.errors import ConfigError, DataError, choices_hint
 
 __all__ = ["Categories"]
@@ -58,11 +59,7 @@ class Categories:
             If the file cannot be read, is empty, or a WNID appears twice.
         """
         path = Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the categories file {path}: {error}") from error
-        names = [line.strip() for line in lines]
+        names = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if not names or not all(names):
             raise DataError(f"{path} must hold one class per line, but has an empty line or none")
         split = [name.split(maxsplit=1) for name in names]
@@ -70,7 +67,7 @@ class Categories:
             ids = tuple(parts[0] for parts in split)
             if len(set(ids)) != len(ids):
                 twice = next(wnid for wnid in ids if ids.count(wnid) > 1)
-                raise DataError(f"{path} must name each WNID once, but {twice} stands there twice")
+                raise DataError(f"{path} must name each WNID once, but names {twice} twice")
             return cls(tuple(parts[1] for parts in split), ids)
         return cls(tuple(names))
 
@@ -113,6 +110,22 @@ class Categories:
         found = self._index.get(key.casefold().replace("_", " "), [])
         return found[0] if len(found) == 1 else None
 
+    def match(self, names: Sequence[str], *, source: str) -> tuple[int, ...]:
+        """Index of the class of each of a dataset's classes, as `find`; -1 where there is none.
+
+        Raises
+        ------
+        DataError
+            If there is none for any of them.
+        """
+        labels = tuple(-1 if (label := self.find(name)) is None else label for name in names)
+        if not any(label >= 0 for label in labels):
+            raise DataError(
+                f"the classifier knows none of the {len(names)} classes of {source} "
+                f"({_few(names)}); its own {len(self)} are {_few(self.names)}"
+            )
+        return labels
+
     def index(self, key: str | int) -> int:
         """Index of the class with this id, name, first synonym or number.
 
@@ -122,9 +135,10 @@ class Categories:
             If no class is meant by `key`, or more than one.
         """
         if isinstance(key, int) or key.isdecimal():
-            if not 0 <= int(key) < len(self):
-                raise ConfigError(f"class {key} must be in 0 to {len(self) - 1}")
-            return int(key)
+            number = key if isinstance(key, int) else whole_number(key)
+            if number is None or not 0 <= number < len(self):
+                raise ConfigError(f"class {str(key)[:40]} must be in 0 to {len(self) - 1}")
+            return number
         found = self._index.get(key.casefold().replace("_", " "), [])
         if len(found) > 1:
             raise ConfigError(
@@ -138,3 +152,7 @@ class Categories:
 
 def _is_wnid(word: str) -> bool:
     return len(word) == 9 and word[0] == "n" and word[1:].isdecimal()
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(name[:60] for name in names[:4]) + (", …" if len(names) > 4 else "")

@@ -29,11 +29,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from wsl.data.options import DEFAULT_MAX_PIXELS
 from wsl.errors import ImageError
 from wsl.storage import RemotePath, as_path
 
-__all__ = ["IMAGE_EXTENSIONS", "image_size", "is_upright", "load_image", "to_rgb"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "IMAGE_EXTENSIONS",
+    "decoded_bytes",
+    "image_size",
+    "is_upright",
+    "load_image",
+    "load_values",
+    "to_rgb",
+]
+
+# Pillow's own limit: a quarter of a gigabyte at three bytes per pixel.
+DEFAULT_MAX_PIXELS = 89_478_485
 
 IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 """Extensions, in lower case, of the files that readers list as images."""
@@ -90,6 +101,60 @@ def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tup
     with _opened(as_path(path), max_pixels) as (image, orientation):
         width, height = image.size
         return (width, height) if orientation >= 5 else (height, width)
+
+
+def decoded_bytes(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
+    """Memory that `load_image` needs for an image, by its header; 0 if it would be refused."""
+    try:
+        height, width = image_size(path, max_pixels=max_pixels)
+    except ImageError:
+        return 0
+    return 3 * height * width
+
+
+def load_values(
+    path: Path | str,
+    *,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    colors: bool = False,
+) -> NDArray[np.uint8]:
+    """Decode an image whose pixels are numbers, such as a mask or a label image.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `load_image`.
+    size : (int, int) or None
+        The (height, width) that it must have; another is refused without being decoded.
+    colors : bool
+        Whether colors may become their gray, and lossy formats are allowed. Otherwise it must be a
+        PNG or BMP file, indexed or gray.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        Upright: indices, or gray values.
+
+    Raises
+    ------
+    ImageError
+        As `load_image`; or if the size is another, a pixel has more than 8 bits, or the file is of
+        another kind.
+    """
+    with _opened(as_path(path), max_pixels) as (image, orientation):
+        if size is not None and image.size != (size if orientation >= 5 else size[::-1]):
+            width, height = image.size
+            raise ImageError(f"must be {size[1]} × {size[0]} pixels, but is {width} × {height}")
+        if image.mode in ("I", "F") or image.mode.startswith("I;"):
+            raise ImageError("must have at most 8 bits per pixel, but has more")
+        if not colors and (image.mode not in ("1", "L", "P") or image.format not in ("PNG", "BMP")):
+            raise ImageError(
+                "must be an indexed or gray PNG or BMP, "
+                f"but is a {image.format} of mode {image.mode}"
+            )
+        values = np.asarray(image.convert("L") if colors else image, dtype=np.uint8)
+        return np.ascontiguousarray(_UPRIGHT[orientation](values))
 
 
 def is_upright(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool:

@@ -72,6 +72,7 @@ def open_dataset(options: ReaderOptions, categories: Categories) -> Dataset:
     if root is not None:
         _check_root(root)
     dataset = options.open(categories)
+    dataset.max_pixels = options.max_pixels
     if not len(dataset):
         skipped = f" ({dataset.skipped} other files are there)" if dataset.skipped else ""
         raise DataError(f"no images found in {root or 'data.images'}{skipped}")

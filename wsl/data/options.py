@@ -10,13 +10,11 @@ from pydantic import Field, field_validator
 
 from wsl.config import Options
 from wsl.data.categories import Categories
+from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.data.sample import Dataset
 from wsl.storage import Location
 
-__all__ = ["DEFAULT_MAX_PIXELS", "ReaderOptions"]
-
-# Pillow's own limit: a quarter of a gigabyte at three bytes per pixel.
-DEFAULT_MAX_PIXELS = 89_478_485
+__all__ = ["ReaderOptions"]
 
 
 class ReaderOptions(Options):
@@ -40,7 +38,7 @@ class ReaderOptions(Options):
     """Only so many images, the first of the list (or of its `subset`); null is all."""
 
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=1)
-    """An image with more pixels fails before it is decoded."""
+    """An image or mask with more pixels fails before it is decoded."""
 
     @field_validator("subset")
     @classmethod

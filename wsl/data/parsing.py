@@ -1,41 +1,71 @@
-"""What the readers of lists and annotations share: lines, boxes, label images, classes.
+"""What the readers share: files of bounded size, lists, names, numbers, boxes, XML, label images.
 
 A mistake in a file that concerns the whole dataset is a `DataError`, one that concerns a single
-image an `AnnotationError`; both name the file, and the line where there is one.
+image an `AnnotationError`; both name the file, and the line where there is one. No file is opened
+that is not a regular one.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
 
 import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsl.boxes import Box
-from wsl.data.categories import Categories
-from wsl.data.images import image_size
-from wsl.data.sample import Annotation
+from wsl.data.images import image_size, load_values
 from wsl.errors import AnnotationError, DataError, ImageError
+from wsl.storage import read_file
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 __all__ = [
     "checked_box",
+    "checked_size",
     "gray_image",
     "inside",
     "label_image",
-    "match_classes",
-    "no_class_known",
-    "only_label",
+    "parse_numbers",
     "read_rows",
+    "read_text",
+    "read_xml",
+    "shorten",
     "stated_size",
     "unique_ids",
+    "whole_number",
+    "xml_corners",
+    "xml_size",
 ]
 
-# What a damaged or oversized file makes Pillow raise.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# The largest lists and JSON files of published datasets take half of this.
+_MAX_TEXT_BYTES = 2**31
+# A thousand objects take a third of this.
+_MAX_XML_BYTES = 1_000_000
+
+
+# ---- Text
+
+
+def read_text(path: Path, *, max_bytes: int = _MAX_TEXT_BYTES) -> str:
+    """Read a text file in UTF-8.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is no regular file, is too large, or is not UTF-8.
+    """
+    try:
+        return read_file(path, max_bytes=max_bytes).decode("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path}: {reason}") from error
 
 
 def read_rows(
@@ -63,10 +93,7 @@ def read_rows(
     DataError
         If the file cannot be read, is empty, or a line has another number of fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    lines = read_text(path).rstrip().splitlines()
     if not lines:
         raise DataError(f"{path} must hold lines of {layout!r}, but is empty")
     allowed = (columns,) if isinstance(columns, int) else columns
@@ -76,30 +103,74 @@ def read_rows(
         row = [field.strip() for field in line.strip().split(separator, most)]
         same = len(row) in allowed and (not rows or len(row) == len(rows[0]))
         if not same or not row[0]:
-            raise DataError(f"line {number} of {path} must be {layout!r}, but is {line.strip()!r}")
+            raise DataError(f"line {number} of {path} must be {layout!r}, but is {shorten(line)}")
         rows.append(row)
     return rows
 
 
+def shorten(value: object, *, longest: int = 80) -> str:
+    """Quote a value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+# ---- Names and ids
+
+
 def inside(names: Iterable[str], source: Path) -> tuple[str, ...]:
-    """Return names of files; raise a DataError if one leads out of the folder it is relative to."""
+    """Return names of files; raise a DataError if one is none, or leads out of its folder."""
     checked = tuple(names)
     for name in checked:
-        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or "\0" in name:
-            raise DataError(f"{source} must name files in the dataset's folder, but names {name!r}")
+        if (
+            name.startswith(("/", "\\"))
+            or ".." in re.split(r"[/\\]", name)
+            or "\0" in name
+            or not PurePosixPath(name).name
+        ):
+            raise DataError(
+                f"{source} must name files in the dataset's folder, but names {shorten(name)}"
+            )
     return checked
 
 
-def unique_ids(ids: Iterable[str], path: Path) -> tuple[str, ...]:
-    """Return the ids of images in their order; raise a DataError if one stands there twice."""
+def unique_ids(ids: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return the ids of images in their order; raise a DataError for a repeated or invalid one."""
     seen: dict[str, None] = {}
     for image_id in ids:
         if image_id in seen:
             raise DataError(
-                f"{path} must name each image once, but {image_id!r} stands there twice"
+                f"{source} must name each image once, but names {shorten(image_id)} twice"
             )
+        try:
+            image_id.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{source}: an image's name must be Unicode, but is {shorten(image_id)}"
+            ) from error
         seen[image_id] = None
     return tuple(seen)
+
+
+# ---- Numbers, boxes, sizes
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number of up to nine decimal digits that a text is; None if it is none."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) <= 9 else None
+
+
+def parse_numbers(texts: Iterable[str], where: str) -> tuple[float, ...]:
+    """Parse finite numbers; raise an AnnotationError that begins with `where`."""
+    listed = [text.strip() for text in texts]
+    try:
+        numbers = tuple(map(float, listed))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        shown = shorten(", ".join(listed))
+        raise AnnotationError(f"{where} must be {len(listed)} finite numbers, but is {shown}")
+    return numbers
 
 
 def checked_box(
@@ -138,35 +209,116 @@ def checked_box(
     return box
 
 
-def label_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image whose pixels are numbers, not colors: (H, W).
+def checked_size(height: object, width: object, where: str, *, max_pixels: int) -> tuple[int, int]:
+    """Return the (height, width) that an annotation states of an image.
 
     Raises
     ------
     AnnotationError
-        If it cannot be read, or is neither indexed nor gray with 8 bits.
+        If they are no positive integers, or the image would have more than `max_pixels`.
+    """
+    if not (type(height) is int and type(width) is int and height > 0 and width > 0):
+        raise AnnotationError(
+            f"{where}: height and width must be positive integers, "
+            f"but are {shorten(height)} and {shorten(width)}"
+        )
+    if height * width > max_pixels:
+        raise AnnotationError(
+            f"{where}: an image must have at most {max_pixels:,} pixels (data.max_pixels), "
+            f"but its size is {shorten(width)} × {shorten(height)}"
+        )
+    return (height, width)
+
+
+# ---- XML
+
+
+def read_xml(path: Path) -> Element:
+    """Read the XML of one image's objects: the element ``annotation``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    AnnotationError
+        If it cannot be read, is too large, is not well-formed, has a document type or entities, or
+        is another element.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("P", "L", "1"):
-                raise AnnotationError(
-                    f"{path} must be an indexed or 8-bit gray image, but its mode is {picture.mode}"
-                )
-            return np.asarray(picture, dtype=np.uint8)
-    except _PILLOW_ERRORS as error:
-        raise AnnotationError(f"cannot read the label image {path}: {error}") from error
+        tree = ElementTree.fromstring(read_file(path, max_bytes=_MAX_XML_BYTES), forbid_dtd=True)
+    except FileNotFoundError:
+        raise
+    except DefusedXmlException as error:
+        raise AnnotationError(
+            f"{path} must have no document type, entities or references to other files"
+        ) from error
+    except OSError as error:
+        raise AnnotationError(f"cannot read {path}: {error.strerror}") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise AnnotationError(f"{path} is not well-formed XML: {error}") from error
+    if tree.tag != "annotation":
+        raise AnnotationError(f"{path} must be an <annotation>, but is a <{tree.tag[:40]}>")
+    return tree
 
 
-def gray_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as 8-bit gray: (H, W). Raise an AnnotationError if it cannot be read."""
+def xml_size(tree: Element, path: Path, *, max_pixels: int) -> tuple[int, int] | None:
+    """(height, width) that an annotation states; None where one is absent or 0: unknown.
+
+    Raises
+    ------
+    AnnotationError
+        If they are no integers, or the image would have more than `max_pixels`.
+    """
+    texts = [(tree.findtext(f"size/{name}") or "0").strip() for name in ("height", "width")]
+    height, width = (text if (n := whole_number(text)) is None else n for text in texts)
+    if 0 in (height, width):
+        return None
+    return checked_size(height, width, str(path), max_pixels=max_pixels)
+
+
+def xml_corners(node: Element, where: str) -> Box:
+    """Numbers ``xmin``, ``ymin``, ``xmax`` and ``ymax`` of an object, as they are in the file."""
+    names = ("xmin", "ymin", "xmax", "ymax")
+    x0, y0, x1, y1 = parse_numbers((node.findtext(f"bndbox/{name}") or "" for name in names), where)
+    return (x0, y0, x1, y1)
+
+
+# ---- Images
+
+
+def label_image(
+    path: Path, *, size: tuple[int, int] | None = None, max_pixels: int
+) -> NDArray[np.uint8]:
+    """Read an image whose pixels are numbers, not colors: (H, W).
+
+    Parameters
+    ----------
+    path : Path
+        A PNG or BMP file, indexed or gray with at most 8 bits.
+    size : (int, int) or None
+        The (height, width) that it must have.
+    max_pixels : int
+
+    Raises
+    ------
+    AnnotationError
+        If it cannot be read, is of another kind, or has another size or too many pixels.
+    """
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("L"), dtype=np.uint8)
-    except _PILLOW_ERRORS as error:
-        raise AnnotationError(f"cannot read the mask {path}: {error}") from error
+        return load_values(path, size=size, max_pixels=max_pixels)
+    except ImageError as error:
+        raise AnnotationError(f"the label image {error}") from error
 
 
-def stated_size(path: Path) -> tuple[int, int]:
+def gray_image(path: Path, *, max_pixels: int) -> NDArray[np.uint8]:
+    """Read a mask as 8-bit gray: (H, W). Raise an AnnotationError if it cannot be read."""
+    try:
+        return load_values(path, max_pixels=max_pixels, colors=True)
+    except ImageError as error:
+        raise AnnotationError(f"the mask {error}") from error
+
+
+def stated_size(path: Path, *, max_pixels: int) -> tuple[int, int]:
     """(height, width) of an image, upright; only its header is read.
 
     Raises
@@ -175,42 +327,6 @@ def stated_size(path: Path) -> tuple[int, int]:
         If the header cannot be read: the annotation cannot be laid onto the image then.
     """
     try:
-        return image_size(path)
+        return image_size(path, max_pixels=max_pixels)
     except ImageError as error:
         raise AnnotationError(f"the annotation needs the image's size: {error}") from error
-
-
-def match_classes(names: Sequence[str], categories: Categories, *, source: str) -> tuple[int, ...]:
-    """Index into the classifier's categories of each of a dataset's classes; -1 for unknown ones.
-
-    Raises
-    ------
-    DataError
-        If the classifier knows none of them.
-    """
-    labels = tuple(_or_unknown(categories.find(name)) for name in names)
-    if not any(label >= 0 for label in labels):
-        raise no_class_known(names, categories, source=source)
-    return labels
-
-
-def no_class_known(names: Sequence[str], categories: Categories, *, source: str) -> DataError:
-    """Error for a dataset none of whose classes the classifier knows."""
-    return DataError(
-        f"the classifier knows none of the {len(names)} classes of {source} "
-        f"({_few(names)}); its own {len(categories)} are {_few(categories.names)}"
-    )
-
-
-def only_label(annotation: Annotation) -> int | None:
-    """Return the class that the image shows if it shows exactly one that the classifier knows."""
-    labels = annotation.labels
-    return labels[0] if len(labels) == 1 else None
-
-
-def _or_unknown(index: int | None) -> int:
-    return -1 if index is None else index
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsl.boxes import Box, as_boxes
 from wsl.data.categories import Categories
+from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.masks import RunLengths
 
 __all__ = ["Annotation", "Dataset", "Instance", "Sample"]
@@ -80,6 +81,11 @@ class Annotation:
         """
         return tuple(sorted({i.label for i in self.instances if i.label >= 0 and not i.ignore}))
 
+    @property
+    def only_label(self) -> int | None:
+        """The class that the image shows, if it shows exactly one that the classifier knows."""
+        return self.labels[0] if len(self.labels) == 1 else None
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -116,6 +122,8 @@ class Dataset(ABC):
         In the dataset's order, without repetition.
     skipped : int
         Files that were found beside the images and not listed, such as those of other kinds.
+    max_pixels : int
+        Annotations and masks of larger images are refused.
     """
 
     name: str
@@ -123,6 +131,7 @@ class Dataset(ABC):
     categories: Categories
     image_ids: tuple[str, ...]
     skipped: int = 0
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
     @abstractmethod
     def sample(self, index: int, *, annotated: bool = True) -> Sample:

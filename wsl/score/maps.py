@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from wsl.data.options import DEFAULT_MAX_PIXELS
+from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.errors import ScoreError
 
 __all__ = ["MAP_SIDE", "check_map", "check_unit_map", "find_maps", "read_map", "resize_map"]

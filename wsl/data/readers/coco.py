@@ -19,18 +19,25 @@ label is the class that it shows, if that is one only; see `wsl.data.readers.voc
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.options import ReaderOptions
-from wsl.data.parsing import checked_box, inside, match_classes, only_label, unique_ids
+from wsl.data.parsing import (
+    checked_box,
+    checked_size,
+    inside,
+    read_text,
+    shorten,
+    unique_ids,
+)
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 
@@ -38,6 +45,11 @@ __all__ = ["CocoDataset", "CocoOptions"]
 
 # COCO's own boxes reach over the border by rounding.
 _OVERHANG = 1.0
+# pycocotools takes 80 bytes for each pixel of an outline; those of COCO have some ten thousand.
+_LONGEST_OUTLINE = 2_000_000
+# A run length of an image has at most 32 bits, five in a character.
+_MOST_CHARACTERS = 7
+_LARGEST = 1e12
 
 _Record = Mapping[str, Any]
 
@@ -104,43 +116,45 @@ class CocoDataset(Dataset):
         self.name = f"coco {split}"
         self._file = annotations
         content = _read_json(annotations)
-        self._images = _indexed(content, "images", ("id", "file_name"), annotations)
-        inside((str(image["file_name"]) for image in self._images.values()), annotations)
+        self._images = _indexed(content, "images", "file_name", annotations)
+        inside((image["file_name"] for image in self._images.values()), annotations)
         self._keys = tuple(self._images)
         self.image_ids = unique_ids(_image_ids(list(self._images.values())), annotations)
-        classes = _indexed(content, "categories", ("id", "name"), annotations)
-        labels = match_classes(
-            [str(known["name"]) for known in classes.values()], categories, source=str(annotations)
-        )
+        classes = _indexed(content, "categories", "name", annotations)
+        names = [known["name"] for known in classes.values()]
+        labels = categories.match(names, source=str(annotations))
         self._labels = dict(zip(classes, labels, strict=True))
         self._objects = _by_image(content, self._images, annotations)
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
         """Read what is known of one image; see `Dataset.sample`."""
         image = self._images[self._keys[index]]
-        where = f"{self._file}: image {image['file_name']!r}"
-        size = _size(image, where)
+        where = f"{self._file}: image {shorten(image['file_name'])}"
+        size = checked_size(
+            image.get("height"), image.get("width"), where, max_pixels=self.max_pixels
+        )
         instances = tuple(
             self._instance(item, size, where, with_mask=annotated)
             for item in self._objects.get(self._keys[index], [])
         )
         annotation = Annotation(instances, size)
-        path = self.root / str(image["file_name"])
-        label = only_label(annotation)
-        return Sample(self.image_ids[index], path, label, annotation if annotated else None)
+        path = self.root / image["file_name"]
+        known = annotation if annotated else None
+        return Sample(self.image_ids[index], path, annotation.only_label, known)
 
     def _instance(
         self, item: _Record, size: tuple[int, int], where: str, *, with_mask: bool
     ) -> Instance:
-        where = f"{where}, annotation {item.get('id', '(without id)')}"
+        where = f"{where}, annotation {shorten(item.get('id'))}"
         category = item.get("category_id")
         if not isinstance(category, int | str) or category not in self._labels:
             raise AnnotationError(
-                f"{where}: category_id must be one of the file's categories, but is {category!r}"
+                f"{where}: category_id must be one of the file's categories, "
+                f"but is {shorten(category)}"
             )
         crowd = item.get("iscrowd", 0)
         if crowd not in (0, 1):
-            raise AnnotationError(f"{where}: iscrowd must be 0 or 1, but is {crowd!r}")
+            raise AnnotationError(f"{where}: iscrowd must be 0 or 1, but is {shorten(crowd)}")
         box = _box(item.get("bbox"), size, where)
         mask = _mask(item.get("segmentation"), size, where) if with_mask else None
         area = _area(item.get("area"), where)
@@ -150,15 +164,15 @@ class CocoDataset(Dataset):
 def _area(found: Any, where: str) -> float | None:
     if found is None:
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
-        raise AnnotationError(f"{where}: area must be a number of pixels, but is {found!r}")
+    if not _is_number(found) or found < 0:
+        raise AnnotationError(f"{where}: area must be a number of pixels, but is {shorten(found)}")
     return float(found)
 
 
 def _read_json(path: Path) -> _Record:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"cannot read the annotations {path}: {error}") from error
     if not isinstance(content, dict):
         raise DataError(
@@ -175,17 +189,16 @@ def _records(content: _Record, name: str, path: Path) -> list[_Record]:
     return records
 
 
-def _indexed(
-    content: _Record, name: str, keys: tuple[str, ...], path: Path
-) -> dict[int | str, _Record]:
-    """Index the records of a list by their id, in the list's order."""
+def _indexed(content: _Record, name: str, text: str, path: Path) -> dict[int | str, _Record]:
+    """Index the records of a list by their id, in the list's order; all have the key `text`."""
     found: dict[int | str, _Record] = {}
     for position, item in enumerate(_records(content, name, path)):
-        missing = [key for key in keys if not isinstance(item.get(key), int | str)]
-        if missing:
-            raise DataError(f"{path}: {name}[{position}] must have the key {missing[0]!r}")
+        if not isinstance(item.get("id"), int | str):
+            raise DataError(f"{path}: {name}[{position}] must have the key 'id'")
+        if not (isinstance(item.get(text), str) and item[text]):
+            raise DataError(f"{path}: {name}[{position}] must have a text as the key {text!r}")
         if item["id"] in found:
-            raise DataError(f"{path}: {name} must have unique ids, but {item['id']} is there twice")
+            raise DataError(f"{path}: {name} must have unique ids, not {shorten(item['id'])} twice")
         found[item["id"]] = item
     if not found:
         raise DataError(f"{path}: the list {name!r} must not be empty")
@@ -200,7 +213,7 @@ def _by_image(
         image = item.get("image_id")
         if not isinstance(image, int | str) or image not in images:
             raise DataError(
-                f"{path}: annotations[{position}] is of the image {image!r}, "
+                f"{path}: annotations[{position}] is of the image {shorten(image)}, "
                 "which is not in the list 'images'"
             )
         found.setdefault(image, []).append(item)
@@ -210,7 +223,7 @@ def _by_image(
 def _image_ids(images: list[_Record]) -> list[str]:
     if all(isinstance(image.get("image_id"), str) for image in images):
         return [image["image_id"] for image in images]
-    names = [str(image["file_name"]) for image in images]
+    names = [image["file_name"] for image in images]
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     times, files = Counter(stems), set(names)
     return [
@@ -219,21 +232,16 @@ def _image_ids(images: list[_Record]) -> list[str]:
     ]
 
 
-def _size(image: _Record, where: str) -> tuple[int, int]:
-    height, width = image.get("height"), image.get("width")
-    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
-        return (height, width)
-    raise AnnotationError(
-        f"{where}: height and width must be positive integers, but are {height!r} and {width!r}"
-    )
-
-
 def _box(bbox: object, size: tuple[int, int], where: str) -> Box:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
-        raise AnnotationError(f"{where}: bbox must be [x, y, width, height], but is {bbox!r}")
+        raise AnnotationError(
+            f"{where}: bbox must be [x, y, width, height], but is {shorten(bbox)}"
+        )
     x, y, width, height = bbox
     if width < 0 or height < 0:
-        raise AnnotationError(f"{where}: bbox must not have a negative side, but is {bbox!r}")
+        raise AnnotationError(
+            f"{where}: bbox must not have a negative side, but is {shorten(bbox)}"
+        )
     return checked_box((x, y, x + width, y + height), size, where, overhang=_OVERHANG)
 
 
@@ -264,40 +272,48 @@ def _from_polygons(polygons: list[object], size: tuple[int, int], where: str) ->
         ):
             raise AnnotationError(
                 f"{where}: a polygon must be [x0, y0, x1, y1, x2, y2, …] with three or more "
-                f"points, but is {str(polygon)[:60]}"
+                f"points, but is {shorten(polygon)}"
             )
         if max(map(abs, polygon)) > far:
             raise AnnotationError(
                 f"{where}: a polygon must lie in the image of {size[1]} × {size[0]} pixels, "
                 f"but has the coordinate {max(polygon, key=abs):g}"
             )
+    if sum(map(_outline, polygons)) > _LONGEST_OUTLINE:
+        raise AnnotationError(
+            f"{where}: the polygons' outlines must be at most {_LONGEST_OUTLINE:,} pixels long"
+        )
     merged = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
     return str(merged["counts"].decode("ascii"))
 
 
+def _outline(polygon: Any) -> float:
+    """Pixels of a polygon's outline: of each edge, the longer of its extents along x and y."""
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() + len(points))
+
+
 def _from_runs(runs: _Record, size: tuple[int, int], where: str) -> str:
     stated, counts = runs.get("size"), runs.get("counts")
+    pixels = size[0] * size[1]
     if stated != list(size):
         raise AnnotationError(
             f"{where}: the run lengths' size [height, width] must be the image's {list(size)}, "
-            f"but is {stated!r}"
+            f"but is {shorten(stated)}"
         )
-    if isinstance(counts, str):
+    if isinstance(counts, str) and len(counts) <= _MOST_CHARACTERS * (pixels + 1):
         lengths = _unpacked(counts, where)
     elif isinstance(counts, list) and all(isinstance(run, int) for run in counts):
         lengths = counts
     else:
         raise AnnotationError(f"{where}: counts must be text or a list of integers")
-    pixels = size[0] * size[1]
     # pycocotools trusts the lengths and would write past the end of the mask.
     if min(lengths, default=0) < 0 or sum(lengths) != pixels:
         raise AnnotationError(
             f"{where}: the run lengths must be positive and sum to the image's {pixels} pixels, "
-            f"but sum to {sum(lengths)}"
+            f"but sum to {shorten(sum(lengths))}"
         )
-    if isinstance(counts, str):
-        return counts
-    packed = coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+    packed = coco_mask.frPyObjects({"size": list(size), "counts": lengths}, *size)
     return str(packed["counts"].decode("ascii"))
 
 
@@ -312,7 +328,9 @@ def _unpacked(counts: str, where: str) -> list[int]:
     for character in counts:
         code = ord(character) - 48
         if not 0 <= code < 64 or shift > 60:
-            raise AnnotationError(f"{where}: counts hold {character!r}, which is no run length")
+            raise AnnotationError(
+                f"{where}: counts hold {shorten(character)}, which is no run length"
+            )
         value |= (code & 31) << shift
         shift += 5
         if code & 32:
@@ -327,4 +345,4 @@ def _unpacked(counts: str, where: str) -> list[int]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST

@@ -34,7 +34,7 @@ import numpy as np
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.options import ReaderOptions
-from wsl.data.parsing import checked_box, gray_image, inside, match_classes, read_rows, unique_ids
+from wsl.data.parsing import checked_box, gray_image, inside, parse_numbers, read_rows, unique_ids
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import encode_rle
@@ -126,7 +126,7 @@ class CubDataset(Dataset):
         if self._masks is not None:
             path = (self._masks / image_id).with_suffix(".png")
             if path.is_file():
-                gray = gray_image(path)
+                gray = gray_image(path, max_pixels=self.max_pixels)
                 size = (gray.shape[0], gray.shape[1])
                 mask = encode_rle(np.asarray(gray > _CONSENSUS, dtype=bool))
         where = f"bounding_boxes.txt: image {number} ({image_id})"
@@ -137,12 +137,7 @@ class CubDataset(Dataset):
         fields = self._boxes.get(number)
         if fields is None:
             raise AnnotationError(f"{where} has no line")
-        try:
-            x, y, width, height = (float(field) for field in fields)
-        except ValueError as error:
-            raise AnnotationError(
-                f"{where}: x, y, width and height must be numbers, found {' '.join(fields)!r}"
-            ) from error
+        x, y, width, height = parse_numbers(fields, f"{where}: x, y, width and height")
         return (x, y, x + width, y + height)
 
     def _list(self, name: str, fields: int, layout: str) -> dict[str, list[str]]:
@@ -169,5 +164,5 @@ class CubDataset(Dataset):
             full if categories.find(full) is not None else short
             for full, short in zip(names.values(), plain, strict=True)
         ]
-        found = match_classes(by_name, categories, source=f"CUB-200-2011 ({self.root})")
+        found = categories.match(by_name, source=f"CUB-200-2011 ({self.root})")
         return dict(zip(names, found, strict=True))

@@ -11,7 +11,7 @@ where two images would share an id, both keep the extension.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -109,7 +109,8 @@ class FilesDataset(Dataset):
 def list_images(folder: Path) -> tuple[list[str], int]:
     """List the image files below a folder.
 
-    Links to folders are followed, but not into a folder that they lie in.
+    Links to folders are followed, each folder being listed once: by its own path where it has one
+    below `folder`, else by the first of its links.
 
     Returns
     -------
@@ -125,10 +126,7 @@ def list_images(folder: Path) -> tuple[list[str], int]:
     """
     files: list[str] = []
     skipped = 0
-    names = (
-        _walk_store(folder) if isinstance(folder, RemotePath) else _walk(folder, "", frozenset())
-    )
-    for name in names:
+    for name in _walk_store(folder) if isinstance(folder, RemotePath) else _walk(folder):
         base = name.rpartition("/")[2]
         hidden = base.startswith(".")
         if not hidden and PurePosixPath(base).suffix.lower() in IMAGE_EXTENSIONS:
@@ -139,22 +137,36 @@ def list_images(folder: Path) -> tuple[list[str], int]:
     return sorted(files), skipped
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield the files below a folder and, as if they were files, its hidden folders."""
+def _walk(root: Path) -> Iterator[str]:
+    """Yield the files below a folder and, as if they were files, folders that are not listed."""
+    seen: set[tuple[int, int]] = set()
+    folders, links = [""], deque[str]()
+    while folders or links:
+        prefix = folders.pop() if folders else links.popleft()
+        folder = root / prefix
+        try:
+            status = folder.stat()
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                yield prefix
+                continue
+            seen.add(key)
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"cannot list the folder {folder}: {error.strerror}") from error
+        for entry in found:
+            if not _is_folder(entry) or entry.name.startswith("."):
+                yield prefix + entry.name
+            else:
+                (links if entry.is_symlink() else folders).append(f"{prefix}{entry.name}/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        status = folder.stat()
-        key = (status.st_dev, status.st_ino)
-        if key in above:
-            return
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_dir()) for entry in entries]
-    except OSError as error:
-        raise DataError(f"cannot list the folder {folder}: {error.strerror}") from error
-    for name, is_folder in found:
-        if is_folder and not name.startswith("."):
-            yield from _walk(folder / name, f"{prefix}{name}/", above | {key})
-        else:
-            yield prefix + name
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _walk_store(folder: RemotePath) -> Iterable[str]:

@@ -30,21 +30,26 @@ pixel value i of an image's PNG stands for the i-th object of its XML or CSV, 0 
 from __future__ import annotations
 
 import csv
-import math
-from collections import Counter
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
-from xml.etree.ElementTree import ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml import ElementTree as SafeElementTree
+from typing import ClassVar, Literal
 
 from wsl.boxes import Box, clip_box, from_inclusive
 from wsl.data.categories import Categories
 from wsl.data.options import ReaderOptions
-from wsl.data.parsing import label_image
+from wsl.data.parsing import (
+    inside,
+    label_image,
+    parse_numbers,
+    read_text,
+    read_xml,
+    shorten,
+    unique_ids,
+    xml_corners,
+    xml_size,
+)
 from wsl.data.readers.files import list_images
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.data.synsets import match_categories
@@ -55,9 +60,6 @@ __all__ = ["IlsvrcDataset", "IlsvrcOptions"]
 
 # The challenge's own extension first; the others for copies that were converted.
 _EXTENSIONS = (".JPEG", ".jpg", ".jpeg", ".JPG", ".png", ".PNG", ".webp", ".bmp")
-
-# A thousand objects take a third of this.
-_MAX_XML_BYTES = 1_000_000
 
 
 class IlsvrcOptions(ReaderOptions):
@@ -185,12 +187,7 @@ class IlsvrcDataset(Dataset):
         path = self._layout.masks / f"{image_id}.png"
         if not self._has_masks or not path.is_file():
             return [None] * len(found.boxes)
-        numbers = label_image(path)
-        if found.size is not None and numbers.shape != found.size:
-            raise AnnotationError(
-                f"{path} must have the size {found.size[0]} × {found.size[1]} that {found.source} "
-                f"states, but has {numbers.shape[0]} × {numbers.shape[1]}"
-            )
+        numbers = label_image(path, size=found.size, max_pixels=self.max_pixels)
         if numbers.max(initial=0) > len(found.boxes):
             raise AnnotationError(
                 f"{path} must hold 0 to {len(found.boxes)}, one value per object of "
@@ -204,13 +201,14 @@ class IlsvrcDataset(Dataset):
 
     def _objects(self, image_id: str) -> _Objects | None:
         if self._solutions is None:
-            return _read_xml(self._layout.annotations / f"{image_id}.xml")
+            path = self._layout.annotations / f"{image_id}.xml"
+            return _read_objects(path, max_pixels=self.max_pixels)
         row = self._solutions.get(image_id)
         return None if row is None else _parse_row(row, f"{self._layout.solution}: {image_id}")
 
     def _label(self, wnid: str, source: str) -> int:
         if wnid not in self._index:
-            raise AnnotationError(f"{source}: class {wnid!r} is not one of the classifier's")
+            raise AnnotationError(f"{source}: class {shorten(wnid)} is not one of the classifier's")
         return self._index[wnid]
 
     def _label_of_all(self, found: _Objects) -> int | None:
@@ -237,26 +235,19 @@ def _check_split(layout: _Layout, split: str) -> None:
 def _list_ids(layout: _Layout, solutions: dict[str, str] | None) -> tuple[list[str], int]:
     """Image ids of a split, and how many other files lie among the images if these were listed."""
     if layout.image_list.is_file():
-        ids = _read_list(layout.image_list)
-        _check_ids(ids, layout.image_list)
-        return ids, 0
+        return _checked_ids(_read_list(layout.image_list), layout.image_list), 0
     if layout.solution.is_file() and not layout.is_train:
         return sorted(solutions or _read_solutions(layout.solution)), 0
     files, skipped = list_images(layout.images)
     depth = 1 if layout.is_train else 0
     placed = [file for file in files if file.count("/") == depth]
     ids = sorted(file.removesuffix(PurePosixPath(file).suffix) for file in placed)
-    _check_ids(ids, layout.images)
-    return ids, skipped + len(files) - len(placed)
+    return _checked_ids(ids, layout.images), skipped + len(files) - len(placed)
 
 
 def _read_list(path: Path) -> list[str]:
     """Read the ids of a list, each followed by its number in it or not."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list of images {path}: {error}") from error
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     # Ids may have spaces, so a last word is a number only if all are.
     if all(_ends_with_number(line) for line in lines):
         return [line.rsplit(maxsplit=1)[0] for line in lines]
@@ -268,29 +259,24 @@ def _ends_with_number(line: str) -> bool:
     return len(words) == 2 and words[1].isdecimal()
 
 
-def _check_ids(ids: Sequence[str], source: Path) -> None:
-    if len(set(ids)) != len(ids):
-        twice = Counter(ids).most_common(1)[0][0]
-        raise DataError(f"{source} must name each image once, but {twice} comes twice")
-    outside = next((name for name in ids if name.startswith("/") or ".." in name.split("/")), None)
-    if outside is not None:
-        raise DataError(f"{source} must name images in the split's folder, but names {outside}")
+def _checked_ids(ids: Iterable[str], source: Path) -> list[str]:
+    return list(inside(unique_ids(ids, source), source))
 
 
 def _read_solutions(path: Path) -> dict[str, str]:
     """Read the second column of a ``LOC_*_solution.csv`` by the first, unparsed."""
     solutions: dict[str, str] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if number == 1:
-                    _check_row(row == ["ImageId", "PredictionString"], path, number, row)
-                elif row:
-                    _check_row(len(row) == 2 and row[0] not in solutions, path, number, row)
-                    solutions[row[0]] = row[1]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = csv.reader(io.StringIO(read_text(path), newline=""))
+        for number, row in enumerate(rows, start=1):
+            if number == 1:
+                _check_row(row == ["ImageId", "PredictionString"], path, number, row)
+            elif row:
+                _check_row(len(row) == 2 and row[0] not in solutions, path, number, row)
+                solutions[row[0]] = row[1]
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    _check_ids(list(solutions), path)
+    _checked_ids(solutions, path)
     return solutions
 
 
@@ -308,67 +294,32 @@ def _parse_row(row: str, source: str) -> _Objects:
         raise AnnotationError(
             f"{source}: each box must be a WNID and four numbers, but there are {len(words)} words"
         )
-    boxes = tuple(
-        (words[at], _box(words[at + 1 : at + 5], None, f"{source}: box {at // 5 + 1}"))
-        for at in range(0, len(words), 5)
-    )
-    return _Objects(source, boxes)
+    boxes = []
+    for at in range(0, len(words), 5):
+        where = f"{source}: box {at // 5 + 1}"
+        boxes.append((words[at], _box(parse_numbers(words[at + 1 : at + 5], where), None, where)))
+    return _Objects(source, tuple(boxes))
 
 
-def _read_xml(path: Path) -> _Objects | None:
+def _read_objects(path: Path, *, max_pixels: int) -> _Objects | None:
     """Read an annotation file; None if there is none."""
     try:
-        if path.stat().st_size > _MAX_XML_BYTES:
-            raise AnnotationError(f"{path} must be at most {_MAX_XML_BYTES:,} bytes long")
-        tree: Any = SafeElementTree.parse(path, forbid_dtd=True).getroot()
+        tree = read_xml(path)
     except FileNotFoundError:
         return None
-    except DefusedXmlException as error:
-        raise AnnotationError(
-            f"{path} must have no document type, entities or references to other files"
-        ) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{path} is not well-formed XML: {error}") from error
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path}: {error.strerror}") from error
-    if tree.tag != "annotation":
-        raise AnnotationError(f"{path} must be an <annotation>, but is a <{tree.tag}>")
-    size = _stated_size(tree, path)
-    boxes = tuple(
-        _object(node, size, f"{path}: box {number}")
-        for number, node in enumerate(tree.iterfind("object"), start=1)
-    )
-    return _Objects(str(path), boxes, size)
+    size = xml_size(tree, path, max_pixels=max_pixels)
+    boxes = []
+    for number, node in enumerate(tree.iterfind("object"), start=1):
+        where = f"{path}: box {number}"
+        wnid = (node.findtext("name") or "").strip()
+        boxes.append((wnid, _box(xml_corners(node, where), size, where)))
+    return _Objects(str(path), tuple(boxes), size)
 
 
-def _object(node: Any, size: tuple[int, int] | None, where: str) -> tuple[str, Box]:
-    wnid = node.findtext("name", "").strip()
-    corners = [node.findtext(f"bndbox/{key}", "") for key in ("xmin", "ymin", "xmax", "ymax")]
-    return wnid, _box(corners, size, where)
-
-
-def _stated_size(tree: Any, path: Path) -> tuple[int, int] | None:
-    """(height, width); None where it is absent or 0, which stands for unknown."""
-    texts = [tree.findtext(f"size/{key}", "0").strip() for key in ("height", "width")]
-    try:
-        height, width = (int(text) for text in texts)
-    except ValueError:
-        raise AnnotationError(
-            f"{path}: height and width must be integers, but are {texts[0]!r} and {texts[1]!r}"
-        ) from None
-    return (height, width) if height > 0 and width > 0 else None
-
-
-def _box(corners: Iterable[str], size: tuple[int, int] | None, where: str) -> Box:
-    """Half-open box from the texts of inclusive corners, checked."""
-    texts = [text.strip() for text in corners]
-    where = f"{where} ({', '.join(texts)})"
-    try:
-        x0, y0, x1, y1 = (float(text) for text in texts)
-    except ValueError:
-        raise AnnotationError(f"{where} must be four numbers") from None
-    if not all(map(math.isfinite, (x0, y0, x1, y1))):
-        raise AnnotationError(f"{where} must be four finite numbers")
+def _box(corners: Sequence[float], size: tuple[int, int] | None, where: str) -> Box:
+    """Half-open box from inclusive corners, checked."""
+    x0, y0, x1, y1 = corners
+    where = f"{where} ({', '.join(f'{corner:g}' for corner in corners)})"
     if x1 < x0 or y1 < y0:
         raise AnnotationError(f"{where} must have xmin <= xmax and ymin <= ymax")
     box = from_inclusive((x0, y0, x1, y1))

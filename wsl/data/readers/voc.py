@@ -32,6 +32,7 @@ count for nothing here. Classes are found by name; it is an error if the classif
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import unquote
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, parse
 from numpy.typing import NDArray
 
 from wsl.boxes import Box, box_iou
@@ -50,10 +49,13 @@ from wsl.data.parsing import (
     checked_box,
     inside,
     label_image,
-    no_class_known,
-    only_label,
     read_rows,
+    read_text,
+    read_xml,
+    shorten,
     unique_ids,
+    xml_corners,
+    xml_size,
 )
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
@@ -128,7 +130,7 @@ class VocDataset(Dataset):
         """Read what is known of one image; see `Dataset.sample`."""
         image_id, name = self.image_ids[index], self._names[index]
         annotation, classes = self._boxes(name)
-        label = only_label(annotation)
+        label = annotation.only_label
         if annotated:
             annotation = self._with_masks(name, annotation, classes)
         return Sample(image_id, self._path(name), label, annotation if annotated else None)
@@ -140,13 +142,13 @@ class VocDataset(Dataset):
     def _boxes(self, image: str) -> tuple[Annotation, list[str]]:
         """Annotation without masks, and the names of the objects' classes."""
         path = self.root / "Annotations" / f"{image}.xml"
-        xml = _read_xml(path)
+        xml = _annotation_xml(path)
         stated = Path(xml.findtext("filename") or image)
         if Path(image).name not in (stated.name, stated.stem):
             raise AnnotationError(
-                f"{path} must be of the image {image!r}, but its filename is {stated.name!r}"
+                f"{path} must be of the image {image!r}, but its filename is {shorten(stated.name)}"
             )
-        size = _size(xml, path)
+        size = xml_size(xml, path, max_pixels=self.max_pixels)
         instances, names = [], []
         for number, item in enumerate(xml.findall("object"), 1):
             where = f"{path}: object {number}"
@@ -164,11 +166,11 @@ class VocDataset(Dataset):
         objects = self.root / "SegmentationObject" / f"{image}.png"
         classes = self.root / "SegmentationClass" / f"{image}.png"
         if objects.is_file():
-            values, numbers = _values(objects, annotation.size), range(1, len(names) + 1)
+            values = label_image(objects, size=annotation.size, max_pixels=self.max_pixels)
             _check_values(values, len(names), objects)
-            owners = dict(zip(range(len(names)), numbers, strict=True))
+            owners = {position: position + 1 for position in range(len(names))}
         elif classes.is_file() and not (self.root / "classes.csv").exists():
-            values = _values(classes, annotation.size)
+            values = label_image(classes, size=annotation.size, max_pixels=self.max_pixels)
             owners = dict(_only_ones(names))
         else:
             return annotation
@@ -196,7 +198,9 @@ class VocDataset(Dataset):
         for image in self._names:
             path = self.root / "Annotations" / f"{image}.xml"
             try:
-                found = [item.findtext("name") or "" for item in _read_xml(path).findall("object")]
+                found = [
+                    item.findtext("name") or "" for item in _annotation_xml(path).findall("object")
+                ]
             except AnnotationError:
                 # Told when the image is asked for.
                 continue
@@ -204,7 +208,7 @@ class VocDataset(Dataset):
                 return
             names.update(dict.fromkeys(name.strip() for name in found))
         if names:
-            raise no_class_known(list(names), self.categories, source=str(self.root))
+            self.categories.match(list(names), source=str(self.root))
 
 
 def _voc_folder(root: Path) -> Path:
@@ -231,48 +235,27 @@ def _original_ids(names: Sequence[str], root: Path) -> list[str]:
     if path is None:
         return [unquote(name) for name in names]
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if rows[:1] != [["image_id", "name"]] or any(len(row) != 2 for row in rows):
-        raise DataError(f"{path} must have the columns image_id,name, but starts with {rows[:1]}")
+        raise DataError(
+            f"{path} must have the columns image_id,name, but starts with {shorten(rows[:1])}"
+        )
     # An apostrophe keeps spreadsheets from taking an id for a formula.
     original = {name: image_id.removeprefix("'") for image_id, name in rows[1:]}
     return [original.get(name, name) for name in names]
 
 
-def _read_xml(path: Path) -> Element:
+def _annotation_xml(path: Path) -> Element:
     try:
-        root = parse(path).getroot()
-    except (OSError, ParseError, DefusedXmlException, ValueError) as error:
-        raise AnnotationError(f"cannot read the annotation {path}: {error}") from error
-    if root is None or root.tag != "annotation":
-        found = "empty" if root is None else f"a <{root.tag}>"
-        raise AnnotationError(f"{path} must be an <annotation>, but is {found}")
-    return root
-
-
-def _size(xml: Element, path: Path) -> tuple[int, int] | None:
-    if xml.find("size") is None:
-        return None
-    texts = [(xml.findtext(f"size/{name}") or "").strip() for name in ("height", "width")]
-    if not all(text.isdecimal() and int(text) for text in texts):
-        raise AnnotationError(
-            f"{path}: the size's height and width must be positive, found {' and '.join(texts)!r}"
-        )
-    return (int(texts[0]), int(texts[1]))
+        return read_xml(path)
+    except FileNotFoundError as error:
+        raise AnnotationError(f"there is no annotation {path}") from error
 
 
 def _box(item: Element, size: tuple[int, int] | None, where: str) -> Box:
-    values = []
-    for name in ("xmin", "ymin", "xmax", "ymax"):
-        text = item.findtext(f"bndbox/{name}")
-        try:
-            values.append(float(text if text is not None else ""))
-        except ValueError as error:
-            raise AnnotationError(f"{where}: {name} must be a number, found {text!r}") from error
-    x_min, y_min, x_max, y_max = values
+    x_min, y_min, x_max, y_max = xml_corners(item, where)
     if min(x_min, y_min) < 1:
         raise AnnotationError(
             f"{where}: VOC's boxes are 1-based, but xmin and ymin are {x_min:g} and {y_min:g}"
@@ -288,18 +271,8 @@ def _box(item: Element, size: tuple[int, int] | None, where: str) -> Box:
 def _flag(item: Element, name: str, where: str) -> bool:
     text = (item.findtext(name) or "0").strip()
     if text not in ("0", "1"):
-        raise AnnotationError(f"{where}: {name} must be 0 or 1, found {text!r}")
+        raise AnnotationError(f"{where}: {name} must be 0 or 1, found {shorten(text)}")
     return text == "1"
-
-
-def _values(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    values = label_image(path)
-    if size is not None and values.shape != size:
-        raise AnnotationError(
-            f"{path} must have the annotation's {size[1]} × {size[0]} pixels, "
-            f"but has {values.shape[1]} × {values.shape[0]}"
-        )
-    return values
 
 
 def _check_values(values: NDArray[np.uint8], count: int, path: Path) -> None:

@@ -26,6 +26,7 @@ names, so all that can be checked is that there are as many categories as classe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -36,7 +37,17 @@ import numpy as np
 from wsl.boxes import from_inclusive
 from wsl.data.categories import Categories
 from wsl.data.options import ReaderOptions
-from wsl.data.parsing import checked_box, gray_image, inside, read_rows, stated_size, unique_ids
+from wsl.data.parsing import (
+    checked_box,
+    checked_size,
+    gray_image,
+    inside,
+    read_rows,
+    shorten,
+    stated_size,
+    unique_ids,
+    whole_number,
+)
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import Mask, RunLengths, encode_rle, mask_to_box
@@ -129,7 +140,7 @@ class WsolDataset(Dataset):
             return self._mask_annotation(image_id, label)
         if image_id not in self._boxes:
             raise AnnotationError(f"localization.txt of {self.name} has no line for {image_id!r}")
-        size = self._sizes.get(image_id)
+        size = self._size(image_id)
         where = f"localization.txt of {self.name}: {image_id!r}"
         boxes = [
             checked_box(from_inclusive(box), size, where, overhang=_OVERHANG)
@@ -137,20 +148,34 @@ class WsolDataset(Dataset):
         ]
         return Annotation(tuple(Instance(label, box) for box in boxes), size)
 
+    def _size(self, image_id: str) -> tuple[int, int] | None:
+        where = f"image_sizes.txt of {self.name}: {image_id!r}"
+        size = self._sizes.get(image_id)
+        return size and checked_size(*size, where, max_pixels=self.max_pixels)
+
+    def _mask(self, name: str, size: tuple[int, int]) -> tuple[RunLengths | None, Mask]:
+        """Read a mask as it is stored, where that is in another size, and in the image's size."""
+        gray = gray_image(self.root / name, max_pixels=self.max_pixels)
+        mask = np.asarray(gray > 0, dtype=bool)
+        if gray.shape == size:
+            return None, mask
+        resized = np.asarray(cv2.resize(gray, size[::-1], interpolation=cv2.INTER_NEAREST))
+        return RunLengths.of(mask), np.asarray(resized > 0, dtype=bool)
+
     def _mask_annotation(self, image_id: str, label: int) -> Annotation:
         files = self._mask_files[image_id]
-        size = self._sizes.get(image_id) or stated_size(self.root / image_id)
+        size = self._size(image_id) or stated_size(self.root / image_id, max_pixels=self.max_pixels)
         foreground = np.zeros(size, dtype=bool)
         instances = []
         for name in files.masks:
-            stored, mask = _read_mask(self.root / name, size)
+            stored, mask = self._mask(name, size)
             foreground |= mask
             box = mask_to_box(mask)
             if box is not None:
                 instances.append(Instance(label, box, encode_rle(mask), stored_mask=stored))
         if not files.ignore:
             return Annotation(tuple(instances), size)
-        stored, ignored = _read_mask(self.root / files.ignore, size)
+        stored, ignored = self._mask(files.ignore, size)
         return Annotation(
             tuple(instances), size, encode_rle(ignored & ~foreground), stored_ignore_mask=stored
         )
@@ -162,9 +187,11 @@ def _read_labels(path: Path, known: frozenset[str]) -> dict[str, int]:
         read_rows(path, 2, separator=",", layout="image_id,class"), 1
     ):
         _check_known(image_id, known, path, number)
-        if not text.isdecimal():
-            raise DataError(f"line {number} of {path}: the class must be 0 or more, found {text!r}")
-        if labels.setdefault(image_id, int(text)) != int(text):
+        label = whole_number(text)
+        if label is None:
+            found = shorten(text)
+            raise DataError(f"line {number} of {path}: the class must be 0 or more, found {found}")
+        if labels.setdefault(image_id, label) != label:
             raise DataError(f"line {number} of {path}: {image_id!r} has two classes")
     return labels
 
@@ -193,12 +220,13 @@ def _read_sizes(path: Path, known: frozenset[str]) -> dict[str, tuple[int, int]]
     rows = read_rows(path, 3, separator=",", layout="image_id,width,height")
     for number, (image_id, width, height) in enumerate(rows, 1):
         _check_known(image_id, known, path, number)
-        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        rows_columns = whole_number(height), whole_number(width)
+        if not (rows_columns[0] and rows_columns[1]):
             raise DataError(
                 f"line {number} of {path}: width and height must be positive, "
-                f"but are {width!r} and {height!r}"
+                f"but are {shorten(width)} and {shorten(height)}"
             )
-        sizes[image_id] = (int(height), int(width))
+        sizes[image_id] = (rows_columns[0], rows_columns[1])
     return sizes
 
 
@@ -217,9 +245,11 @@ def _read_localization(path: Path, known: frozenset[str]) -> tuple[_Corners, dic
         _check_known(image_id, known, path, number)
         if len(row) == 5:
             boxes.setdefault(image_id, []).append(_corners(row[1:], path, number))
-        elif not row[1]:
+            continue
+        if not row[1]:
             raise DataError(f"line {number} of {path} must name a mask, but names none")
-        elif image_id not in masks:
+        inside(filter(None, row[1:]), path)
+        if image_id not in masks:
             masks[image_id] = _MaskFiles((row[1],), row[2])
         elif row[2]:
             raise DataError(
@@ -233,24 +263,15 @@ def _read_localization(path: Path, known: frozenset[str]) -> tuple[_Corners, dic
 
 
 def _corners(fields: list[str], path: Path, number: int) -> tuple[float, float, float, float]:
-    try:
-        x0, y0, x1, y1 = (int(field) for field in fields)
-    except ValueError as error:
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,9}", field) for field in fields):
         raise DataError(
-            f"line {number} of {path}: x0,y0,x1,y1 must be integers, found {','.join(fields)!r}"
-        ) from error
+            f"line {number} of {path}: x0,y0,x1,y1 must be integers, "
+            f"found {shorten(','.join(fields))}"
+        )
+    x0, y0, x1, y1 = map(int, fields)
     return (x0, y0, x1, y1)
 
 
 def _check_known(image_id: str, known: frozenset[str], path: Path, number: int) -> None:
     if image_id not in known:
         raise DataError(f"line {number} of {path}: {image_id!r} is not in image_ids.txt")
-
-
-def _read_mask(path: Path, size: tuple[int, int]) -> tuple[RunLengths | None, Mask]:
-    """Read a mask as it is stored, where that is in another size, and in the image's size."""
-    mask = gray_image(path)
-    if mask.shape == size:
-        return None, np.asarray(mask > 0, dtype=bool)
-    resized = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST))
-    return RunLengths.of(np.asarray(mask > 0, dtype=bool)), np.asarray(resized > 0, dtype=bool)
