@@ -5,7 +5,12 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 2_000_000
-NEEDED = ["wsl/py.typed", "wsl/demo/classifier.safetensors"]
+NEEDED = [
+    "wsl/py.typed",
+    "wsl/demo/classifier.safetensors",
+    *(f"wsl/recipes/{name}.yaml" for name in ("default", "demo", "fast", "plain", "simonyan2013")),
+    "wsl/recipes/ilsvrc-val-first-325.txt",
+]
 
 wheel = Path(sys.argv[1])
 names = zipfile.ZipFile(wheel).namelist()

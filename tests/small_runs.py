@@ -54,6 +54,7 @@ def draw_photos(root: Path, count: int = 11) -> Path:
 def config(photos: Path | str, **changes: object) -> RunConfig:
     """Chunks of four images, batches of three; changes by dotted key, ``.`` written ``__``."""
     content = {
+        "extends": "plain",
         "data": {"format": "folder", "root": str(photos)},
         "classes": {"select": "both", "top_k": 2},
         "run": {"chunk_size": 4, "batch_size": 3, "workers": 2},

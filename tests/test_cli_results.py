@@ -24,6 +24,7 @@ def runs(tmp_path_factory):
     for name, limit in (("four", None), ("three", 3)):
         config = build_config(
             {
+                "extends": "plain",
                 "data": {"format": "ilsvrc", "root": str(root / "data"), "limit": limit},
                 "model": {"source": "demo", "architecture": None},
                 "classes": {"select": "both", "top_k": 1},

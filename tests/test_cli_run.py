@@ -10,7 +10,7 @@ from wsl import cli
 from wsl.demo.draw import write_dataset
 from wsl.errors import ConfigError, RunError
 
-RUN = ["run", "configs/demo.yaml"]
+RUN = ["run", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_shards_and_the_state_of_a_run(demo, monkeypatch, request):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["run"], ConfigError, "needs a CONFIG and --out"),
+        (["run"], ConfigError, "needs --out"),
         (["run", "--status", "nowhere"], RunError, "nowhere is not a run"),
         ([*RUN, "--out", "x", "--shard", "2/2"], ConfigError, "a shard must be i/n"),
         (
@@ -58,7 +58,7 @@ def test_shards_and_the_state_of_a_run(demo, monkeypatch, request):
             "no engine 'rai'. Did you mean ray?",
         ),
         ([*RUN, "--out", "x", "--actors", "2"], ConfigError, "need --engine ray"),
-        ([*RUN, "--out", "x", "--engine", "ray", "--actors", "0"], ConfigError, "actors: "),
+        ([*RUN, "--out", "x", "--engine", "ray", "--actors", "0"], ConfigError, "actors must be"),
         (
             [*RUN, "--out", "x", "--engine", "ray", "--shard", "0/2"],
             ConfigError,

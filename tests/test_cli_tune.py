@@ -27,7 +27,7 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
     printed = " ".join(result.stdout.split())
     assert "tuned on ilsvrc val, part 1/2: gt_known_mean" in printed
     assert "as configured" in printed
-    assert "no other image was looked at" in printed
+    assert "report figures on other images" in printed
     run = wsl_here("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.subset=2/2", cwd=drawn)
     assert run.returncode == 0, run.stderr
     scores = wsl_here("score", "run", cwd=drawn)
@@ -41,9 +41,12 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
         (["--space", "gone.yaml"], "cannot read the search space gone.yaml"),
         (
             ["--grid", "localize.components=[all]", "--subset", "3/2"],
-            "data: subset must be one of 1/2",
+            "data.subset: subset must be one of 1/2",
         ),
-        (["--grid", "localize.components=[all]", "--search", "random"], "search: Input should be"),
+        (
+            ["--grid", "localize.components=[all]", "--search", "random"],
+            "search must be 'grid' or 'descent'",
+        ),
     ],
     ids=["key", "file", "subset", "search"],
 )

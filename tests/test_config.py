@@ -1,36 +1,37 @@
-"""Configurations: files, overrides, clear refusals; the named ones in configs/ are valid."""
+"""Configurations: files, overrides, clear refusals; those in configs/ are valid."""
 
 from pathlib import Path
 
 import pytest
 
-from wsl.cli.tour import DEMO_CONFIG
 from wsl.errors import ConfigError
+from wsl.localize.recipes import recipe_names
 from wsl.run.config import RunConfig, build_config, load_config, to_yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_named_configurations_are_valid_and_come_back_from_yaml(path, tmp_path):
-    config = load_config(path)
+@pytest.mark.parametrize(
+    "source",
+    [*recipe_names(), *sorted(CONFIGS.glob("*.yaml"))],
+    ids=lambda source: str(source)[-20:],
+)
+def test_named_configurations_are_valid_and_come_back_from_yaml(source, tmp_path):
+    config = load_config(source)
     again = tmp_path / "again.yaml"
     again.write_text(to_yaml(config), encoding="utf-8")
     assert load_config(again) == config
 
 
-def test_the_papers_configuration_is_the_papers():
-    config = load_config(CONFIGS / "simonyan2013.yaml")
+@pytest.mark.parametrize("source", ["simonyan2013", CONFIGS / "simonyan2013.yaml"], ids=str)
+def test_the_papers_recipe_is_the_papers(source):
+    config = load_config(source)
     assert config.saliency.method == "gradient"
     assert config.saliency.reduction == "max"
     assert config.saliency.views.kind == "ten_crop"
     assert (config.localize.seeds.foreground, config.localize.seeds.background) == (0.95, 0.30)
     assert config.localize.seeds.smoothing == 0
     assert config.classes.top_k == 5
-
-
-def test_the_demos_file_is_what_the_demo_does():
-    assert load_config(CONFIGS / "demo.yaml") == build_config(DEMO_CONFIG)
 
 
 def test_overrides_win_and_are_yaml(tmp_path):
@@ -87,9 +88,9 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
-def test_an_empty_file_is_the_defaults(tmp_path):
+def test_an_empty_file_is_the_default_recipe(tmp_path):
     (tmp_path / "a.yaml").touch()
-    assert load_config(tmp_path / "a.yaml") == RunConfig()
+    assert load_config(tmp_path / "a.yaml") == load_config("default") == build_config({})
 
 
 def test_every_option_is_documented_in_the_schema():

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 
 from eval.figures import accuracy as script
-from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.demo.draw import CATEGORIES, write_dataset
-from wsl.run.config import build_config
+from wsl.run.config import load_config
 from wsl.run.runner import run_dataset
 from wsl.score.estimates import proportion_estimate
 from wsl.score.protocols.ilsvrc import score_ilsvrc
@@ -149,7 +148,7 @@ def test_rows_of_other_images_are_refused():
 @pytest.fixture
 def drawn_run(tmp_path):
     write_dataset(tmp_path / "data", count=10, seed=2)
-    config = build_config(DEMO_CONFIG, [f"data.root={tmp_path / 'data'}"])
+    config = load_config("demo", [f"data.root={tmp_path / 'data'}"])
     localize = config.localize.model_copy(update={"quality": False})
     summary = run_dataset(config.model_copy(update={"localize": localize}), tmp_path / "run")
     dataset = open_dataset(config.data, CATEGORIES)

@@ -31,17 +31,17 @@ def test_every_row_of_the_ablation_can_be_configured_and_stands_beside_an_earlie
     assert [row.name for row in rows if row.against is None] == names[:1]
     for at, row in enumerate(rows[1:], start=1):
         assert row.against in names[:at], row.name
-    configs = [build_config({}, row.changes) for row in rows]
+    configs = [build_config({"extends": "plain"}, row.changes) for row in rows]
     texts = [config.model_dump_json() for config in configs]
     assert len(set(texts)) == len(texts), "two rows are the same"
 
 
 def test_the_ablation_leads_from_the_papers_configuration_to_the_recommended_one(rows):
-    by_name = {row.name: build_config({}, row.changes) for row in rows}
+    by_name = {row.name: build_config({"extends": "plain"}, row.changes) for row in rows}
     files = {"PAPER": "simonyan2013", "RECIPE": "default", "FAST": "fast"}
     for name, file in files.items():
         ours = by_name[getattr(ablation_steps, name)]
-        theirs = load_config(ROOT / "configs" / f"{file}.yaml")
+        theirs = load_config(file)
         assert ours.saliency == theirs.saliency
         assert ours.localize == theirs.localize
 
@@ -199,12 +199,15 @@ def test_what_was_tuned_for_a_figure_stands_in_its_curve(name, figure, shown):
 
 def test_all_methods_are_timed_on_the_same_images(tmp_path):
     write_dataset(tmp_path, count=2, seed=4)
-    config = build_config({"model": {"source": "demo", "architecture": None}})
+    config = build_config({"extends": "plain", "model": {"source": "demo", "architecture": None}})
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"root": tmp_path, "format": "ilsvrc"})}
     )
     dataset = cost_curve.open_dataset(config.data, CATEGORIES)
-    methods = {"a": config, "b": build_config({"saliency": {"method": "grad_cam"}})}
+    methods = {
+        "a": config,
+        "b": build_config({"extends": "plain", "saliency": {"method": "grad_cam"}}),
+    }
     found = cost_curve.time_all(methods, load_classifier("demo"), dataset, 5)
     assert set(found) == {"a", "b"}
     assert all(0 < one["low"] <= one["median"] <= one["high"] for one in found.values())

@@ -5,7 +5,6 @@ there is in test_run_faults.py.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,7 +95,7 @@ def test_maps_of_bfloat16_are_near(method, least):
 
 def run(data, out, *overrides, device="cuda", precision="float32"):
     config = load_config(
-        Path(__file__).parents[1] / "configs" / "demo.yaml",
+        "demo",
         [f"data.root={json.dumps(str(data))}", f"model.device={device}", *overrides],
     )
     return run_dataset(config, out, classifier=demo(device, precision))

@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from wsl.localize.segment import LocalizeOptions, resize_mask, segment
+from wsl.localize.boundary import GuidedFilter
+from wsl.localize.refiners.none import NoRefinement
+from wsl.localize.seeds import SeedOptions
+from wsl.localize.segment import CutOptions, LocalizeOptions, _smooth_colors, segment
 from wsl.masks import mask_iou, mask_to_box
 
 
@@ -64,17 +67,62 @@ def test_the_map_may_have_another_size_than_the_image():
     assert segment(image, small).box == (40, 20, 100, 70)
 
 
+def test_the_box_may_come_from_a_cut_of_its_own():
+    image, saliency, mask = scene()
+    tight = CutOptions(
+        seeds=SeedOptions(foreground=0.98, background=0.97), refine=NoRefinement(), working_size=60
+    )
+    found = segment(image, saliency, LocalizeOptions(box=tight))
+    assert (found.mask == mask).all()
+    alone = segment(image, saliency, LocalizeOptions(**tight.model_dump()))
+    assert found.box == alone.box
+    assert found.box != mask_to_box(mask)
+
+
+def test_maps_of_their_working_sizes_are_taken_as_they_are():
+    image, saliency, mask = scene()
+    options = LocalizeOptions(working_size=60, box=CutOptions(working_size=24))
+    assert options.map_sizes == (60, 24)
+    elsewhere = np.zeros((18, 24), np.float32)
+    elsewhere[14:, :4] = 1
+    maps = {60: cv2.resize(saliency, (60, 45), interpolation=cv2.INTER_AREA), 24: elsewhere}
+    found = segment(image, maps, options)
+    assert mask_iou(found.mask, mask) > 0.9
+    x0, _, x1, y1 = found.box
+    assert (x0, y1) == (0, 90)
+    assert x1 < 60
+
+
+def test_without_a_mask_there_is_no_box_and_with_one_there_is():
+    image, _, _ = scene()
+    ramp = np.tile(np.arange(120, dtype=np.float32), (90, 1))
+    steps = (ramp > 1).astype(np.float32)  # so few zeros that all quantiles are 1
+    by_quantile = CutOptions()
+    by_maximum = CutOptions(seeds=SeedOptions(threshold="maximum"))
+    nothing = segment(image, steps, LocalizeOptions(**by_quantile.model_dump(), box=by_maximum))
+    assert nothing.box is None
+    assert not nothing.mask.any()
+    something = segment(image, steps, LocalizeOptions(**by_maximum.model_dump(), box=by_quantile))
+    assert something.box == mask_to_box(something.mask)
+
+
+def test_smoothed_colors_lose_texture_and_keep_edges():
+    rng = np.random.default_rng(0)
+    image = np.full((80, 80, 3), 60, np.uint8)
+    image[:, 40:] = 180
+    noisy = (image + rng.integers(-12, 13, image.shape)).astype(np.uint8)
+    smooth = _smooth_colors(noisy, 30)
+    assert noisy[:, :30].std() > 1.8 * smooth[:, :30].std()
+    assert (smooth[:, 40].astype(int) - smooth[:, 39]).mean() > 110
+    assert _smooth_colors(noisy, 0) is noisy
+
+
+@pytest.mark.parametrize("boundary", [None, GuidedFilter()], ids=["enlarged", "guided filter"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3)])
-def test_images_of_hardly_any_pixels_have_an_answer(size):
+def test_images_of_hardly_any_pixels_have_an_answer(size, boundary):
     image = np.zeros((*size, 3), np.uint8)
     saliency = np.arange(size[0] * size[1], dtype=np.float32).reshape(size)
-    found = segment(image, saliency)
+    options = LocalizeOptions(boundary=boundary, color_smoothing=30, box=CutOptions())
+    found = segment(image, saliency, options)
     assert found.mask.shape == size
     assert (found.box is None) == (not found.mask.any())
-
-
-def test_resizing_a_mask_keeps_where_it_is():
-    mask = np.zeros((10, 10), bool)
-    mask[2:6, 3:8] = True
-    assert mask_to_box(resize_mask(mask, (40, 40))) == (12, 8, 32, 24)
-    assert resize_mask(mask, (10, 10)) is mask

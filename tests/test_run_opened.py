@@ -35,6 +35,7 @@ def run_of(data, tmp_path_factory):
     def make(select: str) -> Path:
         config = build_config(
             {
+                "extends": "plain",
                 "data": {"format": "ilsvrc", "root": str(data)},
                 "model": {"source": "demo", "architecture": None},
                 "classes": {"select": select, "top_k": 2},

@@ -1,26 +1,35 @@
 """The record of the images that settings were chosen on, and what scores say of it."""
 
-import base64
-import hashlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsl.data.categories import Categories
-from wsl.data.open import dataset_fingerprint, open_dataset
+from wsl.data.open import open_dataset
 from wsl.data.readers.files import FilesOptions
 from wsl.errors import ConfigError
-from wsl.run.config import build_config, to_yaml
-from wsl.run.tuned_on import TunedOn
+from wsl.localize.recipes import RECIPES
+from wsl.run.config import build_config, load_config, to_yaml
+from wsl.run.tuned_on import TunedOn, write_image_list
 from wsl.score.protocol import tuning_notes
+
+CHOSEN = {"dataset": "six files", "objective": "mean_iou", "candidates": 3, "center_side": 0.8}
 
 
 @pytest.fixture
 def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for index in range(6):
-        (tmp_path / f"{index}.jpg").touch()
-    return tmp_path
+        (folder / f"{index}.jpg").touch()
+    return folder
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Settings that were chosen on the first three photos."""
+    write_image_list(tmp_path / "chosen.txt", ["0", "1", "2"])
+    return TunedOn(images=str(tmp_path / "chosen.txt"), **CHOSEN).filled()
 
 
 def opened(photos, **options):
@@ -28,59 +37,86 @@ def opened(photos, **options):
     return open_dataset(data, Categories(("hen",)))
 
 
-def tuned_on(dataset):
-    return TunedOn.of(dataset, objective="mean_iou", candidates=3, center_side=0.8)
+def test_the_list_is_counted_and_hashed_whatever_its_order(listed, tmp_path):
+    assert listed.count == 3
+    write_image_list(tmp_path / "other.txt", ["2", "0", "1"])
+    other = TunedOn(images=str(tmp_path / "other.txt"), **CHOSEN).filled()
+    assert other.sha256 == listed.sha256
+    write_image_list(tmp_path / "other.txt", ["2", "0", "3"])
+    other = TunedOn(images=str(tmp_path / "other.txt"), **CHOSEN).filled()
+    assert other.sha256 != listed.sha256
 
 
-def test_it_records_the_list_of_images(photos):
-    half = opened(photos, subset="1/2")
-    found = tuned_on(half)
-    assert found.dataset == f"files {photos.name}, part 1/2"
-    assert (found.count, found.fingerprint) == (3, dataset_fingerprint(half))
-    digests = sorted(hashlib.sha256(name.encode()).digest()[:6] for name in "012")
-    assert base64.b64decode(found.images) == b"".join(digests)
+@given(
+    st.sets(
+        st.text(min_size=1).filter(lambda name: "\n" not in name and "\r" not in name), min_size=1
+    )
+)
+def test_ids_come_back_from_their_file(tmp_path_factory, image_ids):
+    path = tmp_path_factory.mktemp("list") / "ids.txt"
+    write_image_list(path, sorted(image_ids))
+    assert TunedOn(images=str(path), **CHOSEN).filled().count == len(image_ids)
+    assert path.read_text(encoding="utf-8").split("\n")[:-1] == sorted(image_ids)
 
 
-@given(st.sets(st.text(min_size=1), min_size=1), st.sets(st.text(min_size=1)))
-def test_shared_images_are_counted(first, second):
-    class Listed:
-        name = "listed"
-        image_ids = tuple(first)
-
-        def __len__(self):
-            return len(first)
-
-    assert tuned_on(Listed()).shared(second) == len(first & second)
+def test_an_id_of_two_lines_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"must have no line break, but one is 'a\\nb'"):
+        write_image_list(tmp_path / "ids.txt", ["a\nb"])
 
 
-def test_a_score_of_the_same_images_is_called_an_oracle(photos):
-    found = tuned_on(opened(photos, subset="1/2"))
-    assert found.note(opened(photos, subset="1/2")).startswith("oracle: ")
-    whole = found.note(opened(photos))
-    assert whole.startswith("oracle: the settings were chosen on scored images: 3 of the 6 ")
-    assert f"files {photos.name}, part 1/2 (3 images)" in whole
-
-
-def test_a_score_of_other_images_says_where_the_settings_come_from(photos):
-    note = tuned_on(opened(photos, subset="1/2")).note(opened(photos, subset="2/2"))
-    assert note == (
-        f"the settings were chosen elsewhere: on files {photos.name}, part 1/2 (3 images), none of "
-        "which is scored here"
+def test_a_score_of_the_same_images_is_called_an_oracle(photos, listed):
+    assert listed.note(opened(photos, subset="1/2")).startswith("oracle: ")
+    assert listed.note(opened(photos)) == (
+        "oracle: the settings were chosen on scored images: 3 of the 6 are among those of six "
+        "files (3 images)"
     )
 
 
-def test_a_configuration_keeps_it(photos, tmp_path):
-    block = tuned_on(opened(photos, subset="1/2")).model_dump()
-    config = build_config({"tuned_on": block})
-    assert "center_side: 0.8" in to_yaml(config)
-    assert config.tuned_on == TunedOn(**block)
+def test_a_score_of_other_images_says_where_the_settings_come_from(photos, listed):
+    assert listed.note(opened(photos, subset="2/2")) == (
+        "the settings were chosen elsewhere: on six files (3 images), none of which is scored here"
+    )
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+def test_a_list_that_cannot_be_compared_is_said_to_be_unknown(photos, listed, tmp_path, what):
+    path = tmp_path / "chosen.txt"
+    if what == "gone":
+        path.unlink()
+    else:
+        path.write_text("5\n")
+    assert "whether any of them is scored here is unknown" in listed.note(opened(photos))
+
+
+def test_a_configuration_keeps_count_and_hash_without_the_ids(photos, tmp_path, listed):
+    (tmp_path / "c.yaml").write_text(
+        "tuned_on: {images: chosen.txt, dataset: six files, objective: mean_iou, candidates: 3, "
+        "center_side: 0.8}"
+    )
+    config = load_config(tmp_path / "c.yaml")
+    assert config.tuned_on == listed
     dumped = config.model_dump(mode="json")
-    assert tuning_notes(dumped, opened(photos)) == (config.tuned_on.note(opened(photos)),)
-    assert tuning_notes(build_config({}).model_dump(mode="json"), opened(photos)) == ()
+    assert tuning_notes(dumped, opened(photos)) == (listed.note(opened(photos)),)
+    (tmp_path / "chosen.txt").unlink()
+    assert build_config(dumped) == config  # as of a run's record, wherever its list is now
+    assert "center_side: 0.8" in to_yaml(config)
 
 
-@pytest.mark.parametrize("images", ["", "é", "AAAA"], ids=["empty", "no Base64", "three bytes"])
-def test_damaged_digests_are_refused(photos, images):
-    block = tuned_on(opened(photos)).model_dump() | {"images": images}
-    with pytest.raises(ConfigError, match=r"tuned_on\.images: images must"):
-        build_config({"tuned_on": block})
+def test_without_a_record_there_is_no_note(photos):
+    config = build_config({"extends": "plain"})
+    assert tuning_notes(config.model_dump(mode="json"), opened(photos)) == ()
+
+
+def test_a_list_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"tuned_on\.images: cannot read .*none\.txt"):
+        build_config({"tuned_on": {**CHOSEN, "images": str(tmp_path / "none.txt")}})
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(ConfigError, match="must name one image per line, but is empty"):
+        build_config({"tuned_on": {**CHOSEN, "images": str(tmp_path / "empty.txt")}})
+
+
+def test_the_recipes_lists_hold_each_image_once():
+    for path in RECIPES.glob("*.txt"):
+        image_ids = path.read_text(encoding="utf-8").splitlines()
+        assert image_ids == sorted(set(image_ids))
+    assert load_config("default").tuned_on.count == 325

@@ -19,7 +19,7 @@ def test_each_method_says_what_it_is(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_is_a_choice_of_the_configuration_with_views(name):
     content = {"method": name, "views": {"kind": "ten_crop"}}
-    found = build_config({"saliency": content}).saliency
+    found = build_config({"extends": "plain", "saliency": content}).saliency
     assert found == METHODS[name](views=ViewOptions(kind="ten_crop"))
 
 

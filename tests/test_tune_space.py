@@ -30,7 +30,9 @@ def test_a_file_and_the_command_line_go_together(tmp_path):
 
 
 def test_choices_change_nothing_else():
-    config = build_config({"localize": {"seeds": {"background": 0.1}}, "seed": 4})
+    config = build_config(
+        {"extends": "plain", "localize": {"seeds": {"background": 0.1}}, "seed": 4}
+    )
     candidate = make_candidate(config, {SEEDS: 0.8, "localize.working_size": None})
     expected = config.localize.model_copy(
         update={
@@ -44,7 +46,7 @@ def test_choices_change_nothing_else():
 
 
 def test_a_mapping_sets_several_keys_together():
-    config = build_config({"localize": {"seeds": {"smoothing": 0.02}}})
+    config = build_config({"extends": "plain", "localize": {"seeds": {"smoothing": 0.02}}})
     value = {"foreground": 0.8, "background": 0.4}
     seeds = make_candidate(config, {"localize.seeds": value}).options.seeds
     assert (seeds.foreground, seeds.background, seeds.smoothing) == (0.8, 0.4, 0.02)
@@ -52,7 +54,7 @@ def test_a_mapping_sets_several_keys_together():
 
 
 def test_a_digest_is_of_the_effective_settings():
-    config = build_config({})
+    config = build_config({"extends": "plain"})
     plain = make_candidate(config, {}).digest
     assert make_candidate(config, {SEEDS: 0.95}).digest == plain
     assert make_candidate(config, {"localize.seeds": {"foreground": 0.95}}).digest == plain
@@ -102,4 +104,4 @@ def test_files_that_are_no_space_are_refused(tmp_path, text, message):
 )
 def test_settings_that_cannot_be_used_are_refused_by_name(choices, message):
     with pytest.raises(ConfigError, match=message):
-        make_candidate(build_config({}), choices)
+        make_candidate(build_config({"extends": "plain"}), choices)

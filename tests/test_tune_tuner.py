@@ -10,6 +10,7 @@ from tuning_cases import CountedProgress, config, draw_dataset
 
 from wsl.boxes import centered_box
 from wsl.data.open import open_dataset
+from wsl.demo.draw import write_dataset
 from wsl.errors import ConfigError, RunError, RunMismatchError
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import segment
@@ -17,9 +18,10 @@ from wsl.run.config import build_config, load_config
 from wsl.run.runner import run_dataset
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
-from wsl.tune import boxes
-from wsl.tune.boxes import BoxTable
+from wsl.score.protocols.mask_iou import MaskIoUOptions
+from wsl.tune import ious
 from wsl.tune.center import CENTER_SIDES
+from wsl.tune.ious import IouTable
 from wsl.tune.options import TuneOptions
 from wsl.tune.result import write_tuning
 from wsl.tune.space import SearchSpace, make_candidate
@@ -66,13 +68,13 @@ def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
     space = SPACE if not views else SMALL
     result = tuned(settings, tmp_path / "tune", space)
     all_choices = [{}, *space.combinations()]
-    by_choices = {one.candidate.text: one for one in result.tried}
-    assert len(result.tried) == len(all_choices) - (space is SPACE)  # one is what was given
+    by_choices = {one.candidate.text: one for one in result.trials}
+    assert len(result.trials) == len(all_choices) - (space is SPACE)  # one is what was given
     best = 0.0
     for number, choices in enumerate(all_choices):
         expected = run_figures(settings, choices, tmp_path / f"run{number}")
         text = make_candidate(settings, choices).text
-        found = by_choices.get(text, result.tried[0])
+        found = by_choices.get(text, result.trials[0])
         for name in ("gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "mean_iou"):
             assert found.estimate(name) == expected.estimate(name)
         of_three = [expected.estimate(f"gt_known_{at}").value for at in (0.3, 0.5, 0.7)]
@@ -87,8 +89,8 @@ def test_every_figure_is_that_of_a_run(drawn, tmp_path, views):
 @pytest.mark.parametrize("objective", ["gt_known_mean", "gt_known_0.5", "mean_iou"])
 def test_the_best_is_the_first_of_the_largest(drawn, tmp_path, objective):
     result = tuned(config(drawn), tmp_path / "t", options=TuneOptions(objective=objective))
-    values = [one.estimate(objective).value for one in result.tried]
-    assert result.tried.index(result.best) == int(np.argmax(values))
+    values = [one.estimate(objective).value for one in result.trials]
+    assert result.trials.index(result.best) == int(np.argmax(values))
     assert result.ordered[0] is result.best
     assert [one.estimate(objective).value for one in result.ordered] == sorted(values, reverse=True)
 
@@ -100,12 +102,12 @@ def test_descent_tries_fewer_and_agrees_with_its_figures(drawn, tmp_path):
         config(drawn), tmp_path / "descent", options=TuneOptions(search="descent"),
         progress=progress,
     )  # fmt: skip
-    assert len(descent.tried) < len(grid.tried)
-    by_digest = {one.candidate.digest: one for one in grid.tried}
-    for one in descent.tried:
+    assert len(descent.trials) < len(grid.trials)
+    by_digest = {one.candidate.digest: one for one in grid.trials}
+    for one in descent.trials:
         assert one.estimates == by_digest[one.candidate.digest].estimates
     # One image failed: it is never refined.
-    assert progress.done == len(descent.tried) * 8
+    assert progress.done == len(descent.trials) * 8
 
 
 def test_the_centered_box_is_the_best_of_its_sides(drawn, tmp_path):
@@ -122,6 +124,35 @@ def test_the_centered_box_is_the_best_of_its_sides(drawn, tmp_path):
         values[side] = estimate.value
     assert result.center_side == max(values, key=values.get)
     assert centered_box((10, 10), CENTER_SIDES[-1]) == (0, 0, 10, 10)
+
+
+def test_mask_iou_is_that_of_a_run(tmp_path):
+    write_dataset(tmp_path / "data", count=3, seed=4)
+    settings = build_config(
+        {
+            "extends": "plain",
+            "data": {"format": "ilsvrc", "root": str(tmp_path / "data")},
+            "model": {"source": "demo", "architecture": None},
+            "classes": {"select": "ground_truth"},
+            "localize": {"working_size": 48},
+        }
+    )
+    space = SearchSpace({"localize.refine.method": ("random_walker", "none")})
+    store = store_maps(settings, space, tmp_path / "t")
+    result = tune(store, space, TuneOptions(objective="mask_iou"))
+    for number, one in enumerate(result.trials):
+        changed = settings.model_copy(update={"localize": one.candidate.options})
+        run = run_dataset(changed, tmp_path / f"run{number}")
+        scores = MaskIoUOptions().score(run.folder, store.dataset)
+        assert one.estimate("mask_iou").value == pytest.approx(scores.estimates[0].value)
+        side = dict(result.center)[0.75].value
+        assert side == pytest.approx(scores.baselines[1].estimates[0].value)
+    assert result.best is max(result.trials, key=lambda one: one.estimate("mask_iou").value)
+
+
+def test_mask_iou_needs_masks(drawn, tmp_path):
+    with pytest.raises(RunError, match="mask_iou needs the masks of all images, but ilsvrc val"):
+        tuned(config(drawn), tmp_path / "t", SMALL, TuneOptions(objective="mask_iou"))
 
 
 def test_the_number_of_workers_changes_nothing(drawn, tmp_path):
@@ -189,8 +220,8 @@ def test_another_space_uses_what_is_there(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"saliency.reduction": "l2"}, r"saliency\.reduction was max and is l2"),
-        ({"data.subset": "1/2"}, "the list of images was"),
+        ({"saliency.reduction": "l2"}, r"saliency\.reduction was 'max' and is 'l2'"),
+        ({"data.subset": "1/2"}, "the list of images is another"),
         ({"seed": 1}, "seed was 0 and is 1"),
     ],
     ids=["maps", "images", "seed"],
@@ -199,7 +230,7 @@ def test_another_tuning_in_the_same_folder_is_refused(drawn, tmp_path, changes, 
     store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
     with pytest.raises(RunMismatchError, match=message):
         store_maps(config(drawn, **changes), SMALL, tmp_path / "t", classifier=classifier())
-    with pytest.raises(RunMismatchError, match="the classifier's weights was"):
+    with pytest.raises(RunMismatchError, match="the classifier's weights is another"):
         store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier(network(1)))
 
 
@@ -207,7 +238,7 @@ def test_what_refinement_starts_from_may_change_in_the_same_folder(drawn, tmp_pa
     tuned(config(drawn), tmp_path / "t", SMALL)
     changed = config(drawn, **{"localize.seeds.background": 0.2})
     found = tuned(changed, tmp_path / "t", SMALL)
-    assert all(one.candidate.options.seeds.background == 0.2 for one in found.tried)
+    assert all(one.candidate.options.seeds.background == 0.2 for one in found.trials)
 
 
 def test_a_folder_of_something_else_is_refused(drawn, tmp_path):
@@ -240,22 +271,22 @@ def test_a_candidate_that_fails_is_an_error(drawn, tmp_path, monkeypatch):
         return segment(image, saliency, options, random_seed=random_seed)
 
     with monkeypatch.context() as patched:
-        patched.setattr(boxes, "segment", failing)
+        patched.setattr(ious, "segment", failing)
         message = r"candidate seeds\.foreground=0\.8, .* fails on image 'v_05': ZeroDivisionError"
         with pytest.raises(RunError, match=message):
             tune(store, SMALL)
     progress = CountedProgress()
-    assert len(tune(store, SMALL, progress=progress).tried) == 3
+    assert len(tune(store, SMALL, progress=progress).trials) == 3
     assert 0 < progress.done < 24
 
 
 def test_damaged_files_are_refused_by_name(drawn, tmp_path):
     store = store_maps(config(drawn), SMALL, tmp_path / "t", classifier=classifier())
     tune(store, SMALL)
-    (block,) = (tmp_path / "t" / "boxes").iterdir()
+    (block,) = (tmp_path / "t" / "ious").iterdir()
     block.write_bytes(block.read_bytes()[:100])
     with pytest.raises(RunError, match=r"block-00000\.npz cannot be read; remove it to make"):
-        BoxTable(store)
+        IouTable(store)
     block.unlink()
     path = tmp_path / "t" / "maps" / "224" / "00000000.npy"
     path.write_bytes(b"")
@@ -293,7 +324,7 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     assert len(found["candidates"]) == 8
     assert sum(one["chosen"] for one in found["candidates"]) == 1
     estimate = found["candidates"][0]["estimates"]["gt_known_mean"]
-    assert estimate == result.tried[0].estimate("gt_known_mean").to_json()
+    assert estimate == result.trials[0].estimate("gt_known_mean").to_json()
     assert found["center_side"] == result.center_side
     assert len(found["center"]) == len(CENTER_SIDES)
     page = (tmp_path / "t" / "tuning.md").read_text()
@@ -301,4 +332,4 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     assert page.count("\n| as configured |") == 1
     for text in (*found["notes"], page):
         assert "part 1/2" in text or "could not be processed" in text
-    assert "no other image was looked at" in found["notes"][0]
+    assert "report figures on other images" in found["notes"][0]

@@ -30,6 +30,7 @@ def draw_dataset(root, count=10, *, bad=(), unannotated=()):
 
 def config(root, **changes):
     content = {
+        "extends": "plain",
         "data": {"format": "ilsvrc", "root": str(root)},
         "classes": {"select": "both", "top_k": 1},
         "run": {"chunk_size": 4, "batch_size": 3, "workers": 2},

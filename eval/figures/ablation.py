@@ -36,8 +36,7 @@ from wsl.run.config import RunConfig, build_config
 from wsl.run.runner import build_localizer
 from wsl.saliency.layers import grid_layers
 from wsl.score.estimates import difference_estimate
-from wsl.score.inputs import best_instances
-from wsl.tune.boxes import BoxTable
+from wsl.tune.ious import IouTable
 from wsl.tune.maps import MapStore
 from wsl.tune.result import known_estimates
 from wsl.tune.space import make_candidate
@@ -50,11 +49,13 @@ COLUMNS = ("gt_known_0.3", "gt_known_0.5", "gt_known_0.7", "gt_known_mean", "mea
 def main() -> None:
     """Make what is missing and write the tables."""
     arguments = parse()
-    base = build_config({"classes": {"select": "ground_truth"}}, arguments.set)
+    base = build_config({"extends": "plain", "classes": {"select": "ground_truth"}}, arguments.set)
     classifier = load_classifier(base.model)
     layers = fused_layers(classifier)
     rows = [row for row in steps(layers) if not any(text in row.name for text in arguments.skip)]
-    configs = {row.name: build_config({}, [*arguments.set, *row.changes]) for row in rows}
+    configs = {
+        row.name: build_config({"extends": "plain"}, [*arguments.set, *row.changes]) for row in rows
+    }
     iou = all_ious(configs, classifier, arguments.work)
     name = arguments.name or base.model.architecture or base.model.source
     content = {
@@ -115,19 +116,15 @@ def group_ious(
     """IoUs of rows that share their maps."""
     first = next(iter(configs.values()))
     dataset = open_dataset(first.data, classifier.categories)
-    sizes = dict.fromkeys(config.localize.working_size for config in configs.values())
+    sizes = dict.fromkeys(size for config in configs.values() for size in config.localize.map_sizes)
     store = MapStore.open(folder, first, build_localizer(first, classifier), dataset, sizes)
     with ProgressBar(f"maps of {folder.name}") as progress:
         store.compute(progress)
     candidates = {name: make_candidate(config, {}) for name, config in configs.items()}
-    table = BoxTable(store)
+    table = IouTable(store)
     with ProgressBar(f"boxes of {folder.name}", unit="boxes") as progress:
-        table.make(list(candidates.values()), progress)
-    found = {name: table.boxes(candidate) for name, candidate in candidates.items()}
-    return {
-        name: best_instances(boxes, np.arange(len(boxes)), store.truth)[0]
-        for name, boxes in found.items()
-    }
+        table.compute(list(candidates.values()), progress)
+    return {name: table.ious(candidate).box for name, candidate in candidates.items()}
 
 
 def as_json(row: Step, iou: dict[str, NDArray[np.float64]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 r"""Accuracy of configurations beside the paper, class activation maps and boxes that found nothing.
 
-    python -m eval.figures.accuracy configs/default.yaml configs/fast.yaml --work WORK \
+    python -m eval.figures.accuracy default fast --work WORK \
         --set data.root=ILSVRC --set model.architecture=squeezenet1_0 \
         --set model.checkpoint=squeezenet1_0.safetensors
 
@@ -51,6 +51,7 @@ from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocol import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
 from wsl.tune.center import center_ious
+from wsl.tune.ious import Ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.result import TuningResult, known_estimates, objective_value
 from wsl.tune.space import SearchSpace
@@ -175,7 +176,7 @@ def main() -> None:
     arguments = parse()
     study = open_study(arguments)
     first = study.run(PLAIN, study.test, note=f"whole image, {QUANTILES}", kind="peer")
-    paper = load_config(ROOT / "configs" / "simonyan2013.yaml")
+    paper = load_config("simonyan2013")
     rows = [first, study.run(PAPER, paper, note="Simonyan et al. 2013, sec. 3.2", kind="peer")]
     rows += fixed_boxes(study, first)
     omitted: dict[str, str] = {}
@@ -198,7 +199,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("configs", type=Path, nargs="*", help="Configurations to judge.")
+    parser.add_argument("configs", nargs="*", help="Recipes or files to judge.")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="Of data, model and run, for all methods.")  # fmt: skip
     parser.add_argument("--work", type=Path, required=True, help="Folder of runs and tunings.")
@@ -216,7 +217,7 @@ def open_study(arguments: argparse.Namespace) -> Study:
     if wrong:
         raise ConfigError(f"--set takes keys of data, model and run here, but got {wrong[0]}")
     limit = [f"data.limit={arguments.limit}"] if arguments.limit else []
-    base = {"classes": {"select": "ground_truth"}}
+    base = {"extends": "plain", "classes": {"select": "ground_truth"}}
     tuning, test = (
         build_config(base, [*arguments.set, f"data.subset={part}", *limit])
         for part in (arguments.tune_part, arguments.test_part)
@@ -249,7 +250,7 @@ def cam_rows(study: Study, method: str, name: str) -> list[Row]:
     result = next(iter(results.values()))
     for options, objectives in chosen.items():
         note = (
-            f"{options.seeds.foreground:g} of the maximum, the best of {len(result.tried)} on "
+            f"{options.seeds.foreground:g} of the maximum, the best of {len(result.trials)} on "
             f"{result.tuned_on.dataset} ({result.best.estimates[0].n} images)"
         )
         title = f"{name}, best threshold for {' and '.join(objectives)}"
@@ -262,7 +263,7 @@ def fixed_boxes(study: Study, classes: Row) -> Iterator[Row]:
     """Boxes that found nothing, with the classes of a run."""
     on_tuning, name = centered_boxes(study, study.tuning)
     on_test, _ = centered_boxes(study, study.test)
-    yield fixed_box("whole image", "", on_test[1.0], classes)
+    yield fixed_box("whole image", "", on_test[1.0].box, classes)
     chosen: dict[float, list[str]] = {}
     for objective, described in OBJECTIVES.items():
         values = {side: objective_value(iou, objective) for side, iou in on_tuning.items()}
@@ -270,11 +271,11 @@ def fixed_boxes(study: Study, classes: Row) -> Iterator[Row]:
     for side, objectives in chosen.items():
         note = f"{side:g} of each side, the best of {len(on_tuning)} on {name}"
         yield fixed_box(
-            f"centered box for {' and '.join(objectives)}", note, on_test[side], classes
+            f"centered box for {' and '.join(objectives)}", note, on_test[side].box, classes
         )
 
 
-def centered_boxes(study: Study, config: RunConfig) -> tuple[dict[float, np.ndarray], str]:
+def centered_boxes(study: Study, config: RunConfig) -> tuple[dict[float, Ious], str]:
     """IoU of centered boxes by their side, and the name of what they lie on."""
     dataset = open_dataset(config.data, study.classifier.categories)
     truth = read_annotations(dataset)
@@ -288,10 +289,10 @@ def fixed_box(name: str, note: str, iou: np.ndarray, classes: Row) -> Row:
     return Row(name, f"{note}; classes of the {classes.name}".lstrip("; "), "baseline", table, {})
 
 
-def own_row(study: Study, path: Path) -> Row:
-    config = load_config(path)
+def own_row(study: Study, source: str) -> Row:
+    config = load_config(source)
     note = "" if config.tuned_on else "where its values were chosen is not recorded"
-    return study.run(path.stem, config, note=note, kind="configuration")
+    return study.run(Path(source).stem, config, note=note, kind="configuration")
 
 
 def keep(table: pd.DataFrame, path: Path) -> None:

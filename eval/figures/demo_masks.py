@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from eval.provenance import command, commit
 from wsl.boxes import box_iou
-from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.demo.draw import draw_image, write_dataset
 from wsl.errors import WslError
@@ -36,7 +35,7 @@ from wsl.localize.options import LocalizerOptions
 from wsl.masks import mask_iou
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
-from wsl.run.config import build_config, load_config
+from wsl.run.config import load_config
 from wsl.score.estimates import difference_estimate, mean_estimate, proportion_estimate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,12 +76,12 @@ def main() -> None:
 
 def methods(also: list[str]) -> dict[str, LocalizerOptions]:
     """Name what is compared."""
-    paper = ROOT / "configs" / "simonyan2013.yaml"
+    paper = "simonyan2013"
     return {
-        RECIPE: build_config(DEMO_CONFIG),
+        RECIPE: load_config("demo"),
         "the paper: ten crops + GrabCut": load_config(paper),
         "plain gradient + GrabCut": load_config(paper, ["saliency.views.kind=squash"]),
-        **{f"{RECIPE}, {given}": build_config(DEMO_CONFIG, given.split()) for given in also},
+        **{f"{RECIPE}, {given}": load_config("demo", given.split()) for given in also},
     }
 
 
@@ -90,7 +89,7 @@ def judge(
     data: Path, classifier: Classifier, options: LocalizerOptions, seed: int
 ) -> NDArray[np.float64]:
     """IoU of each image's mask with the exact one, and of its box with the best: (N, 2)."""
-    config = build_config(DEMO_CONFIG, [f"data.root={data}"])
+    config = load_config("demo", [f"data.root={data}"])
     dataset = open_dataset(config.data, classifier.categories)
     localizer = Localizer(classifier, options)
     found = []

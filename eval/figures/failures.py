@@ -28,14 +28,12 @@ from numpy.typing import NDArray
 from eval.provenance import command, commit
 from wsl import Localizer, load_classifier
 from wsl.boxes import box_iou
-from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.images import load_image
 from wsl.data.sample import Sample
 from wsl.demo.draw import CATEGORIES, draw_image
 from wsl.draw.pictures import draw_boxes, resize_picture, save_jpeg, save_png, strip
 from wsl.errors import WslError
-from wsl.localize.options import LocalizerOptions
-from wsl.run.config import build_config
+from wsl.run.config import load_config
 from wsl.run.opened import OpenedRun, open_run
 from wsl.score.estimates import wilson
 from wsl.score.protocols.diagnosis import KINDS, diagnose
@@ -228,11 +226,8 @@ def grid(tiles: Sequence[NDArray[np.uint8]], columns: int = 8) -> NDArray[np.uin
 
 def draw_demo(folder: Path, numbers: Sequence[int]) -> None:
     """Draw strips of some of the demo's images."""
-    config = build_config(DEMO_CONFIG)
-    options = LocalizerOptions(
-        **{name: getattr(config, name) for name in LocalizerOptions.model_fields}
-    )
-    localizer = Localizer(load_classifier(config.model), options)
+    config = load_config("demo")
+    localizer = Localizer(load_classifier(config.model), config)
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
         drawn = draw_image(number, seed=0)

@@ -166,7 +166,7 @@ def as_markdown(report: dict[str, Any]) -> str:
         "GT-known localization at IoU 0.5, in percent, of all images and of the best half by",
         "quality; Spearman's rank correlation of quality and IoU; 95 % intervals in brackets. The",
         "constants were chosen on the first half. Time: the share of the quality in all the work",
-        "on one class of an image. Maps: fused is configs/default.yaml, gradient the paper's way.",
+        "on one class of an image. Maps: fused is the recipe default, gradient the paper's way.",
         "",
         "The formula is the best of those compared on the first half. The two that it replaced had",
         "been measured on the second as well: 0.33 and 0.34 with squeezenet1_0's fused maps.",

@@ -36,12 +36,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eval.provenance import commit
-from wsl.cli.tour import DEMO_CONFIG
 from wsl.data.open import open_dataset
 from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
 from wsl.demo.network import MEAN, STD, demo_module
-from wsl.run.config import build_config
+from wsl.run.config import load_config
 from wsl.run.runner import run_dataset
 from wsl.score.protocols.mask_iou import MeanIoU
 from wsl.score.result import Scores
@@ -107,7 +106,7 @@ def make_pseudo_labels(work: Path, plan: Plan) -> dict[str, Any]:
     data, run, export = work / "data", work / "run", work / "pseudo"
     if not (data / "LOC_val_solution.csv").exists():  # written last
         write_dataset(data, count=plan.images, seed=plan.train_seed)
-    config = build_config(DEMO_CONFIG, [f"data.root={data}", "classes.select=ground_truth"])
+    config = load_config("demo", [f"data.root={data}", "classes.select=ground_truth"])
     run_dataset(config, run)
     command = ["wsl", "export", str(run), "--format", "segmentation", "--out", str(export)]
     command += ["--set", "export.class_list=all"]

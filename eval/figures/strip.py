@@ -13,7 +13,6 @@ import numpy as np
 from wsl import Localizer, load_classifier
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
 from wsl.draw.pictures import save_jpeg, strip
-from wsl.localize.options import LocalizerOptions
 from wsl.run.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,11 +24,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[5, 4, 6], help="Their numbers.")
     parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "strip.jpg")
     arguments = parser.parse_args()
-    config = load_config(ROOT / "configs" / "demo.yaml")
-    options = LocalizerOptions(
-        **{name: getattr(config, name) for name in LocalizerOptions.model_fields}
-    )
-    localizer = Localizer(load_classifier(config.model), options)
+    config = load_config("demo")
+    localizer = Localizer(load_classifier(config.model), config)
     rows = [draw(localizer, index) for index in arguments.images]
     width = max(row.shape[1] for row in rows)
     padded = [

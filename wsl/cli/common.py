@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,9 @@ __all__ = ["FAILED_IMAGES", "INTERRUPTED", "ConfigArgument", "SetOption", "say"]
 FAILED_IMAGES = 3
 INTERRUPTED = 130
 
-ConfigArgument = Annotated[Path, typer.Argument(help="YAML file, such as configs/default.yaml.")]
+ConfigArgument = Annotated[
+    str, typer.Argument(help="Recipe, such as default, fast or simonyan2013, or YAML file.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration."),

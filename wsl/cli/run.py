@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsl.cli.common import FAILED_IMAGES, SetOption, say
+from wsl.cli.common import FAILED_IMAGES, ConfigArgument, SetOption, say
 from wsl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ ENGINES = ("local", "ray")
 
 
 def run(
-    config: Annotated[
-        Path | None, typer.Argument(help="YAML file, such as configs/default.yaml.")
-    ] = None,
+    config: ConfigArgument = "default",
     out: Annotated[
         str | None,
         typer.Option(help="The run's folder or store (s3://…): new, or of the same run."),
@@ -60,8 +58,8 @@ def run(
     if status is not None:
         _print_status(status)
         return
-    if config is None or out is None:
-        raise ConfigError("wsl run needs a CONFIG and --out, or --status RUN alone")
+    if out is None:
+        raise ConfigError("wsl run needs --out, or --status RUN alone")
     from wsl.run.folder import RunFolder
 
     RunFolder(out).check()  # before what takes long to import

@@ -15,8 +15,8 @@ __all__ = ["show"]
 def show(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     config: Annotated[
-        Path | None, typer.Option(help="Configuration; by default the library's defaults.")
-    ] = None,
+        str, typer.Option(help="Recipe, such as default or fast, or YAML file.")
+    ] = "default",
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="Class to localize: id, name or number.")
     ] = None,
@@ -27,13 +27,10 @@ def show(
 ) -> None:
     """Draw one strip per class of an image: image, saliency, seeds, mask and box."""
     from wsl.draw.strips import write_strips
-    from wsl.run.config import build_config, load_config
+    from wsl.run.config import load_config
     from wsl.run.runner import build_localizer
 
-    configuration = (
-        load_config(config, overrides or ()) if config else build_config({}, overrides or ())
-    )
-    localizer = build_localizer(configuration)
+    localizer = build_localizer(load_config(config, overrides or ()))
     for image in images:
         for strip in write_strips(
             localizer, image, out, classes=class_, top_k=top_k, height=height

@@ -9,32 +9,13 @@ from wsl.data.open import open_dataset
 from wsl.demo.draw import write_dataset
 from wsl.draw.strips import write_strips
 from wsl.models.sources import load_classifier
-from wsl.run.config import RunConfig, build_config
+from wsl.run.config import RunConfig, load_config
 from wsl.run.folder import RunFolder
 from wsl.run.runner import build_localizer
 from wsl.score.estimates import Estimate
 from wsl.score.protocols.mask_iou import MaskIoUOptions
 
-__all__ = ["DEMO_CONFIG", "DemoPlan"]
-
-DEMO_CONFIG = {
-    "model": {"source": "demo", "architecture": None},
-    "data": {"format": "ilsvrc"},
-    "classes": {"select": "both", "top_k": 5},
-    "saliency": {"method": "layercam_fusion", "views": {"input_sizes": [128, 184]}},
-    "localize": {
-        "seeds": {
-            "threshold": "otsu",
-            "background": 0.325,
-            "undecided": "split",
-            "probable_threshold": 0.52,
-            "foreground": 0.625,
-        },
-        "refine": {"method": "grabcut", "iterations": 2},
-        "working_size": 112,
-    },
-}
-"""The demo's configuration, but for the place of its images; ``configs/demo.yaml`` is the same."""
+__all__ = ["DemoPlan"]
 
 
 class DemoPlan:
@@ -56,7 +37,7 @@ class DemoPlan:
     @property
     def config(self) -> RunConfig:
         """The configuration of the run."""
-        return build_config(DEMO_CONFIG, [f"data.root={self.data}"])
+        return load_config("demo", {"data.root": str(self.data)})
 
     def draw(self) -> None:
         """Draw the dataset."""

@@ -5,7 +5,7 @@ Local runs, Ray runs and tuning all make them here, so that they segment the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,29 +28,34 @@ class ImageMaps:
     ranks : tuple of int
         Their places in the classifier's order, from 1.
     probabilities : tuple of float
-    maps : ndarray of float32, shape (K, h, w)
-        At the working size.
+    maps : dict of (int or None) to ndarray of float32, shape (K, h, w)
+        By the longer side of the working size, that of the masks first; None is the image's own.
     """
 
     classes: tuple[int, ...]
     ranks: tuple[int, ...]
     probabilities: tuple[float, ...]
-    maps: NDArray[np.float32]
+    maps: dict[int | None, NDArray[np.float32]]
 
     @classmethod
     def of(
-        cls, found: ClassMaps, geometries: Sequence[Geometry], longer_side: int | None
+        cls,
+        found: ClassMaps,
+        geometries: Sequence[Geometry],
+        longer_sides: Iterable[int | None],
     ) -> ImageMaps:
-        """Average the views' maps of one image at the working size."""
-        at = working_size(geometries[0].image_size, longer_side)
-        maps = np.zeros((len(found.classes), *at), np.float32)
-        for slot, map_ in enumerate(maps):
-            map_[:] = average_maps([of[slot] for of in found.input_maps], geometries, size=at)
+        """Average the views' maps of one image at each working size."""
+        maps = {}
+        for longer_side in longer_sides:
+            at = working_size(geometries[0].image_size, longer_side)
+            maps[longer_side] = np.zeros((len(found.classes), *at), np.float32)
+            for slot, map_ in enumerate(maps[longer_side]):
+                map_[:] = average_maps([of[slot] for of in found.input_maps], geometries, size=at)
         return cls(found.classes, found.ranks, found.probabilities, maps)
 
-    def __iter__(self) -> Iterator[tuple[int, int, float, NDArray[np.float32]]]:
-        """Iterate over class, rank, probability and map."""
-        return zip(self.classes, self.ranks, self.probabilities, self.maps, strict=True)
+    def of_class(self, slot: int) -> dict[int | None, NDArray[np.float32]]:
+        """Return the maps of one class by working size."""
+        return {longer_side: maps[slot] for longer_side, maps in self.maps.items()}
 
 
 def working_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:

@@ -6,9 +6,10 @@ its own, so that an engine can overlap the stages of many images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from PIL import Image
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
 from wsl.localize.image_maps import ImageMaps
-from wsl.localize.options import LocalizerOptions
+from wsl.localize.options import LocalizerOptions, load_recipe
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
@@ -56,7 +57,10 @@ class Localizer:
     Parameters
     ----------
     classifier : Classifier
-    options : LocalizerOptions, optional
+    recipe : str, Path or LocalizerOptions
+        Name of a recipe, a YAML file, or options made in Python.
+    overrides : iterable of str, or mapping
+        ``key=value`` with a dotted key and a YAML value, or values by dotted keys.
 
     Examples
     --------
@@ -66,9 +70,14 @@ class Localizer:
     [(34, 12, 402, 371)]
     """
 
-    def __init__(self, classifier: Classifier, options: LocalizerOptions | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        recipe: str | Path | LocalizerOptions = "default",
+        overrides: Iterable[str] | Mapping[str, Any] = (),
+    ) -> None:
         self.classifier = classifier
-        self.options = options or LocalizerOptions()
+        self.options = load_recipe(recipe, overrides)
 
     def __call__(
         self,
@@ -150,8 +159,8 @@ class Localizer:
         return class_maps(self.classifier, self.options.saliency, views, classes, first=first)
 
     def image_maps(self, found: ClassMaps, views: Views) -> ImageMaps:
-        """Lay the views' maps of an image on the image, at the working size."""
-        return ImageMaps.of(found, views.geometries, self.options.localize.working_size)
+        """Lay the views' maps of an image on the image, at the working sizes."""
+        return ImageMaps.of(found, views.geometries, self.options.localize.map_sizes)
 
     def localize(
         self,
@@ -164,31 +173,41 @@ class Localizer:
     ) -> list[Trace]:
         """From the maps of one image to its masks and boxes, one per class."""
         return [
-            Trace(
-                Localization(
-                    label=class_,
-                    category=self.classifier.categories.names[class_],
-                    rank=rank,
-                    score=probability,
-                    box=found.box,
-                    mask=found.mask,
-                    quality=self._quality(image, saliency, found, probability),
-                    refined=found.refined,
-                    in_top_k=rank <= top_k,
-                    is_ground_truth=class_ == label,
-                ),
-                saliency,
-                found.seeds,
-            )
-            for class_, rank, probability, saliency in maps
-            for found in [self._segment(image, saliency, image_id, class_)]
+            self._localize_class(image, maps, slot, image_id, top_k, label)
+            for slot in range(len(maps.classes))
         ]
 
-    def _segment(
-        self, image: NDArray[np.uint8], saliency: NDArray[np.float32], image_id: str, class_: int
-    ) -> Segmentation:
-        random_seed = rng_seed(image_id, class_, self.options.seed)
-        return segment(image, saliency, self.options.localize, random_seed=random_seed)
+    def _localize_class(
+        self,
+        image: NDArray[np.uint8],
+        maps: ImageMaps,
+        slot: int,
+        image_id: str,
+        top_k: int,
+        label: int | None,
+    ) -> Trace:
+        class_, rank, probability = maps.classes[slot], maps.ranks[slot], maps.probabilities[slot]
+        by_size = maps.of_class(slot)
+        saliency = next(iter(by_size.values()))
+        found = segment(
+            image,
+            by_size,
+            self.options.localize,
+            random_seed=rng_seed(image_id, class_, self.options.seed),
+        )
+        localization = Localization(
+            label=class_,
+            category=self.classifier.categories.names[class_],
+            rank=rank,
+            score=probability,
+            box=found.box,
+            mask=found.mask,
+            quality=self._quality(image, saliency, found, probability),
+            refined=found.refined,
+            in_top_k=rank <= top_k,
+            is_ground_truth=class_ == label,
+        )
+        return Trace(localization, saliency, found.seeds)
 
     def _quality(
         self,

@@ -1,21 +1,24 @@
 """The schema of a configuration file: each stage's options, put together.
 
-Relative paths are relative to the working directory.
+A configuration is a recipe with changes (`wsl.localize.recipes`). Relative paths are relative to
+the working directory, but for ``extends`` and ``tuned_on.images``, which start at the
+file's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import Field
 
-from wsl.config import build_options, read_yaml
+from wsl.config import build_options, merge
 from wsl.data.open import DataOptions
 from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.localize.options import LocalizerOptions
+from wsl.localize.recipes import Extends, read_layers, read_source
 from wsl.models.options import ModelOptions
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.tuned_on import TunedOn
@@ -26,6 +29,9 @@ __all__ = ["RunConfig", "build_config", "load_config", "to_yaml"]
 class RunConfig(LocalizerOptions):
     """A dataset through a localizer."""
 
+    extends: Extends = None
+    """What the file changes: the name of a recipe, the path of another file, or a list of these,
+    of which the later ones win. Without the key it is the recipe ``default``; null: nothing."""
     data: DataOptions = Field(default_factory=IlsvrcOptions)
     """The images, and what is known of them."""
     model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
@@ -38,16 +44,16 @@ class RunConfig(LocalizerOptions):
     """The images on which values were chosen, so that scores can tell; written by ``wsl tune``."""
 
 
-def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a configuration file.
+def load_config(source: Path | str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> RunConfig:
+    """Read a recipe or a configuration file.
 
     Parameters
     ----------
-    path : Path or str
-        YAML.
-    overrides : iterable of str
+    source : Path or str
+        Name of a recipe, such as ``default``, or a YAML file.
+    overrides : iterable of str, or mapping
         ``key=value`` with a dotted key and a YAML value, such as
-        ``localize.seeds.foreground=0.9``; they win over the file.
+        ``localize.seeds.foreground=0.9``, or values by dotted keys; they win over the file.
 
     Raises
     ------
@@ -55,7 +61,7 @@ def load_config(path: Path | str, overrides: Iterable[str] = ()) -> RunConfig:
         If the file cannot be read, a key is unknown or a value is wrong; the message names the
         file and the key.
     """
-    return build_config(read_yaml(path), overrides, source=str(path))
+    return _build(read_source(source), overrides, str(source))
 
 
 def build_config(
@@ -66,14 +72,29 @@ def build_config(
 ) -> RunConfig:
     """Make a configuration from nested keys and values, as a file holds them.
 
+    Without the key ``extends`` they change the recipe ``default``.
+
     Raises
     ------
     ConfigError
         As `load_config`.
     """
-    return build_options(RunConfig, content, overrides, source=source)
+    return _build(read_layers(content), overrides, source)
+
+
+def _build(
+    layers: Sequence[Mapping[str, Any]],
+    overrides: Iterable[str] | Mapping[str, Any],
+    source: str,
+) -> RunConfig:
+    config = build_options(RunConfig, merge(RunConfig, *layers), overrides, source=source)
+    if config.tuned_on is None:
+        return config
+    return config.model_copy(update={"tuned_on": config.tuned_on.filled()})
 
 
 def to_yaml(config: RunConfig) -> str:
     """Write a configuration as YAML, defaults included; `load_config` reads it back equal."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {"extends": None} | config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+    )

@@ -50,19 +50,19 @@ class RunInfo:
     schema: int = SCHEMA
 
 
-def read_info(folder: Path) -> RunInfo:
-    """Read ``run.json`` of a run's folder.
+def read_info(folder: Path, name: str = "run.json") -> RunInfo:
+    """Read ``run.json`` of a run's folder, or a file like it.
 
     Raises
     ------
     RunError
         If there is none, or it is not a run's.
     """
-    path = folder / "run.json"
+    path = folder / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{folder} is not a run: it has no run.json") from None
+        raise RunError(f"{folder} is not a run: it has no {name}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

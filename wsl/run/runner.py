@@ -17,7 +17,6 @@ from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, RunError, WslError
 from wsl.localize.localizer import Localizer
-from wsl.localize.options import LocalizerOptions
 from wsl.models.classifier import Classifier
 from wsl.models.sources import load_classifier
 from wsl.progress import NoProgress, Progress
@@ -80,8 +79,7 @@ def build_localizer(config: RunConfig, classifier: Classifier | None = None) -> 
         Used in place of the one that ``config.model`` names.
     """
     classifier = classifier or load_classifier(config.model)
-    shared = {name: getattr(config, name) for name in LocalizerOptions.model_fields}
-    return Localizer(classifier, LocalizerOptions(**shared))
+    return Localizer(classifier, config)
 
 
 def run_dataset(

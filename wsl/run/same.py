@@ -13,8 +13,8 @@ from wsl.run.info import RunInfo
 __all__ = ["check_same"]
 
 
-def check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
-    """Check that a run in a folder is the one that is wanted there.
+def check_same(path: Path, found: RunInfo, wanted: RunInfo, *, what: str = "run") -> None:
+    """Check that a run (or a tuning) in a folder is the one that is wanted there.
 
     Raises
     ------
@@ -25,16 +25,16 @@ def check_same(path: Path, found: RunInfo, wanted: RunInfo) -> None:
         f"{key} was {old!r} and is {new!r}"
         for key, old, new in _differences(_completed(found.config), wanted.config)
     ]
-    for what, old, new in (
+    for name, old, new in (
         ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
         ("classifier's weights", found.model["fingerprint"], wanted.model["fingerprint"]),
     ):
         if old != new:
-            differences.append(f"the {what} is another ({old[:12]} and {new[:12]})")
+            differences.append(f"the {name} is another ({old[:12]} and {new[:12]})")
     if differences:
         raise RunMismatchError(
-            f"{path} holds another run: {'; '.join(differences)}. "
-            "Choose another folder, or the same settings to continue that run"
+            f"{path} holds another {what}: {'; '.join(differences)}. "
+            "Choose another folder, or the same settings to continue that {what}"
         )
 
 
@@ -50,7 +50,7 @@ def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 # How the work is spread does not change results and may change between starts.
-_FREE = {"run.workers", "run.time_limit", "model.device"}
+_FREE = {"run.workers", "run.time_limit", "model.device", "tuned_on.images"}
 
 
 def _differences(

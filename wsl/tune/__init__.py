@@ -1,6 +1,7 @@
-"""Settings of refinement chosen on annotated images.
+"""Settings of segmentation chosen on annotated images.
 
-The classifier sees each image once (`maps`); masks and boxes are then made again and again with
-other settings, which is cheap (`boxes`). `space` names the settings to try, `search` decides which
-of them to try next, `result` says what was found, and `tuner` puts these together.
+The saliency maps are computed once (`maps`); masks and boxes are then made again and again with
+other settings, which is cheap, and compared with the truth (`ious`). `space` names the settings to
+try, `search` decides which to try next, `result` holds the estimates, and `tuner` puts these
+together.
 """

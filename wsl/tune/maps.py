@@ -3,6 +3,7 @@
 ::
 
     DIR/about.json              whose maps these are: configuration, weights, list of images
+    DIR/images.txt              ids of the images
     DIR/maps/224/00000012.npy   map of the image at position 12 of the list, at working size 224
     DIR/maps/failed/00000030    why that image could not be processed
 
@@ -12,35 +13,35 @@ that working size (``original``: the image's own size). Starting again computes 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsl.data.images import load_image
 from wsl.data.sample import Dataset
-from wsl.errors import RunError, RunMismatchError
+from wsl.errors import RunError
 from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
+from wsl.localize.segment import LocalizeOptions
 from wsl.progress import Progress
 from wsl.run.config import RunConfig
-from wsl.run.info import RunInfo
-from wsl.run.options import ClassOptions
+from wsl.run.info import RunInfo, read_info
+from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
+from wsl.run.same import check_same
 from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
+from wsl.run.tuned_on import write_image_list
 from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
 from wsl.storage import whole_file, write_json, write_text
 
 __all__ = ["MapStore"]
-
-_SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +92,25 @@ class MapStore:
         if not store.truth.image_ids:
             why = f": {dataset.image_ids[0]!r}: {store.truth.excluded[0][1]}"
             raise RunError(f"no image of {dataset.name} can be used for tuning{why}")
-        store._begin(_about(store.info, config))
+        store._begin()
         return store
 
     @property
-    def info(self) -> RunInfo:
-        """What a run of the same configuration would say of itself."""
-        return describe_run(self.config, self.localizer, self.dataset)
+    def images_path(self) -> Path:
+        """The list of the images that settings are chosen on (`TunedOn.images`)."""
+        return self.path / "images.txt"
 
-    @property
+    @cached_property
     def positions(self) -> NDArray[np.int64]:
         """Where the images of `truth` stand in the dataset, (N,)."""
         place = {image_id: at for at, image_id in enumerate(self.dataset.image_ids)}
         return np.array([place[image_id] for image_id in self.truth.image_ids], dtype=np.int64)
+
+    def boxes(self, position: int) -> NDArray[np.float64]:
+        """Boxes of the instances of an image's class, (M, 4)."""
+        row = int(np.searchsorted(self.positions, position))
+        start, end = self.truth.starts[row : row + 2]
+        return self.truth.boxes[start:end]
 
     def failure(self, position: int) -> str | None:
         """Why an image could not be processed; None if it could."""
@@ -114,6 +121,12 @@ class MapStore:
         """Read an image, RGB: (H, W, 3)."""
         sample = self.dataset.sample(position, annotated=False)
         return load_image(sample.path, max_pixels=self.config.data.max_pixels)
+
+    def maps_of(
+        self, position: int, options: LocalizeOptions
+    ) -> dict[int | None, NDArray[np.float32]]:
+        """Read the maps of an image that some options need."""
+        return {size: self.map_(position, size) for size in options.map_sizes}
 
     def map_(self, position: int, size: int | None) -> NDArray[np.float32]:
         """Read the map of an image for a working size: (h, w).
@@ -162,8 +175,8 @@ class MapStore:
             decoders.close(cancel=True)
 
     def _write_maps(self, position: int, image: Decoded, found: ClassMaps) -> None:
-        for size in self.sizes:
-            (map_,) = ImageMaps.of(found, image.views.geometries, size).maps
+        maps = ImageMaps.of(found, image.views.geometries, self.sizes)
+        for size, map_ in maps.of_class(0).items():
             path = self._map_path(position, size)
             with whole_file(path) as file:
                 np.save(file, map_, allow_pickle=False)
@@ -179,64 +192,28 @@ class MapStore:
     def _failure_path(self, position: int) -> Path:
         return self.path / "maps" / "failed" / f"{position:08d}"
 
-    def _begin(self, about: dict[str, Any]) -> None:
-        path = self.path / "about.json"
-        if path.exists():
-            _check_same(path, about)
-            return
-        try:
+    def _begin(self) -> None:
+        path, wanted = self.path / "about.json", self._about()
+        if not path.exists():
             if self.path.exists() and any(self.path.iterdir()):
                 raise RunError(f"{self.path} exists, is not empty, and is not a tuning's")
-            write_json(path, about)
-        except OSError as error:
-            raise RunError(f"cannot write the folder {self.path}: {error}") from error
+            try:
+                write_json(path, asdict(wanted))
+                write_image_list(self.images_path, self.dataset.image_ids)
+            except OSError as error:
+                raise RunError(f"cannot write the folder {self.path}: {error}") from error
+            return
+        check_same(self.path, read_info(self.path, path.name), wanted, what="tuning")
 
-
-# What maps and boxes rest on, beside the settings that are tried.
-_MATTERS = ("data", "model", "saliency", "seed")
-
-
-def _about(info: RunInfo, config: RunConfig) -> dict[str, Any]:
-    kept = {key: info.config[key] for key in _MATTERS}
-    kept["model"] = {key: value for key, value in kept["model"].items() if key != "device"}
-    kept["run"] = {"chunk_size": config.run.chunk_size, "batch_size": config.run.batch_size}
-    described = asdict(info)
-    return {
-        "schema": _SCHEMA,
-        "config": kept,
-        **{key: described[key] for key in ("dataset", "model", "versions")},
-    }
-
-
-def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        before = {
-            **_flat(found["config"]),
-            "the list of images": found["dataset"]["fingerprint"][:12],
-            "the classifier's weights": found["model"]["fingerprint"][:12],
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-    now = {
-        **_flat(wanted["config"]),
-        "the list of images": wanted["dataset"]["fingerprint"][:12],
-        "the classifier's weights": wanted["model"]["fingerprint"][:12],
-    }
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differing:
-        listed = "; ".join(
-            f"{key} was {before.get(key)} and is {now.get(key)}" for key in differing
+    def _about(self) -> RunInfo:
+        """Describe what maps and IoUs depend on, beside the settings that are tried."""
+        run = self.config.run
+        config = self.config.model_copy(
+            update={
+                "localize": LocalizeOptions(),
+                "classes": ClassOptions(),
+                "run": RunOptions(chunk_size=run.chunk_size, batch_size=run.batch_size),
+                "tuned_on": None,
+            }
         )
-        raise RunMismatchError(
-            f"{path.parent} holds another tuning: {listed}. Choose another folder, or the same "
-            "settings to continue that one"
-        )
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
+        return describe_run(config, self.localizer, self.dataset)

@@ -19,12 +19,14 @@ from wsl.run.tuned_on import TunedOn
 from wsl.score.estimates import Estimate, exact_mean, mean_estimate, proportion_estimate
 from wsl.score.protocols.ilsvrc import GT_KNOWN_IOUS
 from wsl.storage import write_json, write_text
+from wsl.tune.ious import Ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 
 __all__ = [
-    "Tried",
+    "Trial",
     "TuningResult",
+    "estimates",
     "known_estimates",
     "objective_value",
     "tuning_table",
@@ -36,14 +38,15 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class Trial:
     """Settings that were tried.
 
     Attributes
     ----------
     candidate : Candidate
     estimates : tuple of Estimate
-        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``.
+        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``, and ``mask_iou``
+        where the true masks are known.
     """
 
     candidate: Candidate
@@ -62,9 +65,9 @@ class TuningResult:
     ----------
     options : TuneOptions
     space : SearchSpace
-    tried : tuple of Tried
+    trials : tuple of Trial
         In the order in which they were tried; the configuration as given is the first.
-    best : Tried
+    best : Trial
     center : tuple of (float, Estimate)
         Side of the centered box and its estimate by the objective.
     center_side : float
@@ -78,8 +81,8 @@ class TuningResult:
 
     options: TuneOptions
     space: SearchSpace
-    tried: tuple[Tried, ...]
-    best: Tried
+    trials: tuple[Trial, ...]
+    best: Trial
     center: tuple[tuple[float, Estimate], ...]
     center_side: float
     failures: tuple[tuple[str, str], ...]
@@ -87,10 +90,10 @@ class TuningResult:
     tuned_on: TunedOn
 
     @property
-    def ordered(self) -> list[Tried]:
+    def ordered(self) -> list[Trial]:
         """All that was tried, the best first."""
         name = self.options.objective
-        others = [one for one in self.tried if one is not self.best]
+        others = [one for one in self.trials if one is not self.best]
         return [self.best, *sorted(others, key=lambda one: -one.estimate(name).value)]
 
     @property
@@ -99,7 +102,7 @@ class TuningResult:
         where, n = self.tuned_on.dataset, self.best.estimates[0].n
         notes = [
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
-            f"{len(self.tried)}; no other image was looked at, and only others can be reported on",
+            f"{len(self.trials)}; report figures on other images",
         ]
         if self.excluded:
             notes.append(f"{self.excluded:,} images without an annotation of their class left out")
@@ -110,6 +113,11 @@ class TuningResult:
                 f"candidate, the first {name!r}: {why}"
             )
         return tuple(notes)
+
+    @property
+    def beside(self) -> TunedOn:
+        """The record with the list of images beside the file that has it."""
+        return self.tuned_on.model_copy(update={"images": Path(self.tuned_on.images).name})
 
     def configure(self, config: RunConfig) -> RunConfig:
         """Put what was chosen into a configuration, with the record of where it was chosen."""
@@ -125,7 +133,7 @@ class TuningResult:
             "objective": name,
             "search": self.options.model_dump(mode="json"),
             "space": {key: list(values) for key, values in self.space.values.items()},
-            "tuned_on": self.tuned_on.model_dump(mode="json"),
+            "tuned_on": self.beside.model_dump(mode="json"),
             "chosen": dict(self.best.candidate.choices),
             "candidates": [
                 {
@@ -133,7 +141,7 @@ class TuningResult:
                     "chosen": one is self.best,
                     "estimates": {estimate.name: estimate.to_json() for estimate in one.estimates},
                 }
-                for one in self.tried
+                for one in self.trials
             ],
             "center_side": self.center_side,
             "center": [{"side": side, **estimate.to_json()} for side, estimate in self.center],
@@ -151,11 +159,23 @@ def known_estimates(iou: NDArray[np.float64], *, seed: int = 0) -> tuple[Estimat
     )
 
 
-def objective_value(iou: NDArray[np.float64], objective: Objective) -> float:
+def estimates(ious: Ious, *, seed: int = 0) -> tuple[Estimate, ...]:
+    """Estimates of boxes, and of masks where all true masks are known."""
+    boxes = known_estimates(ious.box, seed=seed)
+    if np.isnan(ious.mask).any():
+        return boxes
+    return (*boxes, mean_estimate("mask_iou", ious.mask, seed=seed))
+
+
+def objective_value(ious: Ious, objective: Objective) -> float:
     """Value of an objective alone: that of the estimate of its name."""
-    if objective == "mean_iou":
-        return exact_mean(iou)
-    return exact_mean(_mean_of_shares(iou) if objective == "gt_known_mean" else iou >= 0.5)
+    values = {
+        "gt_known_mean": _mean_of_shares(ious.box),
+        "gt_known_0.5": ious.box >= 0.5,
+        "mean_iou": ious.box,
+        "mask_iou": ious.mask,
+    }
+    return exact_mean(values[objective])
 
 
 def _mean_of_shares(iou: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,7 +191,7 @@ def tuning_table(result: TuningResult) -> Group:
     table.add_column("settings")
     ordered = result.ordered
     shown = ordered[:_SHOWN]
-    given = result.tried[0]
+    given = result.trials[0]
     for one in shown if given in shown else [*shown, given]:
         estimate = one.estimate(result.options.objective)
         table.add_row(*_interval_cells(estimate), Text(one.candidate.text))
@@ -183,7 +203,7 @@ def tuning_table(result: TuningResult) -> Group:
 
 
 def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
-    """Write what was found into a folder.
+    """Write what was found into the folder of the tuning.
 
     ``tuned.yaml`` (the configuration, for ``wsl run``), ``tuning.json`` and ``tuning.md`` (every
     candidate with its estimates).
@@ -196,13 +216,14 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     write_json(folder / "tuning.json", result.to_json())
     write_text(folder / "tuning.md", _markdown(result))
     header = [
-        f"Chosen by {result.options.objective} among {len(result.tried)} settings on",
+        f"Chosen by {result.options.objective} among {len(result.trials)} settings on",
         f"{result.tuned_on.dataset} ({result.best.estimates[0].n:,} images): score other images.",
         f"Chosen: {result.best.candidate.text}",
     ]
     path = folder / "tuned.yaml"
     comment = "".join(f"# {line}\n" for line in header)
-    write_text(path, f"{comment}\n{to_yaml(result.configure(config))}")
+    configured = result.configure(config).model_copy(update={"tuned_on": result.beside})
+    write_text(path, f"{comment}\n{to_yaml(configured)}")
     return path
 
 
@@ -219,7 +240,7 @@ def _markdown(result: TuningResult) -> str:
     return f"# Tuned on {result.tuned_on.dataset}\n\n{table}\n\n{notes}\n"
 
 
-def _cells(result: TuningResult, one: Tried) -> list[str]:
+def _cells(result: TuningResult, one: Trial) -> list[str]:
     names = [*(f"gt_known_{at}" for at in GT_KNOWN_IOUS), "mean_iou"]
     return [
         *_interval_cells(one.estimate(result.options.objective)),

@@ -6,26 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsl.data.open import open_dataset
+from wsl.errors import RunError
 from wsl.models.classifier import Classifier
 from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
 from wsl.run.runner import build_localizer
 from wsl.run.tuned_on import TunedOn
 from wsl.score.estimates import Estimate
-from wsl.score.inputs import best_instances
-from wsl.tune.boxes import BoxTable
 from wsl.tune.center import CENTER_SIDES, center_ious
+from wsl.tune.ious import Ious, IouTable
 from wsl.tune.maps import MapStore
 from wsl.tune.options import TuneOptions
-from wsl.tune.result import (
-    Tried,
-    TuningResult,
-    known_estimates,
-    objective_value,
-)
+from wsl.tune.result import Trial, TuningResult, estimates, objective_value
 from wsl.tune.search import coordinate_descent, grid_search
 from wsl.tune.space import Candidate, Choices, SearchSpace, make_candidate
 
@@ -66,7 +60,7 @@ def store_maps(
         If the folder, the dataset or the classifier cannot be used.
     """
     first = _first_candidates(config, space, options or TuneOptions())
-    sizes = dict.fromkeys(candidate.options.working_size for candidate in first)
+    sizes = dict.fromkeys(size for candidate in first for size in candidate.options.map_sizes)
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     store = MapStore.open(out, config, localizer, dataset, sizes)
@@ -105,63 +99,60 @@ def tune(
         If a candidate fails on an image; what was made is kept.
     """
     options = options or TuneOptions()
-    judge = _Judge(store, options, progress or NoProgress())
+    search = _Search(store, options, progress or NoProgress())
     if options.search == "grid":
-        chosen = grid_search(space, judge)
+        chosen = grid_search(space, search)
     else:
-        chosen = coordinate_descent(space, judge, passes=options.passes)
-    tried = judge.tried()
-    best = tried[list(judge.ious).index(make_candidate(store.config, chosen).digest)]
+        chosen = coordinate_descent(space, search, passes=options.passes)
+    trials = search.trials()
+    digest = make_candidate(store.config, chosen).digest
     center, side = _center(store, options)
     image_ids = store.dataset.image_ids
     failures = [(image_ids[at], store.failure(at)) for at in store.positions.tolist()]
     return TuningResult(
         options=options,
         space=space,
-        tried=tried,
-        best=best,
+        trials=trials,
+        best=next(one for one in trials if one.candidate.digest == digest),
         center=center,
         center_side=side,
         failures=tuple((image_id, why) for image_id, why in failures if why is not None),
         excluded=len(store.truth.excluded),
-        tuned_on=TunedOn.of(
-            store.dataset,
+        tuned_on=TunedOn(
+            images=str(store.images_path),
+            dataset=store.dataset.name,
             objective=options.objective,
-            candidates=len(tried),
+            candidates=len(trials),
             center_side=side,
-        ),
+        ).filled(),
     )
 
 
-class _Judge:
+class _Search:
     """Evaluates choices, and remembers them in the order in which they were tried."""
 
     def __init__(self, store: MapStore, options: TuneOptions, progress: Progress) -> None:
         self._store, self._options, self._progress = store, options, progress
-        self._table = BoxTable(store)
-        self._candidates: dict[str, Candidate] = {}
-        self.ious: dict[str, NDArray[np.float64]] = {}
+        self._table = IouTable(store)
+        self._found: dict[str, tuple[Candidate, Ious]] = {}
 
     def __call__(self, tried: Sequence[Choices]) -> list[float]:
         candidates = [make_candidate(self._store.config, choices) for choices in tried]
-        self._table.make(candidates, self._progress)
-        for candidate in candidates:
-            if candidate.digest not in self.ious:
-                self._candidates[candidate.digest] = candidate
-                self.ious[candidate.digest] = self._iou(candidate)
+        self._table.compute(candidates, self._progress)
+        for one in candidates:
+            self._found.setdefault(one.digest, (one, self._table.ious(one)))
+        return [self._value(self._found[one.digest][1]) for one in candidates]
+
+    def _value(self, ious: Ious) -> float:
         objective = self._options.objective
-        return [objective_value(self.ious[one.digest], objective) for one in candidates]
+        if objective == "mask_iou" and np.isnan(ious.mask).any():
+            name = self._store.dataset.name
+            raise RunError(f"mask_iou needs the masks of all images, but {name} lacks some")
+        return objective_value(ious, objective)
 
-    def tried(self) -> tuple[Tried, ...]:
+    def trials(self) -> tuple[Trial, ...]:
         seed = self._options.seed
-        return tuple(
-            Tried(self._candidates[digest], known_estimates(iou, seed=seed))
-            for digest, iou in self.ious.items()
-        )
-
-    def _iou(self, candidate: Candidate) -> NDArray[np.float64]:
-        boxes = self._table.boxes(candidate)
-        return best_instances(boxes, np.arange(len(boxes)), self._store.truth)[0]
+        return tuple(Trial(one, estimates(ious, seed=seed)) for one, ious in self._found.values())
 
 
 def _first_candidates(
@@ -180,13 +171,16 @@ def _center(
     store: MapStore, options: TuneOptions
 ) -> tuple[tuple[tuple[float, Estimate], ...], float]:
     """Estimates of centered boxes by side, and the best side."""
-    ious = center_ious(store.dataset, store.truth, max_pixels=store.config.data.max_pixels)
     objective = options.objective
+    ious = center_ious(
+        store.dataset,
+        store.truth,
+        max_pixels=store.config.data.max_pixels,
+        masks=objective == "mask_iou",
+    )
     best = max(CENTER_SIDES, key=lambda side: (objective_value(ious[side], objective), -side))
-    curve = tuple((side, _objective_estimate(iou, options)) for side, iou in ious.items())
-    return curve, best
-
-
-def _objective_estimate(iou: NDArray[np.float64], options: TuneOptions) -> Estimate:
-    estimates = known_estimates(iou, seed=options.seed)
-    return next(estimate for estimate in estimates if estimate.name == options.objective)
+    curve = [
+        (side, next(one for one in estimates(found, seed=options.seed) if one.name == objective))
+        for side, found in ious.items()
+    ]
+    return tuple(curve), best
