@@ -24,7 +24,7 @@ from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
 from wsl.models.classifier import Classifier
-from wsl.saliency.explain import ClassMaps, class_maps
+from wsl.saliency.explain import ClassMaps, class_maps, fitting_views
 from wsl.saliency.views import Views, make_views
 
 __all__ = ["Localizer", "Trace"]
@@ -78,6 +78,7 @@ class Localizer:
     ) -> None:
         self.classifier = classifier
         self.options = load_recipe(recipe, overrides)
+        self._views = fitting_views(classifier, self.options.saliency.views)
 
     def __call__(
         self,
@@ -135,12 +136,12 @@ class Localizer:
 
     @property
     def view_count(self) -> int:
-        """Number of views of each image that the classifier looks at."""
-        return self.options.saliency.views.count
+        """Number of views of each image that the classifier sees."""
+        return self._views.count
 
     def views(self, image: NDArray[np.uint8]) -> Views:
-        """Cut the views of an image that the classifier will look at."""
-        return make_views(image, self.classifier.preprocessing, self.options.saliency.views)
+        """Cut the views of an image for the classifier."""
+        return make_views(image, self.classifier.preprocessing, self._views)
 
     def explain(
         self, views: Sequence[Views], classes: Sequence[Sequence[int]], *, first: int

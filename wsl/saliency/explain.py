@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsl.data.geometry import average_maps
-from wsl.errors import ConfigError
+from wsl.errors import ConfigError, ModelError
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
+from wsl.saliency.layers import measured_once
 from wsl.saliency.targets import TargetClassifier, TargetOptions
-from wsl.saliency.views import Views, make_views
+from wsl.saliency.views import ViewOptions, Views, make_views
 
-__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target"]
+__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target", "fitting_views"]
+
+log = logging.getLogger(__name__)
 
 # Four inputs of the usual size. The largest activation of most networks is 2 to 5 MB an input
 # there, and glibc keeps freed blocks of up to 32 MB.
@@ -51,6 +55,63 @@ class ClassMaps:
     probabilities: tuple[float, ...]
     input_maps: tuple[NDArray[np.float32], ...]
     details: tuple[Any, ...] = ()
+
+
+def fitting_views(classifier: Classifier, views: ViewOptions) -> ViewOptions:
+    """Leave out the input sizes that the network does not take; log it where there are any.
+
+    Transformers and hybrids with a table of positions take one size, that of their weights.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    views : ViewOptions
+
+    Raises
+    ------
+    ModelError
+        If a single `input_size` does not fit.
+    """
+    own = classifier.preprocessing.crop_size
+    asked = views.input_sizes or ((views.input_size,) if views.input_size else ())
+    fitting = tuple(size for size in asked if (size, size) == own or _takes(classifier, size))
+    if fitting == asked:
+        return views
+    if views.input_size is not None:
+        raise ModelError(
+            f"{classifier.name} takes inputs of {own[0]} x {own[1]} pixels, not of "
+            f"{views.input_size}: leave out saliency.views.input_size"
+        )
+    log.warning(
+        "%s takes no inputs of %s pixels: maps are computed at %s",
+        classifier.name,
+        " or ".join(str(size) for size in asked if size not in fitting),
+        " and ".join(map(str, fitting)) or f"{own[0]} x {own[1]}",
+    )
+    return views.model_copy(
+        update={
+            "input_sizes": fitting,
+            "classify_at": views.classify_at if fitting else "input_size",
+        }
+    )
+
+
+def _takes(classifier: Classifier, side: int) -> bool:
+    """Tell whether the network takes square inputs of a size, from one forward pass."""
+
+    def measure() -> bool:
+        channels = len(classifier.preprocessing.mean)
+        try:
+            with classifier.inference(), torch.no_grad():
+                classifier.run(torch.zeros(1, channels, side, side))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of the network's own, of any type
+            log.debug("%s at %d pixels: %s", classifier.name, side, error)
+            return False
+        return True
+
+    return measured_once(classifier.module, ("takes", side), measure)
 
 
 def class_maps(
@@ -237,7 +298,8 @@ def explain(
     list of Explanation
         In the order of the classes' ranks.
     """
-    views = make_views(image, classifier.preprocessing, saliency.views)
+    options = fitting_views(classifier, saliency.views)
+    views = make_views(image, classifier.preprocessing, options)
     wanted = [classifier.categories.index(name) for name in classes or ()]
     (found,) = class_maps(
         classifier,
