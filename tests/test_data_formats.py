@@ -6,7 +6,7 @@ import pytest
 
 from wsl.config import build_options, choices
 from wsl.data.categories import Categories
-from wsl.data.open import DataOptions, open_dataset
+from wsl.data.open import DataOptions, find_format, open_dataset
 from wsl.data.readers.coco import CocoOptions
 from wsl.errors import ConfigError, DataError
 
@@ -107,3 +107,20 @@ def test_options_of_other_formats_are_refused(content, message):
 def test_a_missing_split_of_coco_is_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*instances_val2017\.json"):
         open_dataset(CocoOptions(root=tmp_path), KNOWN)
+
+
+@pytest.mark.parametrize("name", ["cub", "voc"])
+def test_the_format_of_a_folder_is_found(tmp_path, name):
+    DRAW[name](tmp_path)
+    assert find_format(tmp_path) == name
+
+
+def test_coco_is_found_by_its_lists(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train.json").touch()
+    assert find_format(tmp_path) == "coco"
+
+
+def test_a_folder_without_marks_holds_files(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    assert find_format(tmp_path) == find_format("s3://bucket/photos") == "files"

@@ -196,11 +196,9 @@ def small_localizer(*, quality=True, seed=0):
 
 def test_each_localization_carries_its_quality():
     image = draw_image(0, seed=DEMO_SEED).image
-    traces = small_localizer().trace(image, top_k=2, image_id="0")
-    for trace in traces:
-        found = trace.localization
+    for found in small_localizer()(image, top_k=2, image_id="0"):
         expected = localization_quality(
-            image, trace.saliency, found.mask, found.box, probability=found.score
+            image, found.saliency, found.mask, found.box, probability=found.score
         )
         assert found.quality == expected
         assert 0 < expected <= 1

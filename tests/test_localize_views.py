@@ -78,10 +78,10 @@ def test_classes_are_chosen_once_from_all_views_and_maps_averaged(classifier, im
 
 def test_the_trace_holds_the_mean_over_the_scales(classifier, images):
     localizer = localizer_of(classifier, kind="squash", input_sizes=(12, 24))
-    (trace,) = localizer.trace(images[0], classes=[3])
+    (found,) = localizer(images[0], classes=[3])
     views = localizer.views(images[0])
     (explained,) = localizer.explain([views], [[3]], first=0)
     maps = [view[0] for view in explained.input_maps]
     assert [map_.shape for map_ in maps] == [(12, 12), (24, 24)]
-    expected = average_maps(maps, views.geometries, size=trace.saliency.shape)
-    np.testing.assert_array_equal(trace.saliency, expected)
+    expected = average_maps(maps, views.geometries, size=found.saliency.shape)
+    np.testing.assert_array_equal(found.saliency, expected)

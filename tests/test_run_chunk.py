@@ -19,7 +19,6 @@ def finished(position):
 
 
 def chunk(folder, size=8, **options):
-    (folder / "run.json").touch()
     return Chunk(RunFolder(folder), 0, size, batch_images=3, maps=False, **options)
 
 

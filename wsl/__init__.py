@@ -13,10 +13,10 @@ The package along the data's way; each room imports only from those above it:
 `demo`          the drawn dataset and its small classifier
 `models`        a classifier: module, its own preprocessing, its categories
 `saliency`      classifier, images and classes to saliency maps
+`draw`          pictures: overlays, strips of the steps, attributions
 `localize`      saliency to seeds, refinement, mask and box; `Localizer` is the front door
 `run`           a dataset through a localizer: configuration, rows on disk, engines
 `score`         predictions and annotations to estimates with intervals
-`draw`          pictures: overlays, strips of the steps, attributions
 `report`        estimates and pictures to one HTML page
 `export`        masks and boxes to other tools' formats
 `tune`          settings of refinement chosen on annotated images

@@ -232,11 +232,10 @@ def draw_demo(folder: Path, numbers: Sequence[int]) -> None:
     for number in numbers:
         drawn = draw_image(number, seed=0)
         image_id = f"DEMO_val_{number + 1:08d}"
-        (trace,) = localizer.trace(drawn.image, classes=[drawn.label], image_id=image_id)
-        found = trace.localization
+        (found,) = localizer(drawn.image, classes=[drawn.label], image_id=image_id)
         iou = float(box_iou([found.box], drawn.boxes).max()) if found.box else 0.0
         picture = strip(
-            drawn.image, trace.saliency, trace.seeds, found.mask, found.box, drawn.boxes,
+            drawn.image, found.saliency, found.seeds, found.mask, found.box, drawn.boxes,
             title=f"{CATEGORIES.names[drawn.label]}: IoU of the boxes {iou:.2f}", height=112,
         )  # fmt: skip
         save_jpeg(folder / f"demo-{number}.jpg", picture)

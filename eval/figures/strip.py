@@ -39,13 +39,13 @@ def draw(localizer: Localizer, index: int) -> np.ndarray:
     """Strip of one of the demo's images, of the class that it shows."""
     drawn = draw_image(index, seed=DEMO_SEED)
     name = f"DEMO_val_{index + 1:08d}"
-    (trace,) = localizer.trace(drawn.image, classes=[drawn.label], image_id=name)
+    (found,) = localizer(drawn.image, classes=[drawn.label], image_id=name)
     return strip(
         drawn.image,
-        trace.saliency,
-        trace.seeds,
-        trace.localization.mask,
-        trace.localization.box,
+        found.saliency,
+        found.seeds,
+        found.mask,
+        found.box,
         drawn.boxes,
         title=CATEGORIES.names[drawn.label],
         height=160,

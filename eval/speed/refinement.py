@@ -108,8 +108,8 @@ def refined(localizer: Any, looked: tuple[Any, Any, Any], image_id: str) -> tupl
     begun = time.thread_time()
     pixels, views, explained = looked
     maps = localizer.image_maps(explained, views)
-    (trace,) = localizer.localize(pixels, maps, image_id=image_id, top_k=1)
-    return trace.localization, time.thread_time() - begun
+    (found,) = localizer.localize(pixels, maps, image_id=image_id, top_k=1)
+    return found, time.thread_time() - begun
 
 
 def iou(first: Any, second: Any) -> float:

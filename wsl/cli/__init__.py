@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from wsl.cli import config, demo, results, run, show, tune, visualize
+from wsl.cli import compare, config, demo, models, results, run, show, tune, visualize
 from wsl.cli.common import INTERRUPTED, say
 from wsl.cli.signals import StopSignal, stop_signals
 from wsl.errors import WslError
@@ -36,7 +36,9 @@ for command in (  # in the order of use
     results.import_,
     show.show,
     visualize.visualize,
+    compare.compare,
     tune.tune,
+    models.models,
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(config.config_app, name="config")

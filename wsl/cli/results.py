@@ -25,7 +25,8 @@ RunArgument = Annotated[Path, typer.Argument(parser=_run, metavar="RUN", help="A
 
 def score(
     run: Annotated[
-        Path | None, typer.Argument(help="A run's folder; not needed to score other maps.")
+        Path | None,
+        typer.Argument(parser=_run, help="A run's folder; not needed to score other maps."),
     ] = None,
     protocol: Annotated[
         str,
@@ -123,7 +124,7 @@ def report(
 
 
 def export(
-    run: Annotated[Path | None, typer.Argument(help="A run's folder.")] = None,
+    run: Annotated[Path | None, typer.Argument(parser=_run, help="A run's folder.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="A format; see --list.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder: new, or of the same export.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the formats.")] = False,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsl.cli.common import FAILED_IMAGES, ConfigArgument, SetOption, say
+from wsl.cli.common import FAILED_IMAGES, SetOption, say
+from wsl.cli.configuration import (
+    CategoriesOption,
+    CheckpointOption,
+    DeviceOption,
+    GroupsOption,
+    ModelOption,
+    RecipeOption,
+)
 from wsl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,10 +30,39 @@ ENGINES = ("local", "ray")
 
 
 def run(
-    config: ConfigArgument = "default",
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Image files, a folder of images, or a dataset; or one YAML file, or a recipe.",
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(help="The run's folder or store (s3://…): new, or of the same run."),
+    ] = None,
+    model: ModelOption = None,
+    recipe: RecipeOption = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FORMAT", help="Format of the dataset, if not found out."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes to localize, separated by commas; by default each image's label, or "
+            "else the classifier's first."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Localize the classifier's first k classes.")
+    ] = None,
+    groups: GroupsOption = None,
+    checkpoint: CheckpointOption = None,
+    categories: CategoriesOption = None,
+    device: DeviceOption = None,
+    subset: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Part of the list, such as 1/2.")
     ] = None,
     overrides: SetOption = None,
     shard: Annotated[
@@ -60,15 +97,34 @@ def run(
         return
     if out is None:
         raise ConfigError("wsl run needs --out, or --status RUN alone")
+    if (
+        not sources
+        and data is None
+        and not any(text.startswith("data.") for text in overrides or ())
+    ):
+        raise ConfigError("wsl run needs images: files, a folder, a dataset, or a YAML file")
     from wsl.run.folder import RunFolder
 
     RunFolder(out).check()  # before what takes long to import
-    from wsl.run.config import load_config
+    from wsl.cli.configuration import configuration
     from wsl.run.shard import Shard
 
     exit_by(
         run_with_progress(
-            load_config(config, overrides or ()),
+            configuration(
+                sources or (),
+                recipe=recipe,
+                model=model,
+                data=data,
+                classes=classes,
+                top_k=top_k,
+                checkpoint=checkpoint,
+                categories=categories,
+                groups=groups,
+                device=device,
+                subset=subset,
+                overrides=overrides or (),
+            ),
             out,
             shard=Shard.parse(shard) if shard is not None else None,
             retry_failed=retry_failed,

@@ -8,35 +8,56 @@ from typing import Annotated
 import typer
 
 from wsl.cli.common import SetOption
+from wsl.cli.configuration import (
+    CategoriesOption,
+    CheckpointOption,
+    DeviceOption,
+    GroupsOption,
+    ModelOption,
+    RecipeOption,
+)
 
 __all__ = ["show"]
 
 
 def show(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    config: Annotated[
-        str, typer.Option(help="Recipe, such as default or fast, or YAML file.")
-    ] = "default",
+    model: ModelOption = None,
+    recipe: RecipeOption = None,
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="Class to localize: id, name or number.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Localize the classifier's first k.")] = 1,
+    groups: GroupsOption = None,
+    checkpoint: CheckpointOption = None,
+    categories: CategoriesOption = None,
+    device: DeviceOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
-    height: Annotated[int, typer.Option(min=16, help="Of a panel in pixels.")] = 224,
+    height: Annotated[int, typer.Option(min=16, help="Height of a panel in pixels.")] = 224,
     overrides: SetOption = None,
 ) -> None:
     """Draw one strip per class of an image: image, saliency, seeds, mask and box."""
-    from wsl.draw.strips import write_strips
-    from wsl.run.config import load_config
+    from wsl.cli.configuration import configuration
+    from wsl.draw.pictures import file_part, save_png
     from wsl.run.runner import build_localizer
 
-    localizer = build_localizer(load_config(config, overrides or ()))
+    localizer = build_localizer(
+        configuration(
+            recipe=recipe,
+            model=model,
+            groups=groups,
+            checkpoint=checkpoint,
+            categories=categories,
+            device=device,
+            overrides=overrides or (),
+        )
+    )
+    out.mkdir(parents=True, exist_ok=True)
     for image in images:
-        for strip in write_strips(
-            localizer, image, out, classes=class_, top_k=top_k, height=height
-        ):
-            found = strip.localization
+        for found in localizer(image, classes=class_, top_k=top_k):
+            path = out / f"{file_part(image.stem)}-{found.rank}-{file_part(found.category)}.png"
+            save_png(path, found.plot(height=height))
             typer.echo(
-                f"{strip.path}: {found.category}, rank {found.rank}, "
+                f"{path}: {found.category}, rank {found.rank}, "
                 f"probability {found.score:.3f}, box {found.box}"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsl.data.open import open_dataset
 from wsl.demo.draw import write_dataset
-from wsl.draw.strips import write_strips
+from wsl.draw.pictures import file_part, save_png
 from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, load_config
 from wsl.run.folder import RunFolder
@@ -52,15 +52,11 @@ class DemoPlan:
             if sample.label is None or sample.annotation is None:
                 raise AssertionError("every drawn image has a label and boxes")
             boxes = [instance.box for instance in sample.annotation.instances]
-            for strip in write_strips(
-                localizer,
-                sample.path,
-                self.pictures,
-                classes=[sample.label],
-                image_id=sample.image_id,
-                gt_boxes=boxes,
-            ):
-                yield strip.path
+            (found,) = localizer(sample.path, classes=[sample.label], image_id=sample.image_id)
+            name = f"{sample.image_id}-{found.rank}-{file_part(found.category)}.png"
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            save_png(self.pictures / name, found.plot(gt_boxes=boxes))
+            yield self.pictures / name
 
     def score_masks(self) -> Estimate:
         """Mean IoU of the ground-truth class's masks with all that is drawn, exact to the pixel."""

@@ -22,7 +22,7 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 
-__all__ = ["DataOptions", "dataset_fingerprint", "open_dataset"]
+__all__ = ["DataOptions", "dataset_fingerprint", "find_format", "open_dataset"]
 
 DataOptions = Annotated[
     IlsvrcOptions
@@ -35,6 +35,17 @@ DataOptions = Annotated[
     Field(discriminator="format"),
 ]
 """The options of a dataset of any format."""
+
+
+def find_format(root: Path | str) -> str:
+    """Name the format of a dataset by what lies in its folder; ``files`` if nothing tells."""
+    if "://" in str(root):
+        return "files"
+    for name, options in choices(DataOptions).items():
+        assert issubclass(options, ReaderOptions)
+        if any(next(Path(root).glob(marker), None) for marker in options.markers):
+            return name
+    return "files"
 
 
 def open_dataset(options: ReaderOptions, categories: Categories) -> Dataset:

@@ -24,6 +24,8 @@ class ReaderOptions(Options):
     """The format in a few words."""
     in_stores: ClassVar[bool] = False
     """Whether `root` may lie in a store."""
+    markers: ClassVar[tuple[str, ...]] = ()
+    """Patterns of what lies below the root of such a dataset, and of no other."""
 
     root: Location | None = None
     """The dataset's folder; for some formats also in a store that fsspec knows

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from wsl.data.images import load_image
 from wsl.draw.montage import FAINT, Panel, color_bar, side_by_side
 from wsl.draw.overlays import Picture, color_table, map_limits, overlay_saliency
-from wsl.draw.pictures import resize_picture, save_png
-from wsl.draw.strips import file_part
+from wsl.draw.pictures import file_part, resize_picture, save_png
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress

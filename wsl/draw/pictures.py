@@ -6,6 +6,7 @@ Pictures are arrays as in `wsl.draw.overlays`. Only `save_png` and `save_jpeg` t
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from wsl.storage import as_path, whole_file
 __all__ = [
     "encode_jpeg",
     "encode_png",
+    "file_part",
     "resize_picture",
     "save_jpeg",
     "save_png",
@@ -192,3 +194,8 @@ def save_jpeg(path: Path | str, image: Picture, *, quality: int = 90) -> None:
 def _write(path: Path | str, content: bytes) -> None:
     with whole_file(as_path(path)) as file:
         file.write(content)
+
+
+def file_part(text: str) -> str:
+    """Part of a file name: the first synonym, with signs that any system takes."""
+    return re.sub(r"[^\w.-]+", "_", text.split(",")[0]).strip("_.") or "_"

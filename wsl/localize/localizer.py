@@ -7,13 +7,14 @@ its own, so that an engine can overlap the stages of many images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from wsl.data.images import load_image, to_rgb
 from wsl.errors import DataError
@@ -24,28 +25,18 @@ from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
 from wsl.models.classifier import Classifier
-from wsl.saliency.explain import ClassMaps, class_maps, fitting_views
+from wsl.saliency.base import SaliencyMethod
+from wsl.saliency.explain import ClassMaps, Explanation, class_maps, explain
 from wsl.saliency.views import Views, make_views
 
-__all__ = ["Localizer", "Trace"]
+__all__ = ["AnyImage", "Localizer"]
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """A localization with the steps that led to it.
+_BATCH = 16
 
-    Attributes
-    ----------
-    localization : Localization
-    saliency : ndarray of float32, shape (h, w)
-        The map in the image's coordinates, at the working size.
-    seeds : ndarray of uint8, shape (h, w)
-        Seed codes, at the working size.
-    """
-
-    localization: Localization
-    saliency: NDArray[np.float32]
-    seeds: NDArray[np.uint8]
+AnyImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+"""A file, a PIL image, an array (H, W, 3) of uint8, or a tensor (3, H, W): uint8, or float in
+[0, 1]. All RGB."""
 
 
 class Localizer:
@@ -78,22 +69,46 @@ class Localizer:
     ) -> None:
         self.classifier = classifier
         self.options = load_recipe(recipe, overrides)
-        self._views = fitting_views(classifier, self.options.saliency.views)
 
+    def __repr__(self) -> str:
+        options = self.options
+        return (
+            f"<Localizer of {self.classifier.name}: {options.saliency.method}, "
+            f"{options.localize.refine.method} at {options.localize.working_size} px>"
+        )
+
+    @overload
     def __call__(
         self,
-        image: str | Path | Image.Image | NDArray[np.uint8],
+        image: AnyImage,
         *,
         classes: Sequence[int | str] | None = None,
         top_k: int = 5,
         image_id: str | None = None,
-    ) -> list[Localization]:
-        """Localize the objects of an image.
+    ) -> list[Localization]: ...
+    @overload
+    def __call__(
+        self,
+        image: list[AnyImage],
+        *,
+        classes: Sequence[int | str] | None = None,
+        top_k: int = 5,
+        image_id: str | None = None,
+    ) -> list[list[Localization]]: ...
+    def __call__(
+        self,
+        image: AnyImage | list[AnyImage],
+        *,
+        classes: Sequence[int | str] | None = None,
+        top_k: int = 5,
+        image_id: str | None = None,
+    ) -> list[Localization] | list[list[Localization]]:
+        """Localize the objects of an image, or of each image of a list.
 
         Parameters
         ----------
-        image : path, PIL image, or ndarray of uint8 and shape (H, W, 3)
-            An array is RGB.
+        image : path, PIL image, ndarray or Tensor; or a list of them
+            An array is (H, W, 3) of uint8; a tensor (3, H, W), uint8 or float in [0, 1]. RGB.
         classes : sequence of int or str, optional
             Classes to localize: ids, names or numbers. By default the classifier's first `top_k`.
         top_k : int
@@ -104,7 +119,8 @@ class Localizer:
         Returns
         -------
         list of Localization
-            In the order of their ranks.
+            In the order of their ranks, with image, saliency map and seeds: `Localization.plot`
+            draws them. One such list per image where a list was given.
 
         Raises
         ------
@@ -113,38 +129,69 @@ class Localizer:
         ConfigError
             If a class is unknown.
         """
-        return [
-            trace.localization
-            for trace in self.trace(image, classes=classes, top_k=top_k, image_id=image_id)
-        ]
+        if not isinstance(image, list):
+            return self([image], classes=classes, top_k=top_k, image_id=image_id)[0]
+        wanted = [self.classifier.categories.index(name) for name in classes or ()]
+        localized = []
+        for start in range(0, len(image), _BATCH):
+            named = [_as_pixels(each) for each in image[start : start + _BATCH]]
+            views = [self.views(pixels) for pixels, _ in named]
+            first = top_k if classes is None else 0
+            found = self.explain(views, [wanted] * len(views), first=first)
+            for (pixels, name), cut, maps in zip(named, views, found, strict=True):
+                on_image = self.image_maps(maps, cut)
+                seed_id = name if image_id is None else image_id
+                localized.append(self.localize(pixels, on_image, image_id=seed_id, top_k=top_k))
+        return localized
 
-    def trace(
+    def saliency(
         self,
-        image: str | Path | Image.Image | NDArray[np.uint8],
+        image: AnyImage,
         *,
+        method: str | SaliencyMethod | None = None,
         classes: Sequence[int | str] | None = None,
-        top_k: int = 5,
-        image_id: str | None = None,
-    ) -> list[Trace]:
-        """Localize the objects of an image and keep the steps; otherwise like a call."""
-        pixels, name = _as_pixels(image)
-        views = self.views(pixels)
-        chosen = [self.classifier.categories.index(name) for name in classes or ()]
-        (found,) = self.explain([views], [chosen], first=top_k if classes is None else 0)
-        maps = self.image_maps(found, views)
-        return self.localize(pixels, maps, image_id=image_id or name, top_k=top_k)
+        top_k: int = 1,
+    ) -> list[Explanation]:
+        """Compute saliency maps of an image, at its own size, by any method.
+
+        Parameters
+        ----------
+        image : as of a call
+        method : str or SaliencyMethod, optional
+            Name of a method, with its defaults and the recipe's views, or a method with its
+            options; by default the recipe's.
+        classes : sequence of int or str, optional
+            By default the classifier's first `top_k`.
+        top_k : int
+
+        Returns
+        -------
+        list of Explanation
+            In the order of the classes' ranks; `Explanation.saliency` is (H, W) float32, >= 0.
+        """
+        chosen: SaliencyMethod = self.options.saliency
+        if isinstance(method, str):
+            chosen = load_recipe(self.options, {"saliency.method": method}).saliency
+        elif method is not None:
+            chosen = method
+        pixels, _ = _as_pixels(image)
+        return explain(self.classifier, pixels, chosen, classes=classes, first=top_k)
 
     @property
     def view_count(self) -> int:
-        """Number of views of each image that the classifier sees."""
-        return self._views.count
+        """Number of views of each image that the classifier looks at."""
+        return self.options.saliency.views.count
 
     def views(self, image: NDArray[np.uint8]) -> Views:
-        """Cut the views of an image for the classifier."""
-        return make_views(image, self.classifier.preprocessing, self._views)
+        """Cut the views of an image that the classifier will look at."""
+        return make_views(image, self.classifier.preprocessing, self.options.saliency.views)
 
     def explain(
-        self, views: Sequence[Views], classes: Sequence[Sequence[int]], *, first: int
+        self,
+        views: Sequence[Views],
+        classes: Sequence[Sequence[int]],
+        *,
+        first: int | Sequence[int],
     ) -> list[ClassMaps]:
         """Scores and saliency maps of a batch of images, on the classifier's device.
 
@@ -154,8 +201,9 @@ class Localizer:
             One per image; all of the same number of views.
         classes : sequence of (sequence of int)
             Per image the classes wanted whatever their rank.
-        first : int
-            How many of the classifier's first classes are wanted beside them; 0 for none.
+        first : int or sequence of int
+            How many of the classifier's first classes are wanted beside them, for all images or
+            each; 0 for none.
         """
         return class_maps(self.classifier, self.options.saliency, views, classes, first=first)
 
@@ -171,7 +219,7 @@ class Localizer:
         image_id: str,
         top_k: int,
         label: int | None = None,
-    ) -> list[Trace]:
+    ) -> list[Localization]:
         """From the maps of one image to its masks and boxes, one per class."""
         return [
             self._localize_class(image, maps, slot, image_id, top_k, label)
@@ -186,7 +234,7 @@ class Localizer:
         image_id: str,
         top_k: int,
         label: int | None,
-    ) -> Trace:
+    ) -> Localization:
         class_, rank, probability = maps.classes[slot], maps.ranks[slot], maps.probabilities[slot]
         by_size = maps.of_class(slot)
         saliency = next(iter(by_size.values()))
@@ -196,7 +244,7 @@ class Localizer:
             self.options.localize,
             random_seed=rng_seed(image_id, class_, self.options.seed),
         )
-        localization = Localization(
+        return Localization(
             label=class_,
             category=self.classifier.categories.names[class_],
             rank=rank,
@@ -207,8 +255,10 @@ class Localizer:
             refined=found.refined,
             in_top_k=rank <= top_k,
             is_ground_truth=class_ == label,
+            image=image,
+            saliency=saliency,
+            seeds=found.seeds,
         )
-        return Trace(localization, saliency, found.seeds)
 
     def _quality(
         self,
@@ -222,16 +272,31 @@ class Localizer:
         return localization_quality(image, saliency, found.mask, found.box, probability=probability)
 
 
-def _as_pixels(
-    image: str | Path | Image.Image | NDArray[np.uint8],
-) -> tuple[NDArray[np.uint8], str]:
+def _as_pixels(image: AnyImage) -> tuple[NDArray[np.uint8], str]:
+    """Pixels (H, W, 3) of an image, and its name."""
     if isinstance(image, str | Path):
         return load_image(Path(image)), Path(image).stem
     if isinstance(image, Image.Image):
         return to_rgb(image), ""
+    if isinstance(image, Tensor):
+        return _pixels_of(image), ""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             "an image array must be uint8 of shape (H, W, 3), "
             f"but got {image.dtype} of shape {image.shape}"
         )
     return image, ""
+
+
+def _pixels_of(image: Tensor) -> NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
+        raise DataError(f"an image tensor must have shape (3, H, W), but got {tuple(image.shape)}")
+    image = image.detach().cpu()
+    if image.is_floating_point():
+        if not 0 <= float(image.min()) <= float(image.max()) <= 1:
+            raise DataError(
+                "a floating-point image tensor must be in [0, 1], not normalized, but is in "
+                f"[{float(image.min()):g}, {float(image.max()):g}]"
+            )
+        image = (image * 255).round()
+    return np.ascontiguousarray(image.to(torch.uint8).permute(1, 2, 0).numpy())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Never, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wsl.boxes import Box
+from wsl.draw.pictures import encode_png, strip
 from wsl.masks import Mask, RunLengths
 
 __all__ = ["Localization", "Prediction"]
@@ -57,6 +62,12 @@ class Localization:
         The class is among the classifier's first k.
     is_ground_truth : bool
         The class is the image's label.
+    image : ndarray of uint8, shape (H, W, 3), or None
+        The image itself, RGB; like `saliency` and `seeds` only in memory: rows of a run have none.
+    saliency : ndarray of float32, shape (h, w), or None
+        The map in the image's coordinates, at the working size.
+    seeds : ndarray of uint8, shape (h, w), or None
+        Seed codes, at the working size.
     """
 
     label: int
@@ -69,6 +80,59 @@ class Localization:
     refined: bool = False
     in_top_k: bool = True
     is_ground_truth: bool = False
+    image: NDArray[np.uint8] | None = None
+    saliency: NDArray[np.float32] | None = None
+    seeds: NDArray[np.uint8] | None = None
+
+    def __repr__(self) -> str:
+        box = "no box" if self.box is None else tuple(round(side, 1) for side in self.box)
+        return f"<{self.category}: rank {self.rank}, probability {self.score:.3f}, {box}>"
+
+    def plot(
+        self, *, height: int = 224, gt_boxes: Sequence[Box] = (), title: str | None = None
+    ) -> NDArray[np.uint8]:
+        """Draw image, saliency map, seeds, mask and box side by side; notebooks show it.
+
+        Parameters
+        ----------
+        height : int
+            Height of a panel in pixels.
+        gt_boxes : sequence of Box
+            Boxes of the ground truth, drawn dashed.
+        title : str, optional
+            By default the category, its rank and its probability.
+
+        Returns
+        -------
+        ndarray of uint8, shape (h, w, 3)
+
+        Raises
+        ------
+        ValueError
+            If the localization was read from a run, whose rows have no images.
+        """
+        if self.image is None:
+            raise ValueError(
+                "only localizations that a Localizer returned have images; wsl show draws those "
+                "of a run"
+            )
+        return strip(
+            self.image,
+            self.saliency,
+            self.seeds,
+            self.mask,
+            self.box,
+            gt_boxes,
+            title=title or f"{self.category}, rank {self.rank}, probability {self.score:.3f}",
+            height=height,
+        )
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.image is None else encode_png(self.plot())
+
+    def packed(self) -> Localization:
+        """Return what a run keeps: the mask as run lengths, and no image, map or seeds."""
+        return replace(self, mask=self.run_lengths, image=None, saliency=None, seeds=None)
 
     @property
     def run_lengths(self) -> RunLengths:

@@ -85,9 +85,8 @@ def _steps_of(opened: OpenedRun, predictions: pd.DataFrame) -> Callable[[str], S
         pixels = load_image(sample.path, max_pixels=opened.config.data.max_pixels)
         if image_id not in labels:
             return Steps(pixels, gt_boxes=_gt_boxes(sample))
-        (trace,) = opened.localizer.trace(pixels, classes=[labels[image_id]], image_id=image_id)
-        found = trace.localization
-        return Steps(pixels, trace.saliency, trace.seeds, found.mask, found.box, _gt_boxes(sample))
+        (found,) = opened.localizer(pixels, classes=[labels[image_id]], image_id=image_id)
+        return Steps(pixels, found.saliency, found.seeds, found.mask, found.box, _gt_boxes(sample))
 
     return steps
 

@@ -28,7 +28,8 @@ class RunInfo:
     dataset : dict
         ``name``, ``count`` (images) and ``fingerprint`` (of the list of images).
     categories : dict
-        ``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels.
+        ``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels, and
+        ``members`` of groups of classes (or null).
     model : dict
         ``name``, ``fingerprint`` (of the weights) and ``device``.
     versions : dict

@@ -60,6 +60,10 @@ def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     folder = RunFolder(path)
     info = folder.read_info()
     config = build_config(info.config, overrides, source=str(folder.info_path))
-    ids = info.categories["ids"]
-    categories = Categories(tuple(info.categories["names"]), None if ids is None else tuple(ids))
+    ids, members = info.categories["ids"], info.categories.get("members")
+    categories = Categories(
+        tuple(info.categories["names"]),
+        None if ids is None else tuple(ids),
+        None if members is None else tuple(map(tuple, members)),
+    )
     return OpenedRun(folder, info, config, open_dataset(config.data, categories))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,13 +15,19 @@ __all__ = ["ClassOptions", "RayOptions", "RunOptions"]
 class ClassOptions(Options):
     """Which classes of an image are localized."""
 
-    select: Literal["top_k", "ground_truth", "both", "named"] = "top_k"
-    """The classifier's first `top_k`; the image's label; both; or the classes `names`. An image
-    without a label fails with `ground_truth`, and gets the first `top_k` with `both`."""
+    select: Literal["auto", "top_k", "ground_truth", "both", "named"] = "auto"
+    """``auto``: the image's label, or the classifier's first class where it has none. ``top_k``:
+    the classifier's first `top_k`. ``ground_truth``: the label; an image without one fails.
+    ``both``: the first `top_k` and the label, as the challenge's error needs. ``named``: the
+    classes `names`."""
     top_k: int = Field(5, ge=1)
     """How many classes, in the order of the classifier's scores."""
     names: tuple[str | int, ...] = ()
     """Ids, names or numbers of categories, for `select: named`."""
+    groups: Path | None = None
+    """File of class groups (`wsl.models.groups`): several of the classifier's classes as one of
+    your own, such as all dogs. Classes, predictions, scores and exports then speak of the
+    groups."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ClassOptions:

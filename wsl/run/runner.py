@@ -18,6 +18,7 @@ from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, RunError, WslError
 from wsl.localize.localizer import Localizer
 from wsl.models.classifier import Classifier
+from wsl.models.groups import group_classes, read_groups
 from wsl.models.sources import load_classifier
 from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
@@ -79,6 +80,8 @@ def build_localizer(config: RunConfig, classifier: Classifier | None = None) -> 
         Used in place of the one that ``config.model`` names.
     """
     classifier = classifier or load_classifier(config.model)
+    if config.classes.groups is not None:
+        classifier = group_classes(classifier, read_groups(config.classes.groups))
     return Localizer(classifier, config)
 
 
@@ -299,6 +302,7 @@ def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> R
         categories={
             "names": list(categories.names),
             "ids": None if categories.ids is None else list(categories.ids),
+            "members": categories.members,
         },
         model={
             "name": classifier.name,

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -153,7 +153,7 @@ class Stages:
             return self.localizer.explain(
                 [image.views for image in batch],
                 [self._wanted(image.sample) for image in batch],
-                first=self.classes.top_k if self.classes.select in ("top_k", "both") else 0,
+                first=[self._first(image.sample) for image in batch],
             )
         except RuntimeError as error:
             if not _is_out_of_memory(error):
@@ -179,11 +179,17 @@ class Stages:
             self._fitting,
         )
 
+    def _first(self, sample: Sample) -> int:
+        """How many of the classifier's first classes are wanted."""
+        if self.classes.select == "auto":
+            return int(sample.label is None)
+        return self.classes.top_k if self.classes.select in ("top_k", "both") else 0
+
     def _wanted(self, sample: Sample) -> Sequence[int]:
         """Classes of one image that are wanted whatever their rank."""
         if self.classes.select == "named":
             return self._named
-        if self.classes.select in ("ground_truth", "both") and sample.label is not None:
+        if self.classes.select in ("auto", "ground_truth", "both") and sample.label is not None:
             return (sample.label,)
         return ()
 
@@ -195,20 +201,21 @@ class Stages:
         """From one image's maps to its rows."""
         size = pixels.shape[0], pixels.shape[1]
         try:
-            traces = self.localizer.localize(
+            found = self.localizer.localize(
                 pixels,
                 maps,
                 image_id=sample.image_id,
                 top_k=self.classes.top_k,
                 label=sample.label,
             )
-            found = [trace.localization for trace in traces]
-            packed = tuple(replace(one, mask=one.run_lengths) for one in found)
+            packed = tuple(one.packed() for one in found)
         except Exception as error:
             return Finished(failure(sample.image_id, error, size=size))
-        stored = {}
-        if self.options.maps:
-            stored = {trace.localization.label: stored_map(trace.saliency) for trace in traces}
+        stored = {
+            one.label: stored_map(one.saliency)
+            for one in found
+            if self.options.maps and one.saliency is not None
+        }
         return Finished(Prediction(sample.image_id, size, packed), stored)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,17 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsl.data.geometry import average_maps
-from wsl.errors import ConfigError, ModelError
+from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
-from wsl.saliency.layers import measured_once
 from wsl.saliency.targets import TargetClassifier, TargetOptions
-from wsl.saliency.views import ViewOptions, Views, make_views
+from wsl.saliency.views import Views, make_views
 
-__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target", "fitting_views"]
-
-log = logging.getLogger(__name__)
+__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target"]
 
 # Four inputs of the usual size. The largest activation of most networks is 2 to 5 MB an input
 # there, and glibc keeps freed blocks of up to 32 MB.
@@ -57,70 +53,13 @@ class ClassMaps:
     details: tuple[Any, ...] = ()
 
 
-def fitting_views(classifier: Classifier, views: ViewOptions) -> ViewOptions:
-    """Leave out the input sizes that the network does not take; log it where there are any.
-
-    Transformers and hybrids with a table of positions take one size, that of their weights.
-
-    Parameters
-    ----------
-    classifier : Classifier
-    views : ViewOptions
-
-    Raises
-    ------
-    ModelError
-        If a single `input_size` does not fit.
-    """
-    own = classifier.preprocessing.crop_size
-    asked = views.input_sizes or ((views.input_size,) if views.input_size else ())
-    fitting = tuple(size for size in asked if (size, size) == own or _takes(classifier, size))
-    if fitting == asked:
-        return views
-    if views.input_size is not None:
-        raise ModelError(
-            f"{classifier.name} takes inputs of {own[0]} x {own[1]} pixels, not of "
-            f"{views.input_size}: leave out saliency.views.input_size"
-        )
-    log.warning(
-        "%s takes no inputs of %s pixels: maps are computed at %s",
-        classifier.name,
-        " or ".join(str(size) for size in asked if size not in fitting),
-        " and ".join(map(str, fitting)) or f"{own[0]} x {own[1]}",
-    )
-    return views.model_copy(
-        update={
-            "input_sizes": fitting,
-            "classify_at": views.classify_at if fitting else "input_size",
-        }
-    )
-
-
-def _takes(classifier: Classifier, side: int) -> bool:
-    """Tell whether the network takes square inputs of a size, from one forward pass."""
-
-    def measure() -> bool:
-        channels = len(classifier.preprocessing.mean)
-        try:
-            with classifier.inference(), torch.no_grad():
-                classifier.run(torch.zeros(1, channels, side, side))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # of the network's own, of any type
-            log.debug("%s at %d pixels: %s", classifier.name, side, error)
-            return False
-        return True
-
-    return measured_once(classifier.module, ("takes", side), measure)
-
-
 def class_maps(
     classifier: Classifier,
     method: SaliencyMethod,
     views: Sequence[Views],
     classes: Sequence[Sequence[int]],
     *,
-    first: int,
+    first: int | Sequence[int],
     progress: Progress = SILENT,
 ) -> list[ClassMaps]:
     """Score images, choose classes, and compute the maps of these classes.
@@ -139,8 +78,9 @@ def class_maps(
         One per image; all cut by the same options.
     classes : sequence of (sequence of int)
         Classes of each image to explain whatever their rank.
-    first : int
-        How many of the classes of highest score to explain beside them; 0 for none.
+    first : int or sequence of int
+        How many of the classes of highest score to explain beside them, for all images or each;
+        0 for none.
     progress : Progress
         For methods of many forward passes, of a single image.
 
@@ -152,6 +92,7 @@ def class_maps(
     if not views:
         return []
     size = len(views)
+    firsts = [first] * size if isinstance(first, int) else first
     if classifier.device.type == "cpu":
         largest = max(group.shape[0] * _pixels(group) for group in views[0].groups)
         size = max(1, round(_PART_PIXELS / largest))
@@ -164,7 +105,7 @@ def class_maps(
                 method,
                 views[at : at + size],
                 classes[at : at + size],
-                first=first,
+                firsts[at : at + size],
                 progress=progress,
             )
         ]
@@ -179,8 +120,8 @@ def _explain_part(
     method: SaliencyMethod,
     views: Sequence[Views],
     classes: Sequence[Sequence[int]],
+    firsts: Sequence[int],
     *,
-    first: int,
     progress: Progress,
 ) -> Iterator[ClassMaps]:
     """Explain a few images, whose graphs are all held until their classes are chosen."""
@@ -196,7 +137,10 @@ def _explain_part(
                   if group is for_classes[0]]  # fmt: skip
         scores = reused or [scores_only(classifier, torch.cat(for_classes))]
     means = _means(scores, len(views))
-    ranked = [_ranked(mean, wanted, first) for mean, wanted in zip(means, classes, strict=True)]
+    ranked = [
+        _ranked(mean, wanted, first)
+        for mean, wanted, first in zip(means, classes, firsts, strict=True)
+    ]
     chosen = _padded([labels for labels, _ in ranked]).to(classifier.device)
     maps: list[list[NDArray[np.float32]]] = [[] for _ in views]
     details: list[list[Any]] = [[] for _ in views]
@@ -298,8 +242,7 @@ def explain(
     list of Explanation
         In the order of the classes' ranks.
     """
-    options = fitting_views(classifier, saliency.views)
-    views = make_views(image, classifier.preprocessing, options)
+    views = make_views(image, classifier.preprocessing, saliency.views)
     wanted = [classifier.categories.index(name) for name in classes or ()]
     (found,) = class_maps(
         classifier,

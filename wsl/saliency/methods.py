@@ -8,8 +8,6 @@ from pydantic import Field
 
 from wsl.config import choices
 from wsl.saliency.activation_maximization import ActivationMaximization
-from wsl.saliency.attention import AttentionRollout
-from wsl.saliency.auto import Auto
 from wsl.saliency.averages import (
     InputXGradient,
     IntegratedGradients,
@@ -34,9 +32,7 @@ SaliencyOptions = Annotated[
     | GradCam
     | LayerCam
     | Occlusion
-    | LayerCamFusion
-    | AttentionRollout
-    | Auto,
+    | LayerCamFusion,
     Field(discriminator="method"),
 ]
 

@@ -58,6 +58,7 @@ class CocoOptions(ReaderOptions):
     """COCO instances."""
 
     summary: ClassVar[str] = "COCO instances: one JSON file of boxes and masks"
+    markers: ClassVar[tuple[str, ...]] = ("annotations/instances_*.json",)
 
     format: Literal["coco"] = "coco"
     """COCO instances: boxes and masks in one JSON file."""

@@ -50,6 +50,7 @@ class CubOptions(ReaderOptions):
     """CUB-200-2011."""
 
     summary: ClassVar[str] = "CUB-200-2011 in its own files"
+    markers: ClassVar[tuple[str, ...]] = ("image_class_labels.txt",)
 
     format: Literal["cub"] = "cub"
     """CUB-200-2011 in its own files: one box per image, and masks where they are there."""

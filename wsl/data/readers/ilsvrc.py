@@ -67,6 +67,7 @@ class IlsvrcOptions(ReaderOptions):
 
     summary: ClassVar[str] = "ILSVRC CLS-LOC in the challenge's own layout"
     in_stores: ClassVar[bool] = True
+    markers: ClassVar[tuple[str, ...]] = ("Data/CLS-LOC",)
 
     format: Literal["ilsvrc"] = "ilsvrc"
     """ILSVRC CLS-LOC in the challenge's own layout."""

@@ -79,6 +79,7 @@ class VocOptions(ReaderOptions):
     """Pascal VOC."""
 
     summary: ClassVar[str] = "Pascal VOC: XML files of boxes and label images of masks"
+    markers: ClassVar[tuple[str, ...]] = ("ImageSets/Main", "VOCdevkit/*/ImageSets/Main")
 
     format: Literal["voc"] = "voc"
     """Pascal VOC: boxes in XML files, masks in label images."""

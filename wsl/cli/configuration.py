@@ -1,0 +1,176 @@
+"""From what a person types to a configuration: sources, a recipe, named options, ``--set``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wsl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsl.run.config import RunConfig
+
+__all__ = [
+    "CategoriesOption",
+    "CheckpointOption",
+    "DeviceOption",
+    "GroupsOption",
+    "ModelOption",
+    "RecipeOption",
+    "configuration",
+    "model_keys",
+]
+
+_SOURCES = ("torchvision", "timm", "transformers")
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Classifier: a torchvision or timm name such as resnet50 (or timm/NAME), demo, or "
+        "PACKAGE.MODULE:FUNCTION that returns a network. See wsl models.",
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="default, fast, masks, simonyan2013, or a YAML file."),
+]
+CheckpointOption = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Your own weights for the model.")
+]
+CategoriesOption = Annotated[
+    Path | None,
+    typer.Option("--categories", help="Text file of the model's classes, one per line."),
+]
+GroupsOption = Annotated[
+    Path | None,
+    typer.Option("--groups", help="YAML or CSV file of class groups, such as all dogs."),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; by default the best.")
+]
+
+
+def configuration(
+    sources: Sequence[str] = (),
+    *,
+    recipe: str | None = None,
+    model: str | None = None,
+    data: str | None = None,
+    classes: str | None = None,
+    top_k: int | None = None,
+    checkpoint: Path | None = None,
+    categories: Path | None = None,
+    groups: Path | None = None,
+    device: str | None = None,
+    subset: str | None = None,
+    overrides: Sequence[str] = (),
+) -> RunConfig:
+    """Make a configuration from what a command was given.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        One YAML file or the name of a recipe; or image files and folders.
+    recipe : str, optional
+        By default ``default``; not beside a YAML file.
+    model, data, classes, top_k, checkpoint, categories, groups, device, subset
+        The options of those names; None where not given. `classes` are separated by commas.
+    overrides : sequence of str
+        ``key=value``; they win over the named options.
+
+    Raises
+    ------
+    ConfigError
+        If the options contradict each other, or a value is wrong.
+    """
+    from wsl.run.config import load_config
+
+    base, images = _base(sources, recipe)
+    keys: dict[str, Any] = {}
+    if images:
+        keys |= _data_keys(images, data)
+    elif data is not None:
+        keys["data.format"] = data
+    if model is not None:
+        keys |= model_keys(model)
+    if classes is not None:
+        names = [name.strip() for name in classes.split(",") if name.strip()]
+        keys |= {"classes.select": "named", "classes.names": names}
+    if top_k is not None:
+        if classes is not None:
+            raise ConfigError("--classes and --top-k must not both be given")
+        keys |= {"classes.select": "top_k", "classes.top_k": top_k}
+    named = {
+        "model.checkpoint": checkpoint,
+        "model.categories": categories,
+        "classes.groups": groups,
+        "model.device": device,
+        "data.subset": subset,
+    }
+    keys |= {key: str(value) for key, value in named.items() if value is not None}
+    written = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
+    return load_config(base, [*written, *overrides])
+
+
+def model_keys(name: str) -> dict[str, Any]:
+    """Return the configuration's keys of a model that is named in one word."""
+    if name == "demo":
+        return {"model.source": "demo", "model.architecture": None}
+    if ":" in name and "/" not in name:
+        return {"model.factory": name}
+    source, slash, rest = name.partition("/")
+    if slash and source in _SOURCES:
+        return {"model.source": source, "model.architecture": rest}
+    if slash:
+        return {"model.source": "transformers", "model.architecture": name}
+    return {"model.source": _source_of(name), "model.architecture": name}
+
+
+def _source_of(name: str) -> str:
+    """Name the library that has a network; torchvision where none has, which says so."""
+    import torchvision
+
+    if name in torchvision.models.list_models(module=torchvision.models):
+        return "torchvision"
+    try:
+        import timm
+    except ImportError:
+        return "torchvision"
+    return "timm" if timm.is_model(name.partition(".")[0]) else "torchvision"
+
+
+def _base(sources: Sequence[str], recipe: str | None) -> tuple[str, Sequence[str]]:
+    """Part the sources into what the configuration starts from, and images."""
+    from wsl.localize.recipes import recipe_names
+
+    yaml = [source for source in sources if source.lower().endswith((".yaml", ".yml"))]
+    if len(sources) == 1 and sources[0] in recipe_names():
+        yaml = list(sources)
+    if not yaml:
+        return recipe or "default", sources
+    if len(sources) > 1 or recipe is not None:
+        raise ConfigError(
+            f"{yaml[0]} is a whole configuration: it must stand alone, without --recipe"
+        )
+    return yaml[0], ()
+
+
+def _data_keys(images: Sequence[str], data: str | None) -> dict[str, Any]:
+    """Return the configuration's keys of images; the dataset's format is found if not given."""
+    remote = [source for source in images if "://" in source]
+    missing = [source for source in images if source not in remote and not Path(source).exists()]
+    if missing:
+        raise ConfigError(f"there is no image, folder, YAML file or recipe {missing[0]!r}")
+    if len(images) == 1 and (remote or Path(images[0]).is_dir()):
+        from wsl.data.open import find_format
+
+        return {"data.format": data or find_format(images[0]), "data.root": images[0]}
+    if data not in (None, "files"):
+        raise ConfigError(f"--data {data} must have one folder, but got {len(images)} sources")
+    return {"data.format": "files", "data.images": list(images)}
