@@ -458,6 +458,7 @@ _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 50
 _MAX_NODES = 100_000
 _MAX_INTEGER = 2**63 - 1
+_TOO_MANY = f"it must have at most {_MAX_NODES:,} values in {_MAX_DEPTH} levels"
 
 # What a wrong value after an explicit type, such as !!int x, makes PyYAML's constructors raise.
 _YAML_ERRORS = (
@@ -509,7 +510,7 @@ def parse_yaml(text: str, complaint: str) -> Any:
             raise ValueError(
                 f"it must have at most {_MAX_BYTES:,} characters, but has {len(text):,}"
             )
-        _check_depth(text)
+        _check_events(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
@@ -536,14 +537,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def _check_depth(text: str) -> None:
-    """Refuse what nests too deeply, before the recursive composer sees it."""
+def _check_events(text: str) -> None:
+    """Refuse what is too long or nests too deeply, before the recursive composer sees it."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"it must have at most {_MAX_DEPTH} levels")
+        if depth > _MAX_DEPTH or count > 2 * _MAX_NODES:
+            raise ValueError(_TOO_MANY)
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
@@ -560,6 +561,6 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, i
     sizes = [_measure(part, known) for part in inner]
     count, depth = 1 + sum(size for size, _ in sizes), 1 + max((d for _, d in sizes), default=0)
     if count > _MAX_NODES or depth > _MAX_DEPTH:
-        raise ValueError(f"it must have at most {_MAX_NODES:,} values in {_MAX_DEPTH} levels")
+        raise ValueError(_TOO_MANY)
     known[id(node)] = (count, depth)
     return count, depth
