@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -124,3 +125,34 @@ def test_old_densenet_names_are_translated(tmp_path):
     old = "features.denseblock1.denselayer2.norm.1.weight"
     torch.save({old: torch.zeros(1)}, tmp_path / "w.pth")
     assert list(read_state_dict(tmp_path / "w.pth")) == [old.replace("norm.1", "norm1")]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(2**33, 512),
+        torch.zeros(3, 1).expand(3, 10**6),
+        torch.ones(2, 2).to_sparse(),
+        torch.zeros(2**33, 512, device="meta"),
+    ],
+    ids=["2^33 classes", "repeated", "sparse", "meta"],
+)
+def test_tensors_without_their_values_are_refused(tmp_path, tensor):
+    torch.save(STATE | {"fc.weight": tensor}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"1 tensors are sparse, or have more .*: fc\.weight"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+def test_a_transposed_tensor_is_read(tmp_path):
+    torch.save({"w": STATE["weight"].T}, tmp_path / "w.pth")
+    assert torch.equal(read_state_dict(tmp_path / "w.pth")["w"], STATE["weight"].T)
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(10**6)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as stored, \
+         zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as packed:  # fmt: skip
+        for entry in stored.infolist():
+            packed.writestr(entry.filename, stored.read(entry))
+    with pytest.raises(CheckpointError, match=r"w\.pth .*its content is compressed"):
+        read_state_dict(tmp_path / "w.pth")

@@ -13,6 +13,7 @@ from torchvision import models
 
 from wsl.data.categories import Categories
 from wsl.errors import CheckpointError, ModelError
+from wsl.models import sources
 from wsl.models.options import ModelOptions
 from wsl.models.preprocessing import Preprocessing
 from wsl.models.sources import load_classifier
@@ -120,6 +121,19 @@ def test_checkpoint_that_does_not_fit(tmp_path, squeezenet):
         load_classifier("squeezenet1_1", checkpoint=path)
     with pytest.raises(CheckpointError, match=r"missing: .*; \d+ unexpected: "):
         load_classifier("resnet18", checkpoint=path)
+
+
+def test_a_last_matrix_of_other_rows_does_not_tell_the_number_of_classes(
+    tmp_path, squeezenet, monkeypatch
+):
+    built = []
+    build = sources._untrained
+    monkeypatch.setattr(sources, "_untrained", lambda *a, **o: built.append(a[1]) or build(*a, **o))
+    state = squeezenet | {"classifier.1.weight": torch.zeros(3_000_000)}
+    path = save(tmp_path / "w.pth", state)
+    with pytest.raises(CheckpointError, match=r"1 of another shape: classifier\.1\.weight"):
+        load_classifier("squeezenet1_1", checkpoint=path)
+    assert built == [1000]
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

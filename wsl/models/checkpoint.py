@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     CheckpointError
-        If the file cannot be read, holds more than tensors and plain values, or no tensors.
+        If the file cannot be read, holds more than tensors and plain values, or no tensors, or a
+        tensor has more values than the file.
     """
     readers: dict[str, Callable[[Path], Any]] = {
         ".safetensors": _read_safetensors,
@@ -109,6 +111,7 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             # On TorchScript archives torch warns before it raises.
             warnings.simplefilter("ignore")
+            _check_compression(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types, and all of them mean the same to the user
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -116,6 +119,24 @@ def _read_torch(path: Path) -> Any:
             f"{path} must hold a state dict alone, saved with torch.save(module.state_dict(), ...) "
             f"(anything that would have to be unpickled is refused), but: {reason}"
         ) from error
+
+
+def _check_compression(path: Path) -> None:
+    """Refuse compressed archives: torch writes none, and they could unpack to any size."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its content is compressed")
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether a tensor has its values in memory: one each, none repeated or left out."""
+    return (
+        tensor.layout is torch.strided
+        and not (tensor.is_meta or tensor.is_nested or tensor.is_quantized)
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
@@ -129,6 +150,12 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} must hold a state dict of tensors, but "
             + _few("entries are something else", [str(key) for key in others])
+        )
+    empty = [str(key) for key, value in content.items() if not _is_stored(value)]
+    if empty:
+        raise CheckpointError(
+            f"{path} must hold each tensor's values, but "
+            + _few("tensors are sparse, or have more values than the file", empty)
         )
     state = {str(key): value for key, value in content.items()}
     if all(key.startswith("module.") for key in state):

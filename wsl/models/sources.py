@@ -240,7 +240,7 @@ def _fitted_torchvision(
     # In each of torchvision's classifiers the last matrix (squeezenet: filter bank) gives the
     # scores, and its rows are the classes.
     last = [key for key, value in module.state_dict().items() if value.ndim >= 2][-1]
-    count = _class_count(state, last, given, 1000)
+    count = _class_count(module, state, last, given, 1000)
     if count != 1000:
         module = _untrained(name, count, **arguments)
     load_state_dict(module, state, source=path)
@@ -248,10 +248,16 @@ def _fitted_torchvision(
 
 
 def _class_count(
-    state: dict[str, Tensor], last: str, given: Categories | None, default: int
+    module: nn.Module,
+    state: dict[str, Tensor],
+    last: str,
+    given: Categories | None,
+    default: int,
 ) -> int:
-    if last in state and state[last].ndim >= 1:
-        return int(state[last].shape[0])
+    """Count the rows of a checkpoint's last matrix, if they are as long as the network's own."""
+    own, found = module.state_dict().get(last), state.get(last)
+    if own is not None and found is not None and own.shape[1:] == found.shape[1:] and len(found):
+        return len(found)
     return len(given) if given else default
 
 
@@ -305,7 +311,7 @@ def _fitted_timm(timm: Any, name: str, path: Path, given: Categories | None) -> 
     module = _create_timm(timm, name)
     heads = module.pretrained_cfg.get("classifier") or ""
     head = heads if isinstance(heads, str) else heads[0]  # distilled networks have two
-    count = _class_count(state, f"{head}.weight", given, int(module.num_classes))
+    count = _class_count(module, state, f"{head}.weight", given, int(module.num_classes))
     if count != module.num_classes:
         module = _create_timm(timm, name, num_classes=count)
     load_state_dict(module, state, source=path)
