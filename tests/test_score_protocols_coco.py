@@ -17,8 +17,11 @@ from wsl.errors import ScoreError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import RunLengths, encode_rle, mask_to_box
 from wsl.score.protocols.coco import (
-    _evaluate,
+    _METRICS,
+    _by_category,
+    _curves,
     _resampled,
+    _summary,
     coco_detections,
     coco_ground_truth,
     score_coco,
@@ -153,18 +156,38 @@ def test_equals_pycocotools_on_files(tmp_path, capsys, seed):
         assert estimate.n == 8
 
 
-def test_a_replicate_in_which_each_image_counts_once_is_the_score():
+def test_replicates_in_which_each_image_counts_once_have_the_scores_values():
     rows, samples = random_case(9)
     truth = coco_ground_truth(annotations(samples))
-    evaluation = _evaluate(truth, coco_detections(predictions(rows), truth), "segm")
-    once = np.ones((1, len(samples)), dtype=np.int64)
-    for objects, precision, recall in ((0, 0, 8), (1, 3, 9), (2, 4, 10), (3, 5, 11)):
-        found = _resampled(evaluation, once, objects=objects, most=100)
-        assert np.nanmean(found["precision"]) == pytest.approx(evaluation.stats[precision])
-        assert np.nanmean(found["recall"]) == pytest.approx(evaluation.stats[recall])
-    for most, recall in ((1, 6), (10, 7)):
-        found = _resampled(evaluation, once, objects=0, most=most)
-        assert np.nanmean(found["recall"]) == pytest.approx(evaluation.stats[recall])
+    by_category = list(_by_category(truth, coco_detections(predictions(rows), truth), "segm"))
+    once = np.ones((3, len(samples)), dtype=np.int64)
+    replicates = [_resampled(evaluation, once) for evaluation in by_category]
+    values = _summary([_curves(evaluation) for evaluation in by_category])
+    for (which, ious, *key), value in zip(_METRICS.values(), values, strict=True):
+        found = np.stack([one[tuple(key)][which][:, ious] for one in replicates])
+        assert np.nanmean(found, axis=(0, 2)) == pytest.approx([value] * 3)
+
+
+def test_a_replicate_is_the_score_of_the_drawn_images():
+    rows, samples = random_case(3)
+    counts = [0, 2, 1, 0, 3, 1, 1, 0]
+    drawn = [
+        (f"{name}-{copy}", *rest)
+        for name, *rest in rows
+        for copy in range(counts[int(name.removeprefix("img"))])
+    ]
+    copies = [
+        replace(sample, image_id=f"{sample.image_id}-{copy}")
+        for sample, count in zip(samples, counts, strict=True)
+        for copy in range(count)
+    ]
+    truth = coco_ground_truth(annotations(samples))
+    found = coco_detections(predictions(rows), truth)
+    replicates = [
+        _resampled(one, np.array([counts]))[0, 100] for one in _by_category(truth, found, "segm")
+    ]
+    values = np.stack([one["precision"] for one in replicates])
+    assert np.nanmean(values) == pytest.approx(score(drawn, copies).estimate("ap").value)
 
 
 def test_perfect_masks_and_none():

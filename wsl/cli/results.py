@@ -28,13 +28,7 @@ def score(
         Path | None,
         typer.Argument(parser=_run, help="A run's folder; not needed to score other maps."),
     ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="ilsvrc, diagnosis, mask_iou, boundary, coco; of maps: max_box_acc, pxap, "
-            "heatmap, pointing."
-        ),
-    ] = "ilsvrc",
+    protocol: Annotated[str, typer.Option(help="A protocol; see --list.")] = "ilsvrc",
     maps: Annotated[
         Path | None,
         typer.Option(help="Folder of maps, IMAGE_ID.npy, .npz or .png, to score instead."),
@@ -46,6 +40,7 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="JSON file; by default in the run, or none.")
     ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the protocols.")] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override data.… or score.…"),
@@ -53,7 +48,7 @@ def score(
 ) -> None:
     """Score a run, or a folder of maps, beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
-    from wsl.config import build_options, split_overrides
+    from wsl.config import build_options, choices, split_overrides
     from wsl.errors import ConfigError
     from wsl.run.opened import open_run
     from wsl.score.protocols import ProtocolOptions
@@ -61,6 +56,10 @@ def score(
     from wsl.score.table import scores_table
     from wsl.storage import write_json
 
+    if list_:
+        for name, model in choices(ProtocolOptions).items():
+            typer.echo(f"{name:<12} {model.summary}")
+        return
     own, others = split_overrides(overrides or (), "score")
     named = {"protocol": protocol} | ({"maps": maps} if maps else {})
     options = build_options(ProtocolOptions, named, own, source="wsl score")

@@ -1,4 +1,7 @@
-"""A run that was made before, opened again with its configuration and its dataset."""
+"""A run that was made before, opened again with its dataset.
+
+Scores and exports need no classifier: torch is imported when the localizer is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pydantic import ConfigDict
+
+from wsl.config import Options, build_options
 from wsl.data.categories import Categories
-from wsl.data.open import open_dataset
+from wsl.data.open import DataOptions, open_dataset
 from wsl.data.sample import Dataset
-from wsl.localize.localizer import Localizer
-from wsl.run.config import RunConfig, build_config
 from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
-from wsl.run.runner import build_localizer
+
+if TYPE_CHECKING:
+    from wsl.localize.localizer import Localizer
+    from wsl.run.config import RunConfig
 
 __all__ = ["OpenedRun", "open_run"]
 
@@ -27,20 +35,36 @@ class OpenedRun:
     ----------
     folder : RunFolder
     info : RunInfo
-    config : RunConfig
-        That of the run, with the overrides.
     dataset : Dataset
+    overrides : tuple of str
+        ``key=value``, over the run's configuration.
     """
 
     folder: RunFolder
     info: RunInfo
-    config: RunConfig
     dataset: Dataset
+    overrides: tuple[str, ...] = ()
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The run's configuration, with the overrides."""
+        from wsl.run.config import build_config
+
+        return build_config(self.info.config, self.overrides, source=str(self.folder.info_path))
 
     @cached_property
     def localizer(self) -> Localizer:
         """The run's localizer, made when it is first needed: to draw steps again."""
+        from wsl.run.runner import build_localizer
+
         return build_localizer(self.config)
+
+
+class _Data(Options):
+    """The part of a configuration that names the dataset."""
+
+    model_config = ConfigDict(extra="ignore")
+    data: DataOptions
 
 
 def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
@@ -59,11 +83,16 @@ def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     """
     folder = RunFolder(path)
     info = folder.read_info()
-    config = build_config(info.config, overrides, source=str(folder.info_path))
+    source = str(folder.info_path)
+    own = [override for override in overrides if override.startswith("data.")]
+    data = build_options(_Data, {"data": info.config.get("data")}, own, source=source).data
     ids, members = info.categories["ids"], info.categories.get("members")
     categories = Categories(
         tuple(info.categories["names"]),
         None if ids is None else tuple(ids),
         None if members is None else tuple(map(tuple, members)),
     )
-    return OpenedRun(folder, info, config, open_dataset(config.data, categories))
+    opened = OpenedRun(folder, info, open_dataset(data, categories), tuple(overrides))
+    if len(own) < len(overrides):
+        _ = opened.config  # refuses what is no key
+    return opened

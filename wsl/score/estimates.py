@@ -29,8 +29,8 @@ __all__ = [
 
 Unit = Literal["proportion", "mean", "difference"]
 
-# Indices drawn at once: bounds the memory of the bootstrap to about 50 MB for any n.
-_DRAWN_AT_ONCE = 1 << 22
+# Indices drawn at once: bounds the memory of the bootstrap to about 30 MB for any n.
+_DRAWN_AT_ONCE = 1 << 20
 _IMAGES_AT_ONCE = 64
 
 
