@@ -225,7 +225,8 @@ class PoissonBootstrap:
         if not self._waiting:
             return
         drawn = self._generator.poisson(1.0, size=(len(self._waiting), len(self._weights)))
-        self._sums += drawn.T @ np.stack(self._waiting)
+        # Single precision: seven digits of some images' sum are more than an interval needs.
+        self._sums += drawn.T.astype(np.float32) @ np.stack(self._waiting).astype(np.float32)
         self._weights += drawn.sum(axis=0)
         self._waiting.clear()
 

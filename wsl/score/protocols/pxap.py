@@ -22,7 +22,7 @@ from pydantic import Field
 
 from wsl.data.sample import Dataset
 from wsl.errors import ScoreError
-from wsl.masks import Mask
+from wsl.masks import Mask, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
@@ -117,7 +117,8 @@ class PxAP:
         self.options = options or PxAPOptions()
         self._boxes = boxes or TrivialBoxes()
         self._edges = np.append(threshold_grid(self.options.step), 1.0)
-        self._in_center = self._boxes.masks((MAP_SIDE, MAP_SIDE))[1].ravel()
+        x0, y0, x1, y1 = mask_to_box(self._boxes.masks((MAP_SIDE, MAP_SIDE))[1]) or (0, 0, 0, 0)
+        self._center = (slice(int(y0), int(y1)), slice(int(x0), int(x1)))
         # Two histograms of the map (background, foreground), then two of the centered box.
         self._split = 2 * len(self._edges)
         self._sums = np.zeros(self._split + 4)
@@ -159,23 +160,26 @@ class PxAP:
             )
         ignored = [ignore] if isinstance(ignore, np.ndarray) else list(ignore or ())
         foreground, out = _scaled_union(masks), _scaled_union(ignored)
-        # Four kinds of pixels: background, foreground, and ignored twice.
-        kind = (foreground + 2 * (out & ~foreground)).ravel()
+        # 0 is background, 1 foreground; what is 2 does not count.
+        kind = foreground + 2 * (out & ~foreground)
         width = len(self._edges)
-        histogram = np.bincount(self._bins(array.ravel()) + width * kind, minlength=4 * width)
-        fixed = np.bincount(self._in_center + 2 * kind, minlength=8)
-        vector = np.concatenate([histogram[: 2 * width], fixed[:4]])
+        histogram = np.bincount(
+            self._bins(array.ravel()) + width * kind.ravel(), minlength=2 * width
+        )
+        histogram = np.bincount(bins, minlength=2 * width)[: 2 * width]
+        inside = np.bincount(kind[self._center].ravel(), minlength=2)[:2]
+        outside = histogram.reshape(2, width).sum(axis=1) - inside
+        vector = np.concatenate([histogram, np.stack([outside, inside], axis=1).ravel()])
         self._sums += vector
         self._bootstrap.add(vector)
         self.n += 1
 
     def _bins(self, values: _Floats) -> NDArray[np.int64]:
         """Position of the last edge at or below each value."""
-        # The division may be off by one where the edges are rounded.
-        last = len(self._edges) - 1
-        bins = np.minimum((values * (1 / self.options.step)).astype(np.int64), last)
+        # Never too low, but one too high just below an edge.
+        bins = (values * (1 / self.options.step) + 1e-6).astype(np.int64)
         bins -= self._edges[bins] > values
-        bins += (bins < last) & (self._edges[np.minimum(bins + 1, last)] <= values)
+        bins[values == 1] = len(self._edges) - 1
         return bins
 
     def scores(self) -> Scores:
