@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import wsl_here
 
 from wsl import cli
+from wsl.config import choices
 from wsl.demo.draw import write_dataset
 from wsl.run.config import build_config
 from wsl.run.runner import run_dataset
+from wsl.score.protocols import ProtocolOptions
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,12 @@ def test_options_that_a_protocol_does_not_have(runs, refused):
         assert protocol in line
     line = refused("score", runs / "four", "--protocol", "max_box_ac")
     assert "Did you mean max_box_acc" in line
+
+
+def test_protocols_are_listed_from_their_classes():
+    lines = wsl_here("score", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(choices(ProtocolOptions))
+    assert all(len(line.split()) > 3 for line in lines)
 
 
 def test_stored_maps_need_a_dataset_and_no_run(runs, refused, tmp_path):

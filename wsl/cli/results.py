@@ -48,17 +48,17 @@ def score(
 ) -> None:
     """Score a run, or a folder of maps, beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
-    from wsl.config import build_options, choices, split_overrides
+    from wsl.config import build_options, split_overrides
     from wsl.errors import ConfigError
     from wsl.run.opened import open_run
-    from wsl.score.protocols import ProtocolOptions
+    from wsl.score.protocols import ProtocolOptions, protocol_lines
     from wsl.score.stored import open_annotated
     from wsl.score.table import scores_table
     from wsl.storage import write_json
 
     if list_:
-        for name, model in choices(ProtocolOptions).items():
-            typer.echo(f"{name:<12} {model.summary}")
+        for name, summary in protocol_lines():
+            typer.echo(f"{name:<12} {summary}")
         return
     own, others = split_overrides(overrides or (), "score")
     named = {"protocol": protocol} | ({"maps": maps} if maps else {})

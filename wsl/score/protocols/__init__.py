@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -16,7 +17,7 @@ from wsl.score.protocols.max_box_acc import MaxBoxAccOptions
 from wsl.score.protocols.pointing import PointingOptions
 from wsl.score.protocols.pxap import PxAPOptions
 
-__all__ = ["ProtocolOptions"]
+__all__ = ["ProtocolOptions", "protocol_lines"]
 
 ProtocolOptions = Annotated[
     IlsvrcOptions
@@ -31,3 +32,9 @@ ProtocolOptions = Annotated[
     Field(discriminator="protocol"),
 ]
 """Options of a score protocol, by its name."""
+
+
+def protocol_lines() -> Iterator[tuple[str, str]]:
+    """Yield the name of each protocol and what it scores."""
+    for model in get_args(get_args(ProtocolOptions)[0]):
+        yield model.model_fields["protocol"].default, model.summary

@@ -163,9 +163,7 @@ class PxAP:
         # 0 is background, 1 foreground; what is 2 does not count.
         kind = foreground + 2 * (out & ~foreground)
         width = len(self._edges)
-        histogram = np.bincount(
-            self._bins(array.ravel()) + width * kind.ravel(), minlength=2 * width
-        )
+        bins = self._bins(array.ravel()) + width * kind.ravel()
         histogram = np.bincount(bins, minlength=2 * width)[: 2 * width]
         inside = np.bincount(kind[self._center].ravel(), minlength=2)[:2]
         outside = histogram.reshape(2, width).sum(axis=1) - inside
