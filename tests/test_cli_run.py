@@ -1,14 +1,19 @@
 """The options of ``wsl run`` for long runs and many machines."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+from small_runs import classifier
+from tuning_cases import config as tuning_config
+from tuning_cases import draw_dataset
 from typer.testing import CliRunner
 
 from wsl import cli
 from wsl.demo.draw import write_dataset
 from wsl.errors import ConfigError, RunError
+from wsl.run.runner import run_dataset
 
 RUN = ["run", "demo"]
 
@@ -74,6 +79,18 @@ def test_mistakes_are_told(arguments, error, message, monkeypatch, request):
         call(*arguments)
 
 
+def in_a_process(command, folder):
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *command.split()],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=60,
+        check=False,
+    )
+
+
 WITHOUT_TORCH = """
 import sys
 from wsl.cli import main
@@ -96,15 +113,18 @@ finally:
 )
 def test_what_is_no_run_is_told_before_anything_heavy_is_imported(command, tmp_path):
     (tmp_path / "settings.yaml").write_text("seed: 0\n")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *command.split()],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": ":".join(sys.path)},
-        timeout=60,
-        check=False,
-    )
+    done = in_a_process(command, tmp_path)
     assert done.returncode == 1
     assert "not a run" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["score run", "export run --format coco --out out", "report run --pictures 0 --out out"],
+)
+def test_what_needs_no_classifier_imports_no_torch(command, tmp_path):
+    """Half a gigabyte, and seconds."""
+    settings = tuning_config(draw_dataset(tmp_path / "data"))
+    run_dataset(settings, tmp_path / "run", classifier=classifier())
+    assert in_a_process(command, tmp_path).returncode == 0

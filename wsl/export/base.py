@@ -16,7 +16,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from wsl.boxes import Box
 from wsl.config import Options
-from wsl.data.categories import Categories
 from wsl.export.classes import ClassList
 from wsl.export.image_files import ImageFiles, ImageMode
 from wsl.export.names import FileNames
@@ -81,8 +80,7 @@ class Run(RunFolder):
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
         self.info: RunInfo = self.read_info()
-        names, ids = self.info.categories["names"], self.info.categories["ids"]
-        self.categories = Categories(tuple(names), None if ids is None else tuple(ids))
+        self.categories = self.info.as_categories
 
     @property
     def dataset_name(self) -> str:

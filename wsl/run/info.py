@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wsl.data.categories import Categories
 from wsl.errors import RunError
 
 __all__ = ["RunInfo", "read_info"]
@@ -49,6 +51,16 @@ class RunInfo:
     counts: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @cached_property
+    def as_categories(self) -> Categories:
+        """The classifier's categories."""
+        ids, members = self.categories["ids"], self.categories.get("members")
+        return Categories(
+            tuple(self.categories["names"]),
+            None if ids is None else tuple(ids),
+            None if members is None else tuple(map(tuple, members)),
+        )
 
 
 def read_info(folder: Path, name: str = "run.json") -> RunInfo:
@@ -93,10 +105,6 @@ def _check(info: RunInfo) -> None:
     ):
         if key not in place or not isinstance(place[key], kind):
             raise TypeError(f"{key} must be a {kind}, but is {place.get(key)!r}")
-    names, ids = info.categories["names"], info.categories["ids"]
-    if not all(isinstance(text, str) for text in [*names, *(ids or ())]):
+    known = info.as_categories
+    if not all(isinstance(text, str) for text in [*known.names, *(known.ids or ())]):
         raise TypeError("names and ids of categories must be texts")
-    if ids is not None and len(ids) != len(names):
-        raise ValueError(
-            f"there must be one id per name, but there are {len(ids)} and {len(names)}"
-        )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from pydantic import ConfigDict
 
 from wsl.config import Options, build_options
-from wsl.data.categories import Categories
 from wsl.data.open import DataOptions, open_dataset
 from wsl.data.sample import Dataset
 from wsl.run.folder import RunFolder
@@ -86,13 +85,7 @@ def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     source = str(folder.info_path)
     own = [override for override in overrides if override.startswith("data.")]
     data = build_options(_Data, {"data": info.config.get("data")}, own, source=source).data
-    ids, members = info.categories["ids"], info.categories.get("members")
-    categories = Categories(
-        tuple(info.categories["names"]),
-        None if ids is None else tuple(ids),
-        None if members is None else tuple(map(tuple, members)),
-    )
-    opened = OpenedRun(folder, info, open_dataset(data, categories), tuple(overrides))
+    opened = OpenedRun(folder, info, open_dataset(data, info.as_categories), tuple(overrides))
     if len(own) < len(overrides):
         _ = opened.config  # refuses what is no key
     return opened
