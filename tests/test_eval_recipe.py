@@ -42,7 +42,9 @@ def test_the_ablation_leads_from_the_papers_configuration_to_the_recommended_one
     for name, file in files.items():
         ours = by_name[getattr(ablation_steps, name)]
         theirs = load_config(file)
-        assert ours.saliency == theirs.saliency
+        # Of these networks, auto is layercam_fusion without named layers.
+        dumped = ours.saliency.model_dump(exclude={"method", "layers"})
+        assert dumped == theirs.saliency.model_dump(exclude={"method"})
         assert ours.localize == theirs.localize
 
 

@@ -154,7 +154,7 @@ def test_a_run_in_bfloat16_is_near(data, on_cpu, tmp_path):
 
 
 def test_a_full_device_halves_the_batch_and_changes_nothing_else(data, tmp_path, caplog):
-    large = ("saliency.views.input_size=320", "run.batch_size=12")
+    large = ("saliency.views.input_sizes=[320]", "run.batch_size=12")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     run(data, tmp_path / "roomy", *large)

@@ -41,7 +41,7 @@ VIEWS = [
     {"kind": "ten_crop"},
     {"kind": "center_crop", "flip": True, "input_sizes": (12, 16, 24)},
     {"kind": "ten_crop", "input_sizes": (16, 24)},
-    {"kind": "squash", "input_size": 24, "classify_at": "default_size"},
+    {"kind": "squash", "input_sizes": (24,), "classify_at": "default_size"},
     {"kind": "squash", "flip": True, "input_sizes": (12, 24), "classify_at": "default_size"},
 ]
 

@@ -76,3 +76,13 @@ def test_without_centers_it_is_plain_interpolation():
         maps, size=(20, 28), mode="bilinear", align_corners=False
     )
     torch.testing.assert_close(aligned(maps, None, (20, 28)), expected)
+
+
+def test_what_is_pooled_to_a_fixed_number_of_cells_divides_the_input():
+    # VGG pools its last grid to 7 x 7, which at 224 changes nothing.
+    module = nn.Sequential(conv(32, 32, 0), nn.AdaptiveAvgPool2d(7))
+    assert cell_centers(module, ["1"]) == {"1": None}
+    maps = torch.rand(1, 1, 7, 7)
+    expected = aligned(maps, CellCenters(15.5, 32), (224, 224))
+    torch.testing.assert_close(aligned(maps, None, (224, 224)), expected)
+    torch.testing.assert_close(aligned(maps, CellCenters(20, 55), (224, 224)), expected)

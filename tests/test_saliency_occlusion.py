@@ -297,5 +297,5 @@ def test_masks_that_tile_the_input_are_captums(side):
 
 def test_it_is_a_method_of_the_configuration():
     content = {"method": "occlusion", "size": 3, "stride": 2, "fill": [255, 0, 0]}
-    found = build_config({"saliency": content}).saliency
+    found = build_config({"extends": "plain", "saliency": content}).saliency
     assert found == Occlusion(size=3, stride=2, fill=(255, 0, 0))

@@ -31,7 +31,7 @@ def photograph(shared_data):
 def test_it_equals_captum_on_photographs(classifier, photograph):
     # Masks of an odd side that is the stride and divides the input tile it, as captum's do.
     options = Occlusion(size=75, stride=75)
-    views = ViewOptions(input_size=225)
+    views = ViewOptions(input_sizes=(225,))
     image = make_views(photograph, classifier.preprocessing, views).inputs[0]
     with torch.no_grad():
         class_ = int(classifier.scores(image[None]).argmax())

@@ -13,7 +13,12 @@ from wsl.data.geometry import Geometry, average_maps
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
 from wsl.saliency.gradient import Gradient
-from wsl.saliency.views import ViewOptions, make_views, view_geometries
+from wsl.saliency.views import (
+    ViewOptions,
+    make_views,
+    resized_preprocessing,
+    view_geometries,
+)
 
 PREPROCESSING = Preprocessing(resize_size=10, crop_size=(8, 8))
 IMAGES = st.tuples(st.integers(3, 24), st.integers(3, 24)).flatmap(
@@ -63,12 +68,12 @@ def test_a_squeezing_preprocessing_squeezes_its_center_view():
 
 
 def test_input_size_scales_the_resize_with_it():
-    options = ViewOptions(kind="center_crop", input_size=112)
-    adapted = options.adapted(Preprocessing(resize_size=256, crop_size=(224, 224)))
+    options = ViewOptions(kind="center_crop", input_sizes=(112,))
+    adapted = resized_preprocessing(Preprocessing(resize_size=256, crop_size=(224, 224)), 112)
     assert (adapted.resize_size, adapted.crop_size) == (128, (112, 112))
-    squeezing = options.adapted(Preprocessing(resize_size=(224, 448), crop_size=(224, 224)))
-    assert squeezing.resize_size == (112, 224)
-    assert ViewOptions().adapted(PREPROCESSING) is PREPROCESSING
+    squeezing = Preprocessing(resize_size=(224, 448), crop_size=(224, 224))
+    assert resized_preprocessing(squeezing, 112).resize_size == (112, 224)
+    assert resized_preprocessing(squeezing, 224) == squeezing
     image = np.zeros((30, 40, 3), np.uint8)
     (geometry,) = make_views(image, Preprocessing(), options).geometries
     assert geometry == Geometry.center_crop((30, 40), 128, (112, 112))
@@ -137,7 +142,7 @@ def test_each_scale_has_the_views_of_its_input_size(kind, flip):
     options = ViewOptions(kind=kind, flip=flip, input_sizes=(8, 12))
     views = make_views(image, PREPROCESSING, options)
     alone = [
-        make_views(image, PREPROCESSING, ViewOptions(kind=kind, flip=flip, input_size=size))
+        make_views(image, PREPROCESSING, ViewOptions(kind=kind, flip=flip, input_sizes=(size,)))
         for size in (8, 12)
     ]
     assert len(views.geometries) == options.count
@@ -148,15 +153,33 @@ def test_each_scale_has_the_views_of_its_input_size(kind, flip):
         _ = views.inputs
 
 
+@pytest.mark.parametrize(
+    ("own", "sizes", "sides"),
+    [
+        (224, ("1x", "1.43x"), (224, 320)),
+        (128, ("1x", "1.43x"), (128, 184)),
+        (299, ("1x", "1.43x", 224), (299, 424, 224)),
+        (9, ("1x", "0.1x", "2x"), (9, 8, 16)),
+        (64, ("1.0x", 64, "1.01x"), (64,)),
+        (64, (), ()),
+    ],
+)
+def test_sizes_are_pixels_or_multiples_of_the_weights_own(own, sizes, sides):
+    options = ViewOptions(input_sizes=sizes)
+    assert options.sides(Preprocessing(resize_size=own, crop_size=(own, own))) == sides
+
+
+@pytest.mark.parametrize("size", ["1.43", "x", "-1x", "1.5 x", 0, -3], ids=repr)
+def test_other_sizes_are_refused(size):
+    with pytest.raises(ValidationError, match="input_sizes"):
+        ViewOptions(input_sizes=(size,))
+
+
 def test_scales_that_contradict_are_refused():
-    with pytest.raises(ValidationError, match="input_size must not be given beside input_sizes"):
-        ViewOptions(input_size=8, input_sizes=(8, 12))
     with pytest.raises(ValidationError, match=r"input_sizes must differ, but are \[8, 8\]"):
         ViewOptions(input_sizes=(8, 8))
 
 
 def test_classes_at_the_own_size_need_another_size():
-    with pytest.raises(
-        ValueError, match="classify_at: default_size needs an input_size or input_sizes"
-    ):
+    with pytest.raises(ValueError, match="classify_at: default_size needs input_sizes"):
         ViewOptions(classify_at="default_size")

@@ -278,6 +278,7 @@ def split_overrides(overrides: Iterable[str], prefix: str) -> tuple[list[str], l
 # Keys and values of earlier versions, by the end of the dotted key, with what replaces them.
 _RENAMED_KEYS = {
     "views.scales": "input_sizes",
+    "views.input_size": "input_sizes",
     "views.classes_at": "classify_at",
     "seeds.levels": "threshold",
     "seeds.between": "undecided",

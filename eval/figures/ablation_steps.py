@@ -25,7 +25,7 @@ _RECIPE_SEEDS = (
     "localize.seeds.probable_threshold=0.52",
     "localize.seeds.foreground=0.625",
 )
-_BOTH = "saliency.views.input_sizes=[224, 320]"
+_BOTH = "saliency.views.input_sizes=[1x, 1.43x]"
 _NO_GRADIENT = "saliency.gradient=false"
 
 
@@ -87,7 +87,7 @@ def _path(last: str) -> list[Step]:
         Step(name, "path", before, changes)
         for (name, changes), before in zip(names.items(), [None, *names], strict=False)
     ]
-    crops, larger = "saliency.views.kind=ten_crop", "saliency.views.input_size=320"
+    crops, larger = "saliency.views.kind=ten_crop", "saliency.views.input_sizes=[320]"
     left = {
         rows[0].name: Step(PAPER, "path", rows[0].name, (*plain, crops)),
         "seeds around Otsu's threshold": Step(
@@ -127,7 +127,7 @@ def _without(recipe: tuple[str, ...]) -> list[Step]:
         SMALL: _at_224(recipe),
         "without the smaller input: 320 pixels": (
             *_at_224(recipe),
-            "saliency.views.input_size=320",
+            "saliency.views.input_sizes=[320]",
         ),
         "without GrabCut: the map cut at Otsu's threshold": (*recipe, *cut),
         "without Otsu's threshold: quantiles 95/60/30": (*recipe, *quantiles),
@@ -182,7 +182,7 @@ def _tried(recipe: tuple[str, ...]) -> list[Step]:
         FAST: (*small, _NO_GRADIENT, one_round),
         "256 pixels, without the gradient": (
             *small,
-            "saliency.views.input_size=256",
+            "saliency.views.input_sizes=[256]",
             _NO_GRADIENT,
         ),
     }

@@ -101,7 +101,8 @@ def _visuals(
         raise ConfigError(f"{maximizing}.{of_model[0]} must not be set for method {method}")
     if not is_model:
         rest = [*rest, f"saliency.method={method}"]
-    configuration = load_config(config, rest) if config else build_config({}, rest)
+    plain = {"extends": "plain"}  # one view, at the weights' own input size
+    configuration = load_config(config, rest) if config else build_config(plain, rest)
     classifier = load_classifier(configuration.model)
     if is_model:
         yield from write_maximized(

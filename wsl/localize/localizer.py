@@ -26,7 +26,7 @@ from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod
-from wsl.saliency.explain import ClassMaps, Explanation, class_maps, explain
+from wsl.saliency.explain import ClassMaps, Explanation, class_maps, explain, fitting_views
 from wsl.saliency.views import Views, make_views
 
 __all__ = ["AnyImage", "Localizer"]
@@ -69,6 +69,7 @@ class Localizer:
     ) -> None:
         self.classifier = classifier
         self.options = load_recipe(recipe, overrides)
+        self._views = fitting_views(classifier, self.options.saliency.views)
 
     def __repr__(self) -> str:
         options = self.options
@@ -179,12 +180,12 @@ class Localizer:
 
     @property
     def view_count(self) -> int:
-        """Number of views of each image that the classifier looks at."""
-        return self.options.saliency.views.count
+        """Number of views of each image that the classifier sees."""
+        return self._views.count
 
     def views(self, image: NDArray[np.uint8]) -> Views:
-        """Cut the views of an image that the classifier will look at."""
-        return make_views(image, self.classifier.preprocessing, self.options.saliency.views)
+        """Cut the views of an image for the classifier."""
+        return make_views(image, self.classifier.preprocessing, self._views)
 
     def explain(
         self,

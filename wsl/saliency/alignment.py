@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsl.saliency.layers import measured_once, observing
+from wsl.saliency.layers import grid_axes, measured_once, observing
 
 __all__ = ["CellCenters", "aligned", "cell_centers"]
 
 # The probe's input: a strip long enough that receptive fields of 500 pixels do not reach its ends.
 _HEIGHT, _LENGTH = 64, 768
+_MOST_STRIDE = 64  # what is wider has been pooled to a fixed number of cells
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def cell_centers(
         Copied: the copy runs on the CPU in double precision, whose convolutions take no short cuts
         over windows.
     layers : sequence of str
-        Names as in ``named_modules()``, of layers that return (N, C, h, w).
+        Names as in ``named_modules()``, of layers that return (N, C, h, w) or (N, h, w, C).
     channels : int
         Of the network's input.
 
@@ -67,7 +68,8 @@ def cell_centers(
     -------
     dict of str to CellCenters or None
         The same along both axes. None where that cannot be told: a cell sees everything
-        (squeeze-and-excitation, attention), or the network takes no input of this shape.
+        (squeeze-and-excitation, attention), or the network takes no input of this shape or cannot
+        be copied.
     """
     key = ("cell_centers", tuple(layers))
     return measured_once(module, key, lambda: _measure(module, layers, channels))
@@ -76,28 +78,36 @@ def cell_centers(
 def _measure(
     module: nn.Module, layers: Sequence[str], channels: int
 ) -> dict[str, CellCenters | None]:
-    probe = copy.deepcopy(module).cpu().double().eval()
+    try:
+        probe = copy.deepcopy(module).cpu().double().eval()
+    except Exception:  # a network that holds parts of a graph, say
+        return dict.fromkeys(layers)
     inputs = torch.ones(1, channels, _HEIGHT, _LENGTH, dtype=torch.float64)
     clean = _blind_columns(probe, layers, inputs)
     strides = {
         name: round(_LENGTH / len(blind))
         for name, blind in clean.items()
-        if len(blind) > 1 and not blind.any()
+        if len(blind) >= _LENGTH / _MOST_STRIDE and not blind.any()
     }
-    if not strides:
-        return dict.fromkeys(layers)
-    columns = range(_LENGTH // 2, _LENGTH // 2 + max(strides.values()))
-    seen = []
-    for column in columns:
+    centers: dict[str, CellCenters | None] = dict.fromkeys(layers)
+    middles: dict[str, list[float]] = {name: [] for name in strides}
+    begin, column = _LENGTH // 2, 0
+    while middles:
         marked = inputs.clone()
-        marked[..., column] = torch.nan
-        seen.append(_blind_columns(probe, list(strides), marked))
-    return {
-        name: _fitted([each[name] for each in seen], columns, strides[name])
-        if name in strides
-        else None
-        for name in layers
-    }
+        marked[..., begin + column] = torch.nan
+        blind = _blind_columns(probe, list(middles), marked)
+        for name in list(middles):
+            cells = blind[name].nonzero().flatten().tolist()
+            if not cells or cells[0] == 0 or cells[-1] == len(blind[name]) - 1:
+                del middles[name]
+                continue
+            middles[name].append((cells[0] + cells[-1]) / 2)
+            if len(middles[name]) == (stride := strides[name]):
+                place = sum(middles.pop(name)) / stride
+                first = begin + (stride - 1) / 2 - stride * place
+                centers[name] = CellCenters(first, float(stride))
+        column += 1
+    return centers
 
 
 def _blind_columns(probe: nn.Module, layers: Sequence[str], inputs: Tensor) -> dict[str, Tensor]:
@@ -106,31 +116,22 @@ def _blind_columns(probe: nn.Module, layers: Sequence[str], inputs: Tensor) -> d
 
     def observe(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
-            blind[name] = output.isnan().any(dim=0).any(dim=0).any(dim=0)
+            channels_last = grid_axes(output, (_HEIGHT, _LENGTH)) == (1, 2)
+            grid = output.movedim(3, 1) if channels_last else output
+            blind[name] = grid.isnan().any(dim=0).any(dim=0).any(dim=0)
         if len(blind) == len(layers):
             raise _AllSeen
 
     try:
         with observing(probe, layers, observe), torch.no_grad():
             probe(inputs)
-    except (_AllSeen, RuntimeError, ValueError):
+    except Exception:  # of the network's own, of any type
         pass  # what comes behind the layers may not take this shape, and does not matter
     return blind
 
 
 class _AllSeen(Exception):  # noqa: N818 no error: it ends a forward pass early
     """Every layer has run."""
-
-
-def _fitted(seen: Sequence[Tensor], columns: range, stride: int) -> CellCenters | None:
-    middles = []
-    for blind in seen[:stride]:
-        cells = blind.nonzero().flatten().tolist()
-        if not cells or cells[0] == 0 or cells[-1] == len(blind) - 1:
-            return None
-        middles.append((cells[0] + cells[-1]) / 2)
-    place = sum(middles) / len(middles)
-    return CellCenters(sum(columns[:stride]) / stride - stride * place, float(stride))
 
 
 def aligned(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) -> Tensor:
@@ -151,7 +152,10 @@ def aligned(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) ->
     """
     axes = []
     for pixels, cells in zip(size, maps.shape[-2:], strict=True):
-        along = centers or CellCenters.dividing(cells, pixels)
+        along = centers
+        # What is pooled to a fixed number of cells has other strides in an input of this size.
+        if along is None or abs(cells * along.stride - pixels) > 2 * along.stride:
+            along = CellCenters.dividing(cells, pixels)
         places = (torch.arange(pixels, device=maps.device) - along.first) / along.stride
         # grid_sample's -1 and 1 are the centers of the first and the last cell.
         axes.append((2 * places / max(cells - 1, 1) - 1).to(maps.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +17,13 @@ from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
+from wsl.saliency.layers import measured_once
 from wsl.saliency.targets import TargetClassifier, TargetOptions
-from wsl.saliency.views import Views, make_views
+from wsl.saliency.views import ViewOptions, Views, make_views
 
-__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target"]
+__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target", "fitting_views"]
+
+log = logging.getLogger(__name__)
 
 # Four inputs of the usual size. The largest activation of most networks is 2 to 5 MB an input
 # there, and glibc keeps freed blocks of up to 32 MB.
@@ -51,6 +55,44 @@ class ClassMaps:
     probabilities: tuple[float, ...]
     input_maps: tuple[NDArray[np.float32], ...]
     details: tuple[Any, ...] = ()
+
+
+def fitting_views(classifier: Classifier, views: ViewOptions) -> ViewOptions:
+    """Resolve input sizes to pixels, without those that the network does not take.
+
+    Transformers and hybrids with a table of positions take one size, that of their weights. What is
+    left out is logged.
+    """
+    own = classifier.preprocessing.crop_size
+    asked = views.sides(classifier.preprocessing)
+    sides = tuple(side for side in asked if (side, side) == own or _takes(classifier, side))
+    if len(sides) < len(asked):
+        log.warning(
+            "%s takes no inputs of %s pixels: maps are computed at %s",
+            classifier.name,
+            " or ".join(str(side) for side in asked if side not in sides),
+            " and ".join(map(str, sides)) or f"{own[0]} x {own[1]}",
+        )
+    classify_at = views.classify_at if sides else "input_sizes"
+    return views.model_copy(update={"input_sizes": sides, "classify_at": classify_at})
+
+
+def _takes(classifier: Classifier, side: int) -> bool:
+    """Tell whether the network takes square inputs of a size, from one forward pass."""
+
+    def measure() -> bool:
+        channels = len(classifier.preprocessing.mean)
+        try:
+            with classifier.inference(), torch.no_grad():
+                classifier.run(torch.zeros(1, channels, side, side))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of the network's own, of any type
+            log.debug("%s at %d pixels: %s", classifier.name, side, error)
+            return False
+        return True
+
+    return measured_once(classifier.module, ("takes", side), measure)
 
 
 def class_maps(
@@ -242,7 +284,8 @@ def explain(
     list of Explanation
         In the order of the classes' ranks.
     """
-    views = make_views(image, classifier.preprocessing, saliency.views)
+    options = fitting_views(classifier, saliency.views)
+    views = make_views(image, classifier.preprocessing, options)
     wanted = [classifier.categories.index(name) for name in classes or ()]
     (found,) = class_maps(
         classifier,

@@ -23,11 +23,28 @@ from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.gradient import slot_gradients
 from wsl.saliency.layers import as_grid, grid_layers, recording
 
-__all__ = ["LayerCamFusion"]
+__all__ = ["FusionOptions", "LayerCamFusion"]
 
 
-class LayerCamFusion(SaliencyMethod):
+class FusionOptions(SaliencyMethod):
+    """Options of how maps are fused."""
+
+    gradient: bool = True
+    """Whether the input's gradient is a member beside the layers: the largest channel's magnitude,
+    less its minimum, smoothed."""
+
+    smoothing: float = Field(default=0.027, ge=0, le=1)
+    """Standard deviation of the Gaussian over the gradient, as a fraction of the input's side."""
+
+    power: float = Field(default=0.5, gt=0, le=1)
+    """Exponent of each member, of maximum 1, before they are added: less evens out the peaks."""
+
+
+class LayerCamFusion(FusionOptions):
     """Sum of the roots of LayerCAMs of several layers and of the smoothed gradient, in [0, 1].
+
+    Where a layer has both signs (SiLU, GELU, residual streams, tokens) only what is above 0 counts:
+    a positive slope times a negative output would cancel what speaks for the class elsewhere.
 
     One forward pass for all classes, and one backward pass for each.
     """
@@ -41,16 +58,6 @@ class LayerCamFusion(SaliencyMethod):
     layers: tuple[str, ...] = ()
     """Names of the layers in the network; none: the last of each of its three coarsest grids of at
     least 7 x 7 cells."""
-
-    gradient: bool = True
-    """Whether the input's gradient is a member beside the layers: the largest channel's magnitude,
-    less its minimum, smoothed."""
-
-    smoothing: float = Field(default=0.027, ge=0, le=1)
-    """Standard deviation of the Gaussian over the gradient, as a fraction of the input's side."""
-
-    power: float = Field(default=0.5, gt=0, le=1)
-    """Exponent of each member, of maximum 1, before they are added: less evens out the peaks."""
 
     def attributions(
         self, classifier: Classifier, inputs: Tensor, progress: Progress = SILENT
@@ -75,7 +82,7 @@ class LayerCamFusion(SaliencyMethod):
                         as_grid(each, size, layer=layer).float()
                         for each in (output.detach(), slope)
                     )
-                    cam = (weights.clamp_min(0) * grid).sum(dim=1, keepdim=True).clamp_min(0)
+                    cam = (weights.clamp_min(0) * grid.clamp_min(0)).sum(dim=1, keepdim=True)
                     fused = fused + _unit(aligned(cam, centers[layer], size)) ** self.power
                 yield slot, _unit(fused - fused.amin(dim=(2, 3), keepdim=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -20,11 +20,13 @@ __all__ = [
     "LayerOutputs",
     "as_grid",
     "find_layer",
+    "grid_axes",
     "grid_layers",
     "last_grid_layer",
     "measured_once",
     "observing",
     "recording",
+    "token_grid",
 ]
 
 _LEAST_CELLS = 7
@@ -164,15 +166,18 @@ def grid_layers(
 ) -> tuple[str, ...]:
     """Name the last layer of each of the network's coarsest grids, the finest grid first.
 
+    Of a grid's layers, those that return no negative values go first; without one (SiLU, GELU,
+    residual streams, tokens) it is the last of any sign.
+
     Parameters
     ----------
     classifier : Classifier
     shape : (int, int, int)
         (C, H, W) of an input.
     count : int
-        How many grids. Grids of fewer than 7 x 7 cells do not count, nor do layers that return
-        negative values or run several times, nor those with as many channels as there are
-        classes, which are the scores before their average.
+        How many grids. Grids of fewer than 7 x 7 cells do not count, nor do layers that run
+        several times, nor those with as many channels as there are classes, which are the scores
+        before their average.
 
     Raises
     ------
@@ -181,26 +186,26 @@ def grid_layers(
     """
     outputs = _survey(classifier, shape)
     calls = Counter(output.name for output in outputs)
-    # Of several layers with one grid the last stays.
-    found = {
-        output.grid: output.name
-        for output in outputs
-        if output.rectified
-        and min(output.grid) >= _LEAST_CELLS
-        and output.channels != len(classifier.categories)
-        and calls[output.name] == 1
-    }
-    if not found:
+    last: dict[tuple[int, int], dict[bool, str]] = {}
+    for output in outputs:
+        if (
+            min(output.grid) >= _LEAST_CELLS
+            and output.is_read
+            and output.channels != len(classifier.categories)
+            and calls[output.name] == 1
+        ):
+            last.setdefault(output.grid, {})[output.rectified] = output.name
+    if not last:
         raise ModelError(
-            "no layer of the network returns activations >= 0 on a grid of at least "
-            f"{_LEAST_CELLS} x {_LEAST_CELLS} positions; name the layers"
+            f"no layer of the network returns a grid of at least {_LEAST_CELLS} x {_LEAST_CELLS} "
+            "positions or tokens: use method gradient, or name the layers"
         )
-    coarsest = sorted(found, key=lambda grid: grid[0] * grid[1])[:count]
-    return tuple(found[grid] for grid in reversed(coarsest))
+    coarsest = sorted(last, key=lambda grid: grid[0] * grid[1])[:count]
+    return tuple(last[grid].get(True) or last[grid][False] for grid in reversed(coarsest))
 
 
 def last_grid_layer(classifier: Classifier, shape: tuple[int, ...]) -> str:
-    """Name the last layer whose output has positions: (N, C, h, w) with more than one.
+    """Name the last layer whose output has positions on which the scores depend.
 
     Parameters
     ----------
@@ -211,65 +216,91 @@ def last_grid_layer(classifier: Classifier, shape: tuple[int, ...]) -> str:
     Returns
     -------
     str
-        Of modules that return the same output, the outermost.
+        Of modules that return the same output, the outermost. Of a transformer that reads its
+        scores from a class token, the layer before the last attention.
 
     Raises
     ------
     ModelError
-        If there is no such layer, or the network goes on to work on tokens after it.
+        If there is no such layer.
     """
     outputs = _survey(classifier, shape)
-    if not outputs:
-        raise ModelError(
-            "no layer of the network returns positions, a tensor (N, C, h, w) with h * w > 1"
-        )
-    if outputs[-1].is_tokens:
-        raise ModelError(
-            "the network works on tokens, so the layer must be named: one that returns (N, T, C), "
-            "before the last attention block mixes the positions into the class token, such as "
-            "encoder.layers.encoder_layer_11.ln_1 (torchvision) or blocks.11.norm1 (timm)"
-        )
-    return outputs[-1].name
+    width = outputs[-1].channels if outputs else 0
+    for output in reversed(outputs):
+        # Of tokens not those of queries, keys and values, or inside of the perceptrons.
+        if output.is_read and (not output.is_tokens or output.channels == width):
+            return output.name
+    raise ModelError(
+        "no layer of the network returns positions, a tensor (N, C, h, w) or tokens (N, T, C)"
+    )
 
 
 @dataclass(frozen=True)
 class _Output:
-    """A layer's output that has positions."""
+    """A layer's output that has positions; `is_read` if a score depends on them."""
 
     name: str
     grid: tuple[int, int]
     channels: int
     is_tokens: bool
     rectified: bool
+    is_read: bool = True
 
 
 def _survey(classifier: Classifier, shape: tuple[int, ...]) -> tuple[_Output, ...]:
     """Find all outputs with positions, in the order of the forward pass, once for each shape."""
 
     def measure() -> tuple[_Output, ...]:
-        outputs: list[_Output] = []
+        found: list[tuple[_Output, Tensor]] = []
+        size = (shape[1], shape[2])
 
-        def observe(name: str, output: Any) -> None:
-            if isinstance(output, Tensor):
-                outputs.extend(_positions(name, output, (shape[1], shape[2])))
+        def observe(name: str, output: Any) -> Any:
+            # Windows are parts of an input; tables of positions do not depend on it.
+            if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+                return None
+            if len(output) != 1 or not output.requires_grad:
+                return None
+            found.extend((each, output) for each in _positions(name, output, size))
+            return output.clone()  # so that what follows in place leaves it as it is
 
-        names = [name for name, _ in classifier.module.named_modules() if name]
+        names = [
+            name
+            for name, part in classifier.module.named_modules()
+            # Attention's weights are square, as a grid is.
+            if name and not isinstance(part, nn.Softmax | nn.Dropout)
+        ]
         # Not one of the user's images, so that every process of a run finds the same layers.
         noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-        with observing(classifier.module, names, observe), torch.no_grad():
-            classifier.run(noise)
-        return tuple(outputs)
+        leaf = noise.to(classifier.device).requires_grad_()
+        with observing(classifier.module, names, observe), torch.enable_grad():
+            scores = classifier.run(leaf)
+        read = _are_read(scores, [output for _, output in found], size)
+        return tuple(
+            replace(each, is_read=is_read) for (each, _), is_read in zip(found, read, strict=True)
+        )
 
     return measured_once(classifier.module, ("survey", shape), measure)
 
 
 def _positions(name: str, output: Tensor, size: tuple[int, int]) -> Iterator[_Output]:
-    if output.ndim == 4 and (axes := _grid_axes(output, size)):
+    if output.ndim == 4 and (axes := grid_axes(output, size)):
         grid = (output.shape[axes[0]], output.shape[axes[1]])
         channels = output.shape[1 if axes == (2, 3) else 3]
         yield _Output(name, grid, channels, False, bool((output >= 0).all()))
-    elif output.ndim == 3 and (tokens := _token_grid(output.shape[1], size)):
-        yield _Output(name, tokens, output.shape[2], True, False)
+    elif output.ndim == 3 and (tokens := token_grid(output.shape[1], size)):
+        yield _Output(name, tokens, output.shape[2], True, bool((output >= 0).all()))
+
+
+def _are_read(scores: Any, outputs: Sequence[Tensor], size: tuple[int, int]) -> list[bool]:
+    """Tell of which outputs the positions have an effect on the scores."""
+    if not outputs or not isinstance(scores, Tensor) or not scores.requires_grad:
+        return [True] * len(outputs)
+    # A sum with weights: that of all scores may not depend on anything.
+    weights = torch.linspace(1, 2, scores.numel(), device=scores.device).reshape(scores.shape)
+    slopes = torch.autograd.grad((scores * weights).sum(), outputs, allow_unused=True)
+    read = [slope is not None and bool(as_grid(slope, size, layer="").any()) for slope in slopes]
+    # With a last layer of zeros, as some networks begin, nothing has an effect.
+    return read if any(read) else [True] * len(read)
 
 
 def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tensor:
@@ -295,9 +326,9 @@ def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tenso
     ModelError
         If the output is nothing of these.
     """
-    if output.ndim == 4 and (axes := _grid_axes(output, input_size)):
+    if output.ndim == 4 and (axes := grid_axes(output, input_size)):
         return output if axes == (2, 3) else output.permute(0, 3, 1, 2)
-    if output.ndim == 3 and (grid := _token_grid(output.shape[1], input_size)):
+    if output.ndim == 3 and (grid := token_grid(output.shape[1], input_size)):
         positions = output[:, output.shape[1] - grid[0] * grid[1] :]
         return positions.transpose(1, 2).reshape(len(output), -1, *grid)
     raise ModelError(
@@ -307,7 +338,7 @@ def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tenso
     )
 
 
-def _grid_axes(output: Tensor, input_size: tuple[int, int]) -> tuple[int, int] | None:
+def grid_axes(output: Tensor, input_size: tuple[int, int]) -> tuple[int, int] | None:
     """Find the axes of height and width in a tensor of four: those of the input's shape."""
     height, width = input_size
     for axes in ((2, 3), (1, 2)):
@@ -318,7 +349,7 @@ def _grid_axes(output: Tensor, input_size: tuple[int, int]) -> tuple[int, int] |
     return None
 
 
-def _token_grid(count: int, input_size: tuple[int, int]) -> tuple[int, int] | None:
+def token_grid(count: int, input_size: tuple[int, int]) -> tuple[int, int] | None:
     """Find the grid of the input's shape that the last of `count` tokens make."""
     height, width = input_size
     for positions in range(count, max(count - _MAX_PREFIX, 3) - 1, -1):

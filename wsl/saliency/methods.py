@@ -8,6 +8,8 @@ from pydantic import Field
 
 from wsl.config import choices
 from wsl.saliency.activation_maximization import ActivationMaximization
+from wsl.saliency.attention import AttentionRollout
+from wsl.saliency.auto import Auto
 from wsl.saliency.averages import (
     InputXGradient,
     IntegratedGradients,
@@ -32,7 +34,9 @@ SaliencyOptions = Annotated[
     | GradCam
     | LayerCam
     | Occlusion
-    | LayerCamFusion,
+    | LayerCamFusion
+    | AttentionRollout
+    | Auto,
     Field(discriminator="method"),
 ]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from wsl.config import Options
 from wsl.data.geometry import Geometry
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ViewKind", "ViewOptions", "Views", "make_views", "view_geometries"]
 
 ViewKind = Literal["squash", "center_crop", "ten_crop"]
+InputSize = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?x$")]
 
 
 class ViewOptions(Options):
@@ -33,19 +34,16 @@ class ViewOptions(Options):
     resize and center crop. ``ten_crop``: the shorter side resized, then the four corners and the
     center, each also reflected; their maps are averaged (Simonyan et al. 2013)."""
 
-    input_size: PositiveInt | None = None
-    """Side of the square input in pixels, for networks that take several; null: the weights' own.
-    The resize size keeps its ratio to it."""
-
     flip: bool = False
     """Add the reflection of each view; ``ten_crop`` has the reflections already."""
 
-    input_sizes: tuple[PositiveInt, ...] = ()
-    """Several input sizes, each with all the views, instead of one `input_size`. Classes are chosen
-    once, from the scores averaged over all of them. The maps are averaged as they are: gradients of
-    larger inputs are smaller, for each pixel shows less."""
+    input_sizes: tuple[InputSize, ...] = ()
+    """Sides of the square inputs, each with all the views; none: the weights' own. Pixels, or
+    multiples of the weights' own side such as ``1.43x``, to a multiple of 8 pixels. Classes are
+    chosen once, from the scores averaged over all of them; so are the maps. The resize size keeps
+    its ratio to the side. Sizes that a network does not take are left out."""
 
-    classify_at: Literal["input_size", "default_size"] = "input_size"
+    classify_at: Literal["input_sizes", "default_size"] = "input_sizes"
     """Inputs that classes are chosen and ranked from: the maps' own, or the same views at the
     weights' own size, at which most networks are most accurate. That takes one more forward pass
     unless it is one of `input_sizes`."""
@@ -54,16 +52,12 @@ class ViewOptions(Options):
     def _no_contradiction(self) -> ViewOptions:
         if self.flip and self.kind == "ten_crop":
             raise ValueError("flip must not be set for ten_crop, which has the reflections already")
-        if self.input_sizes and self.input_size is not None:
-            raise ValueError(
-                "input_size must not be given beside input_sizes, which are input sizes"
-            )
         if len(set(self.input_sizes)) < len(self.input_sizes):
             raise ValueError(f"input_sizes must differ, but are {list(self.input_sizes)}")
-        if self.classify_at == "default_size" and not self.input_sizes and self.input_size is None:
+        if self.classify_at == "default_size" and not self.input_sizes:
             raise ValueError(
-                "classify_at: default_size needs an input_size or input_sizes: without them the "
-                "maps' inputs have the weights' own size already"
+                "classify_at: default_size needs input_sizes: without them the maps' inputs have "
+                "the weights' own size already"
             )
         return self
 
@@ -73,20 +67,29 @@ class ViewOptions(Options):
         kinds = 10 if self.kind == "ten_crop" else 1
         return kinds * (2 if self.flip else 1) * max(1, len(self.input_sizes))
 
-    def adapted(self, preprocessing: Preprocessing, size: int | None = None) -> Preprocessing:
-        """Preprocessing with the sizes of another input size: `size`, or `input_size`."""
-        size = size or self.input_size
-        if size is None:
-            return preprocessing
-        scale = size / min(preprocessing.crop_size)
-        resize = preprocessing.resize_size
-        return dataclasses.replace(
-            preprocessing,
-            crop_size=(size, size),
-            resize_size=round(resize * scale)
-            if isinstance(resize, int)
-            else (round(resize[0] * scale), round(resize[1] * scale)),
-        )
+    def sides(self, preprocessing: Preprocessing) -> tuple[int, ...]:
+        """Resolve `input_sizes` to pixels."""
+        own = min(preprocessing.crop_size)
+        sides = []
+        for size in self.input_sizes:
+            if isinstance(size, str):
+                factor = float(size.removesuffix("x"))
+                size = own if factor == 1 else max(8, 8 * round(own * factor / 8))
+            sides.append(size)
+        return tuple(dict.fromkeys(sides))
+
+
+def resized_preprocessing(preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """Preprocessing for square inputs of another size."""
+    scale = side / min(preprocessing.crop_size)
+    resize = preprocessing.resize_size
+    return dataclasses.replace(
+        preprocessing,
+        crop_size=(side, side),
+        resize_size=round(resize * scale)
+        if isinstance(resize, int)
+        else (round(resize[0] * scale), round(resize[1] * scale)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +149,13 @@ def make_views(
     options = kind
     groups: list[Tensor] = []
     geometries: tuple[Geometry, ...] = ()
-    for size in options.input_sizes or (None,):
-        group, views = _group(image, options.adapted(preprocessing, size), options)
+    sizes = [resized_preprocessing(preprocessing, side) for side in options.sides(preprocessing)]
+    for size in sizes or [preprocessing]:
+        group, views = _group(image, size, options)
         groups.append(group)
         geometries += views
     for_classes = None
     if options.classify_at == "default_size":
-        sizes = [options.adapted(preprocessing, size) for size in options.input_sizes]
         at = sizes.index(preprocessing) if preprocessing in sizes else None
         for_classes = _group(image, preprocessing, options)[0] if at is None else groups[at]
     return Views(tuple(groups), geometries, for_classes)
