@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from wsl.report.tables import write_tables
 from wsl.run.config import build_config
 from wsl.run.opened import open_run
 from wsl.run.runner import run_dataset
+from wsl.score.protocols.ilsvrc import IlsvrcOptions
 
 COUNT = 6
 SEED = 5
@@ -109,3 +112,21 @@ def test_runs_over_other_images_stand_in_no_report(both, tmp_path):
     with pytest.raises(ScoreError, match="must be over the same images, but 1 are only in 'both'"):
         write_tables([described, other], tmp_path / "out", form="json")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_scored_with_the_options_of_scores(both):
+    opened = open_run(both)
+    assert opened.overrides == ()
+    options = IlsvrcOptions(center_side=0.5)
+    described = report_run(opened, options, pictures=False)
+    assert described.scores.baselines[1].name == "centered box 0.5"
+    assert described.diagnosis.baselines[1].name == "centered box 0.5"
+
+
+def test_opening_a_run_needs_no_classifier(both):
+    program = (
+        "import sys; from pathlib import Path; from wsl.run.opened import open_run; "
+        "import wsl.score.protocols, wsl.score.table; open_run(Path(sys.argv[1])); "
+        "assert not {'torch', 'torchvision', 'skimage'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(both)], check=True, timeout=120)

@@ -196,6 +196,27 @@ def test_images_of_another_size_than_annotated_are_refused_with_both(made, proto
         score(protocol, run)
 
 
+@pytest.mark.parametrize("protocol", ["max_box_acc", "heatmap"])
+def test_maps_of_halved_images_score_as_those_of_the_whole_ones_when_allowed(
+    made, tmp_path, protocol
+):
+    doubled = {}
+    for one in made.images:
+        instance = one.sample.annotation.instances[0]
+        box = tuple(2 * end for end in instance.box)
+        annotation = Annotation(
+            (replace(instance, box=box, mask=None),), (2 * one.size[0], 2 * one.size[1])
+        )
+        doubled[one.image_id] = replace(one.sample, annotation=annotation)
+    run = replace(made, samples=doubled)
+    with pytest.raises(ScoreError, match="run the images as annotated"):
+        score(protocol, run)
+    found = score(protocol, run, allow_other_sizes=True)
+    whole = {one.name: one.value for one in score(protocol, made).estimates}
+    assert {one.name: one.value for one in found.estimates} == pytest.approx(whole, abs=0.05)
+    assert found.counts["scored"] == COUNT
+
+
 def stored_maps(folder, images, suffix=".npy"):
     folder.mkdir()
     for one in images:

@@ -92,20 +92,24 @@ def report(
     pictures: Annotated[int, typer.Option(min=0, help="In the page's gallery.")] = 200,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override data.… or score.…"),
     ] = None,
 ) -> None:
     """Write a report of one run, or compare several over the same images."""
     from wsl.cli.terminal import ProgressBar
+    from wsl.config import build_options, split_overrides
     from wsl.report.from_run import report_run
     from wsl.report.gallery import PictureOptions
     from wsl.report.page import build_report
     from wsl.report.tables import write_tables
     from wsl.run.opened import open_run
+    from wsl.score.protocols.ilsvrc import IlsvrcOptions
 
     html = form == "html"
+    own, others = split_overrides(overrides or (), "score")
+    options = build_options(IlsvrcOptions, {}, own, source="wsl report")
     described = [
-        report_run(open_run(run, overrides or ()), pictures=html and pictures > 0) for run in runs
+        report_run(open_run(run, others), options, pictures=html and pictures > 0) for run in runs
     ]
     target = out or runs[0] / "report"
     if not html:

@@ -22,12 +22,16 @@ from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
 __all__ = ["report_run"]
 
 
-def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
+def report_run(
+    opened: OpenedRun, options: IlsvrcOptions | None = None, *, pictures: bool = True
+) -> ReportRun:
     """Score a run and gather what its report shows.
 
     Parameters
     ----------
     opened : OpenedRun
+    options : IlsvrcOptions
+        How it is scored.
     pictures : bool
         Whether the report has pictures; their steps are computed again by the run's localizer.
 
@@ -38,7 +42,7 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
     """
     predictions = opened.folder.read(SCALARS).to_pandas()
     info = opened.info
-    options = IlsvrcOptions()
+    options = options or IlsvrcOptions()
     boxes = options.boxes(info.config)
     scores = score_ilsvrc(predictions, opened.dataset, options, boxes)
     metric: Metric = "top1" if "gt_known_0.5" in scores.omitted else "gt_known"
@@ -47,7 +51,8 @@ def report_run(opened: OpenedRun, *, pictures: bool = True) -> ReportRun:
     notes = tuning_notes(info.config, opened.dataset)
 
     def kinds(metric: Metric) -> Diagnosis:
-        return diagnose(predictions, opened.dataset, DiagnosisOptions(metric=metric), boxes)
+        same = options.model_dump(exclude={"protocol"})
+        return diagnose(predictions, opened.dataset, DiagnosisOptions(metric=metric, **same), boxes)
 
     return ReportRun(
         name=opened.folder.path.name,

@@ -273,6 +273,7 @@ def scored_images(
     maps: Path | None = None,
     with_maps: bool = False,
     allow_partial: bool = False,
+    allow_other_sizes: bool = False,
     labels_of: Callable[[Sample], Sequence[int] | str] = only_class,
 ) -> Iterator[ScoredImage]:
     """Yield the annotated images with the localization or map of their ground-truth class.
@@ -290,6 +291,8 @@ def scored_images(
         Read the run's maps.
     allow_partial : bool
         Exclude images without a prediction or map instead of refusing them all.
+    allow_other_sizes : bool
+        Take the annotated size where the run's differs, instead of refusing the run.
     labels_of : callable
         The classes of a sample that are scored, one after the other, or why there is none.
 
@@ -312,6 +315,8 @@ def scored_images(
             images.excluded[image_id] = truth
             continue
         labels, annotation = truth
+        if allow_other_sizes and annotation.size is not None:
+            found_size = annotation.size
         size = check_size(image_id, annotation.size, found_size)
         images.scored += 1
         images.failed += failed

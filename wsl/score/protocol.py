@@ -86,6 +86,9 @@ class MapOptions(ScoreOptions):
     maps: Path | None = None
     """Folder of maps of the ground-truth classes, ``IMAGE_ID.npy``, ``.npz`` or ``.png``, to score
     instead of the run's own."""
+    allow_other_sizes: bool = False
+    """Score maps of images that the run had in another size than annotated, such as halved ones;
+    they are laid over the annotated size."""
 
     def images(
         self,
@@ -101,6 +104,7 @@ class MapOptions(ScoreOptions):
             listed,
             maps=self.maps,
             with_maps=True,
+            allow_other_sizes=self.allow_other_sizes,
             allow_partial=self.allow_partial,
             labels_of=labels_of,
         )
