@@ -22,7 +22,7 @@ def main() -> None:
     """Draw the strips of some of the demo's images one below the other."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[5, 4, 6], help="Their numbers.")
-    parser.add_argument("--out", type=Path, default=ROOT / "eval" / "results" / "strip.jpg")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures" / "steps.jpg")
     arguments = parser.parse_args()
     config = load_config("demo")
     localizer = Localizer(load_classifier(config.model), config)

@@ -88,7 +88,7 @@ def compare(
     summaries = [run_with_progress(each, out / name) for name, each in configurations.items()]
     opened = [open_run(out / name) for name in names]
     if _is_annotated(opened[0]):
-        for path in _report(opened, out, form):
+        for path in _report(opened, out, form, pictures):
             typer.echo(path)
     for path in _pictures(opened, out / "pictures", pictures):
         typer.echo(path)
@@ -106,16 +106,19 @@ def _is_annotated(run: OpenedRun) -> bool:
     return sample.annotation is not None
 
 
-def _report(runs: Sequence[OpenedRun], out: Path, form: str) -> Iterator[Path]:
+def _report(runs: Sequence[OpenedRun], out: Path, form: str, pictures: int) -> Iterator[Path]:
     from wsl.cli.terminal import ProgressBar
     from wsl.report.from_run import report_run
+    from wsl.report.gallery import PictureOptions
     from wsl.report.page import build_report
     from wsl.report.tables import write_tables
 
     described = [report_run(run) for run in runs]
     yield from write_tables(described, out, form=form)
     with ProgressBar("draw", unit="pictures") as progress:
-        yield build_report(described, out, progress=progress)
+        yield build_report(
+            described, out, pictures=PictureOptions(count=pictures), progress=progress
+        )
 
 
 def _pictures(runs: Sequence[OpenedRun], out: Path, count: int) -> Iterator[Path]:
