@@ -10,6 +10,7 @@ NEEDED = [
     "wsl/demo/classifier.safetensors",
     *(f"wsl/recipes/{name}.yaml" for name in ("default", "demo", "fast", "plain", "simonyan2013")),
     "wsl/recipes/ilsvrc-val-first-325.txt",
+    "wsl/recipes/ilsvrc-val-first-325.pixels",
 ]
 
 wheel = Path(sys.argv[1])

@@ -1,8 +1,10 @@
 """The record of the images that settings were chosen on, and what scores say of it."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wsl.data.categories import Categories
 from wsl.data.open import open_dataset
@@ -10,7 +12,7 @@ from wsl.data.readers.files import FilesOptions
 from wsl.errors import ConfigError
 from wsl.localize.recipes import RECIPES
 from wsl.run.config import build_config, load_config, to_yaml
-from wsl.run.tuned_on import TunedOn, write_image_list
+from wsl.run.tuned_on import TunedOn, write_image_list, write_pixel_list
 from wsl.score.protocol import tuning_notes
 
 CHOSEN = {"dataset": "six files", "objective": "mean_iou", "candidates": 3, "center_side": 0.8}
@@ -68,14 +70,35 @@ def test_a_score_of_the_same_images_is_called_an_oracle(photos, listed):
     assert listed.note(opened(photos, subset="1/2")).startswith("oracle: ")
     assert listed.note(opened(photos)) == (
         "oracle: the settings were chosen on scored images: 3 of the 6 are among those of six "
-        "files (3 images)"
+        "files (3 images) (compared by id alone)"
     )
 
 
 def test_a_score_of_other_images_says_where_the_settings_come_from(photos, listed):
     assert listed.note(opened(photos, subset="2/2")) == (
-        "the settings were chosen elsewhere: on six files (3 images), none of which is scored here"
+        "the settings were chosen elsewhere: on six files (3 images), none of which is scored here "
+        "(compared by id alone)"
     )
+
+
+def test_a_copy_under_another_name_is_found_by_its_pixels(photos, listed, tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        size = (5, 7, 3) if index % 2 else (7, 5, 3)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(photos / f"{index}.png")
+        (photos / f"{index}.jpg").unlink()
+    write_pixel_list(tmp_path / "chosen.txt", opened(photos, subset="1/2"))
+    assert listed.note(opened(photos, subset="2/2")).endswith(
+        "none of which is scored here (compared by id and by pixels)"
+    )
+    # The same pixels in another file, and one image that cannot be read.
+    Image.open(photos / "1.png").save(photos / "4.png", optimize=True)
+    (photos / "5.png").write_bytes(b"no image")
+    assert listed.note(opened(photos, subset="2/2")) == (
+        "oracle: the settings were chosen on scored images: 1 of the 3 are among those of six "
+        "files (3 images), 1 of them under other names (compared by id and by pixels)"
+    )
+    assert "4 of the 6 are among" in listed.note(opened(photos))
 
 
 @pytest.mark.parametrize("what", ["gone", "changed"])

@@ -2,24 +2,31 @@
 
 The images are a text file with one id per line: of a recipe, ``wsl/recipes/…txt``, else beside the
 configuration. ``run.json`` keeps the file's name with the count and hash of its ids, so that a
-score can say whether scored images helped to choose the settings.
+score can say whether scored images helped to choose the settings. A file beside it, ``….pixels``,
+has the hash of each image's pixels, so that a copy under another name is found, too.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field
 
 from wsl.config import Options
+from wsl.data.images import image_size, load_image
 from wsl.data.sample import Dataset
-from wsl.errors import ConfigError
+from wsl.errors import AnnotationError, ConfigError, ImageError
 from wsl.localize.recipes import RECIPES
+from wsl.storage import write_text
 
-__all__ = ["TunedOn", "write_image_list"]
+__all__ = ["TunedOn", "write_image_list", "write_pixel_list"]
+
+_READERS = 4  # threads that read images
+_BATCH = 256  # images that are asked for ahead
 
 
 class TunedOn(Options):
@@ -56,16 +63,22 @@ class TunedOn(Options):
             raise ConfigError(f"tuned_on.images: cannot read {self.images}: {error}") from error
         return self.model_copy(update={"count": len(image_ids), "sha256": _sha256(image_ids)})
 
-    def _read(self) -> list[str]:
+    @property
+    def _path(self) -> Path:
         bundled = RECIPES / self.images
-        path = bundled if bundled.is_file() else Path(self.images)
-        image_ids = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return bundled if bundled.is_file() else Path(self.images)
+
+    def _read(self) -> list[str]:
+        image_ids = [line for line in self._path.read_text(encoding="utf-8").split("\n") if line]
         if not image_ids:
             raise ValueError("it must name one image per line, but is empty")
         return image_ids
 
     def note(self, scored: Dataset) -> str:
-        """Say for a score of `scored` where the values were chosen."""
+        """Say for a score of `scored` where the values were chosen, and how that was checked.
+
+        Images of a size that a listed image has are read and compared by their pixels.
+        """
         filled = self.filled()
         where = f"{self.dataset} ({filled.count:,} images)"
         try:
@@ -77,12 +90,19 @@ class TunedOn(Options):
                 f"the settings were chosen on {where}; whether any of them is scored here is "
                 f"unknown, for {self.images} cannot be read: {error}"
             )
-        shared = len(set(image_ids).intersection(scored.image_ids))
-        if not shared:
-            return f"the settings were chosen elsewhere: on {where}, none of which is scored here"
+        same = set(image_ids).intersection(scored.image_ids)
+        known = _read_pixels(self._path.with_suffix(".pixels"))
+        copies = _copies(scored, known, same) if known else 0
+        how = "compared by id and by pixels" if known else "compared by id alone"
+        if not same and not copies:
+            return (
+                f"the settings were chosen elsewhere: on {where}, none of which is scored here "
+                f"({how})"
+            )
+        renamed = f", {copies:,} of them under other names" if copies else ""
         return (
-            f"oracle: the settings were chosen on scored images: {shared:,} of the {len(scored):,} "
-            f"are among those of {where}"
+            f"oracle: the settings were chosen on scored images: {len(same) + copies:,} of the "
+            f"{len(scored):,} are among those of {where}{renamed} ({how})"
         )
 
 
@@ -102,3 +122,55 @@ def write_image_list(path: Path, image_ids: Sequence[str]) -> None:
 
 def _sha256(image_ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(image_ids)).encode()).hexdigest()
+
+
+def write_pixel_list(images: Path, dataset: Dataset) -> None:
+    """Write the sizes of a dataset's images and the hashes of their pixels beside their list.
+
+    An image that cannot be read has no line.
+    """
+    sizes_and_hashes = _in_threads(dataset, None, set())
+    lines = sorted({f"{height} {width} {digest}\n" for height, width, digest in sizes_and_hashes})
+    write_text(images.with_suffix(".pixels"), "".join(lines))
+
+
+_Pixels = tuple[int, int, str]
+
+
+def _read_pixels(path: Path) -> set[_Pixels]:
+    """Read what `write_pixel_list` wrote; nothing if there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {(int(h), int(w), digest) for h, w, digest in (line.split() for line in lines)}
+    except (OSError, ValueError):
+        return set()
+
+
+def _copies(scored: Dataset, known: set[_Pixels], same: set[str]) -> int:
+    """Count the scored images with the pixels of a known one, under another name."""
+    sizes = {(height, width) for height, width, _ in known}
+    return sum(found in known for found in _in_threads(scored, sizes, same))
+
+
+def _in_threads(
+    dataset: Dataset, sizes: set[tuple[int, int]] | None, skipped: set[str]
+) -> Iterator[_Pixels]:
+    """Yield size and hash of the pixels of each image (of these sizes) that can be read."""
+
+    def read(index: int) -> _Pixels | None:
+        if dataset.image_ids[index] in skipped:
+            return None
+        try:
+            path = dataset.sample(index, annotated=False).path
+            if sizes is not None and image_size(path) not in sizes:
+                return None
+            pixels = load_image(path)
+        except (AnnotationError, ImageError):
+            return None
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest()
+        return pixels.shape[0], pixels.shape[1], digest
+
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-pixels") as pool:
+        for start in range(0, len(dataset), _BATCH):
+            some = range(start, min(start + _BATCH, len(dataset)))
+            yield from (found for found in pool.map(read, some) if found is not None)

@@ -36,7 +36,7 @@ from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
 from wsl.run.same import check_same
 from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
-from wsl.run.tuned_on import write_image_list
+from wsl.run.tuned_on import write_image_list, write_pixel_list
 from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
 from wsl.storage import whole_file, write_json, write_text
@@ -200,6 +200,7 @@ class MapStore:
             try:
                 write_json(path, asdict(wanted))
                 write_image_list(self.images_path, self.dataset.image_ids)
+                write_pixel_list(self.images_path, self.dataset)
             except OSError as error:
                 raise RunError(f"cannot write the folder {self.path}: {error}") from error
             return
