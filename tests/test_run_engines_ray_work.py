@@ -138,7 +138,11 @@ def test_an_image_that_hangs_in_the_decoder_fails_and_the_chunk_goes_on(
 def test_an_image_that_hangs_in_refinement_fails_and_the_chunk_goes_on(
     photos, tmp_path, monkeypatch
 ):
-    with hanging(monkeypatch, ray_work, "load_image", lambda path: path.name == "04.png"):
+
+    def when(stages, sample, *rest):
+        return sample.path.name == "04.png"
+
+    with hanging(monkeypatch, stages.Stages, "segment", when):
         work, _ = do(config(photos, run__time_limit=2), tmp_path / "run")
     row = failed(work)[f"{WNIDS[1]}/04"]
     assert row["error"] == "to refine it took longer than 2 s (run.time_limit)"

@@ -33,9 +33,9 @@ from wsl.errors import ImageError
 from wsl.storage import RemotePath, as_path
 
 __all__ = [
+    "DECODING_BYTES",
     "DEFAULT_MAX_PIXELS",
     "IMAGE_EXTENSIONS",
-    "decoded_bytes",
     "image_size",
     "is_upright",
     "load_image",
@@ -52,10 +52,18 @@ IMAGE_EXTENSIONS = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 # An image of the largest size allowed, in 16 bits and with alpha, without compression.
 _MAX_REMOTE_BYTES = 8 * DEFAULT_MAX_PIXELS
 
+DECODING_BYTES = 9
+"""Memory per pixel: Pillow's own, the array made of it, and a second one where it is turned."""
+
 _WHITE = (255, 255, 255, 255)
 
 
-def load_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def load_image(
+    path: Path | str,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    admit: Callable[[int], object] = lambda size: None,
+) -> NDArray[np.uint8]:
     """Decode an image file.
 
     Parameters
@@ -64,6 +72,9 @@ def load_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDA
         A JPEG, PNG, WebP or BMP file; its name does not matter.
     max_pixels : int
         A file whose header states more pixels is refused without being decoded.
+    admit : callable
+        Called before decoding, with the bytes of memory that it will take; it may wait, to bound
+        what several threads take together.
 
     Returns
     -------
@@ -76,7 +87,7 @@ def load_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDA
         If the file is missing, of another format, damaged, truncated, without pixels, too large, or
         holds 32-bit floating-point pixels. The message names the file.
     """
-    with _opened(as_path(path), max_pixels) as (image, orientation):
+    with _opened(as_path(path), max_pixels, admit) as (image, orientation):
         return np.ascontiguousarray(_UPRIGHT[orientation](to_rgb(image)))
 
 
@@ -101,15 +112,6 @@ def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tup
     with _opened(as_path(path), max_pixels) as (image, orientation):
         width, height = image.size
         return (width, height) if orientation >= 5 else (height, width)
-
-
-def decoded_bytes(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
-    """Memory that `load_image` needs for an image, by its header; 0 if it would be refused."""
-    try:
-        height, width = image_size(path, max_pixels=max_pixels)
-    except ImageError:
-        return 0
-    return 3 * height * width
 
 
 def load_values(
@@ -252,7 +254,9 @@ _FORMATS: dict[str, Callable[[_WholeFile], ImageFile.ImageFile]] = {
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+def _opened(
+    path: Path, max_pixels: int, admit: Callable[[int], object] = lambda size: None
+) -> Iterator[tuple[ImageFile.ImageFile, int]]:
     """Open an image file as a Pillow image, not yet decoded, with its EXIF orientation.
 
     Every error that leaves the block names the file.
@@ -262,8 +266,13 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, 
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError("must be an image file, but is a folder or a device")
+
+            def check(size: tuple[int, int]) -> None:
+                _check_size(size, max_pixels)
+                admit(DECODING_BYTES * size[0] * size[1])
+
             with _WholeFile(_raw(path, status.st_size)) as file:
-                yield _parsed(file, max_pixels)
+                yield _parsed(file, check)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error.__cause__
 
@@ -296,16 +305,19 @@ class _InMemory(io.RawIOBase):
         return self._content.readinto(buffer)
 
 
-def _parsed(file: _WholeFile, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
+def _parsed(
+    file: _WholeFile, check: Callable[[tuple[int, int]], None]
+) -> tuple[ImageFile.ImageFile, int]:
     head = file.peek(32)[:32]
     name = _format_of(head)
     if name == "WebP":
         # Its decoder takes memory for all pixels when it is made.
-        _check_size(_webp_size(head), max_pixels)
+        check(_webp_size(head))
     file.seek(0)
     with _pillow_errors(f"cannot be read as {name}"):
         image = _FORMATS[name](file)
-        _check_size(image.size, max_pixels)
+        if name != "WebP":
+            check(image.size)
         exif = _png_exif(file) if name == "PNG" else image.info.get("exif", b"")
     return image, _orientation(exif)
 

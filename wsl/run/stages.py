@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wsl.data.images import load_image
+from wsl.data.images import DECODING_BYTES, load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError, RunError, WslError
 from wsl.localize.image_maps import ImageMaps
@@ -27,6 +28,7 @@ from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
 from wsl.run.chunk import Finished
 from wsl.run.maps import stored_map
+from wsl.run.memory import MemoryBudget
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import TimeLimitError, WorkerPool
 from wsl.saliency.explain import ClassMaps
@@ -50,8 +52,10 @@ class Decoded:
     """A decoded image on its way."""
 
     sample: Sample
-    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
     views: Views
+    pixels: NDArray[np.uint8] | None
+    """None where there was no room to keep them ."""
 
 
 def chunk_range(chunk: int, size: int, count: int) -> range:
@@ -111,6 +115,7 @@ class Stages:
         self.classes = classes
         self.options = options
         self.max_pixels = max_pixels
+        self.memory = MemoryBudget()
         self._named = [localizer.classifier.categories.index(name) for name in classes.names]
         self.batch_images = max(1, options.batch_size // localizer.view_count)
         self._fitting = self.batch_images
@@ -122,8 +127,15 @@ class Stages:
             sample = dataset.sample(index, annotated=False)
             if self.classes.select == "ground_truth" and sample.label is None:
                 raise DataError("the image has no label, which classes.select: ground_truth needs")
-            pixels = load_image(sample.path, max_pixels=self.max_pixels)
-            return Decoded(sample, pixels, self.localizer.views(pixels))
+            with ExitStack() as taken:
+                pixels = load_image(
+                    sample.path,
+                    max_pixels=self.max_pixels,
+                    admit=lambda size: taken.enter_context(self.memory.work(size)),
+                )
+                views = self.localizer.views(pixels)
+                kept = pixels if self.memory.hold(pixels) else None
+            return Decoded(sample, (pixels.shape[0], pixels.shape[1]), views, kept)
         except Exception as error:
             return failure(image_id, error)
 
@@ -197,17 +209,27 @@ class Stages:
         """Lay one image's maps on the image."""
         return self.localizer.image_maps(found, image.views)
 
-    def segment(self, sample: Sample, pixels: NDArray[np.uint8], maps: ImageMaps) -> Finished:
-        """From one image's maps to its rows."""
-        size = pixels.shape[0], pixels.shape[1]
+    def segment(
+        self,
+        sample: Sample,
+        size: tuple[int, int],
+        maps: ImageMaps,
+        pixels: NDArray[np.uint8] | None = None,
+    ) -> Finished:
+        """From one image's maps to its rows; an image whose pixels were not kept is read again."""
         try:
-            found = self.localizer.localize(
-                pixels,
-                maps,
-                image_id=sample.image_id,
-                top_k=self.classes.top_k,
-                label=sample.label,
-            )
+            with self.memory.work(DECODING_BYTES * size[0] * size[1]):
+                if pixels is None:
+                    pixels = load_image(sample.path, max_pixels=self.max_pixels)
+                if pixels.shape[:2] != size:
+                    raise RunError(f"{sample.path} has changed while the run went on")
+                found = self.localizer.localize(
+                    pixels,
+                    maps,
+                    image_id=sample.image_id,
+                    top_k=self.classes.top_k,
+                    label=sample.label,
+                )
             packed = tuple(one.packed() for one in found)
         except Exception as error:
             return Finished(failure(sample.image_id, error, size=size))

@@ -175,16 +175,15 @@ class LocalEngine:
         image, found = step
         self._room.acquire()
         future = self._refiners.submit(self._segment, image, found)
-        size = (image.pixels.shape[0], image.pixels.shape[1])
         future.add_done_callback(
-            partial(self._segmented, chunk, position, image.sample.image_id, size)
+            partial(self._segmented, chunk, position, image.sample.image_id, image.size)
         )
 
     def _segment(self, image: Decoded, found: ClassMaps) -> Finished:
         begin = time.perf_counter()
         try:
             maps = self.stages.image_maps(image, found)
-            return self.stages.segment(image.sample, image.pixels, maps)
+            return self.stages.segment(image.sample, image.size, maps, image.pixels)
         finally:
             self.timings.add("refine", begin)
 

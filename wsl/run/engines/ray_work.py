@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from torch import nn
 
-from wsl.data.images import load_image
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import RunError
 from wsl.localize.image_maps import ImageMaps
@@ -144,8 +143,7 @@ class Explainer:
         if isinstance(step, Prediction):
             return step
         image, found = step
-        size = (image.pixels.shape[0], image.pixels.shape[1])
-        return _Mapped(image.sample, size, self.stages.image_maps(image, found))
+        return _Mapped(image.sample, image.size, self.stages.image_maps(image, found))
 
 
 def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
@@ -164,7 +162,9 @@ def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
         if isinstance(image, Prediction):
             images.append(Finished(image))
         else:
-            images.append(_result(worker.submit(_segment, stages, image), image))
+            images.append(
+                _result(worker.submit(stages.segment, image.sample, image.size, image.maps), image)
+            )
     worker.close()
     refined = time.perf_counter()
     folder = RunFolder(found.folder)
@@ -181,17 +181,6 @@ def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
         "refine": np.array([refined - begin]),
         "write": np.array([time.perf_counter() - refined]),
     }
-
-
-def _segment(stages: Stages, image: _Mapped) -> Finished:
-    sample = image.sample
-    try:
-        pixels = load_image(sample.path, max_pixels=stages.max_pixels)
-        if pixels.shape[:2] != image.size:
-            raise RunError(f"{sample.path} has changed while the run went on")
-    except Exception as error:
-        return Finished(failure(sample.image_id, error, size=image.size))
-    return stages.segment(sample, pixels, image.maps)
 
 
 def _result(future: Future[Finished], image: _Mapped) -> Finished:
