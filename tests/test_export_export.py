@@ -246,8 +246,8 @@ def test_a_folder_of_another_export_is_refused(tmp_path, hard, unfinished):
         export(run, "csv", out)
     with pytest.raises(RunMismatchError, match=r"another export \(it differs in options\)"):
         export(run, "csv", out, min_score=0.5)
-    with pytest.raises(RunMismatchError, match=r"another export \(it differs in format"):
-        export(run, "masks", out)
+    with pytest.raises(RunMismatchError, match=r"another export \(it differs in format\)"):
+        export(run, "parquet", out)
     write_part(run / "predictions/part-00000.parquet", [])
     with pytest.raises(RunMismatchError, match=r"another export \(it differs in run\)"):
         export(run, "csv", out)
