@@ -16,7 +16,13 @@ from PIL import Image
 from wsl.draw.overlays import SEED_COLORS
 from wsl.errors import ImageError, ScoreError
 from wsl.progress import Progress
-from wsl.report.gallery import PictureOptions, _allocate, choose_images, make_gallery
+from wsl.report.gallery import (
+    PictureOptions,
+    _allocate,
+    choose_images,
+    image_columns,
+    make_gallery,
+)
 from wsl.report.runs import RunTable, Steps, tabulate
 
 
@@ -38,7 +44,7 @@ def decoded(uri: str) -> Image.Image:
 def test_few_images_are_all_chosen() -> None:
     chosen, rule = choose_images([table_of({"right": 5, "part": 2})], 7)
     assert len(chosen) == 7
-    assert rule == "All 7 images that were processed are here."
+    assert rule == "All 7 images that were processed have a picture."
 
 
 def test_each_kind_has_its_share_but_a_few_at_least() -> None:
@@ -48,7 +54,7 @@ def test_each_kind_has_its_share_but_a_few_at_least() -> None:
     assert sum(counts.values()) == 100
     assert counts["no_box"] == 3
     assert counts["part"] == 12
-    assert "100 of 1,000 images" in rule
+    assert "100 of 1,000 images have a picture" in rule
     assert chosen == sorted(chosen)  # the dataset's order
     # from the lowest to the highest IoU, evenly
     iou = np.sort(table.images.loc[chosen].query("kind == 'right'")["iou"])
@@ -85,24 +91,23 @@ def test_pictures_are_shared_out_fully_and_never_beyond_what_there_is(
 def test_an_entry_holds_each_layer_and_the_numbers() -> None:
     tables = tabulate([make_run(count=6)])
     gallery = make_gallery(tables, PictureOptions())
-    assert [entry["id"] for entry in gallery.entries][3] == EVIL_ID
-    entry, row = gallery.entries[0], tables[0].row("drawn_0000")
+    assert list(gallery.pictures)[3] == EVIL_ID
+    entry = gallery.pictures["drawn_0000"]
     steps = tables[0].run.steps("drawn_0000")
     height, width = steps.image.shape[:2]
     assert entry["size"] == [width, height]
     assert decoded(entry["image"]).size == (width, height)  # small images are not enlarged
     run = entry["runs"][0]
-    assert run["iou"] == pytest.approx(row["iou"], abs=1e-4)
     assert run["box"] == pytest.approx(steps.box, abs=0.051)
     assert entry["truth"][0] == pytest.approx(steps.gt_boxes[0], abs=0.051)
-    assert gallery.entries[5]["runs"][0]["box"] is None
+    assert gallery.pictures["drawn_0005"]["runs"][0]["box"] is None
 
 
 def test_the_layers_are_what_they_stand_for() -> None:
     tables = tabulate([make_run(count=6)])
     gallery = make_gallery(tables, PictureOptions())
     steps = tables[0].run.steps("drawn_0001")
-    run = gallery.entries[1]["runs"][0]
+    run = gallery.pictures["drawn_0001"]["runs"][0]
     mask = np.array(decoded(run["mask"]).convert("RGBA"))
     assert (mask[..., 3][~steps.mask] == 190).all()
     assert set(np.unique(mask[..., 3][steps.mask])) == {0, 255}
@@ -117,8 +122,8 @@ def test_pictures_are_made_smaller_but_never_stretched() -> None:
     frame = run.scores.per_image.assign(height=300.0, width=3000.0)
     run = replace(run, scores=replace(run.scores, per_image=frame), steps=lambda _: wide)
     gallery = make_gallery(tabulate([run]), PictureOptions(height=100))
-    assert decoded(gallery.entries[0]["image"]).size == (200, 20)
-    assert "saliency" not in gallery.entries[0]["runs"][0]
+    assert decoded(gallery.pictures["drawn_0000"]["image"]).size == (200, 20)
+    assert "saliency" not in gallery.pictures["drawn_0000"]["runs"][0]
 
 
 def test_an_image_that_is_gone_is_named_and_left_out() -> None:
@@ -130,7 +135,7 @@ def test_an_image_that_is_gone_is_named_and_left_out() -> None:
         return make_run(count=6).steps(image_id)
 
     gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions())
-    assert len(gallery.entries) == 5
+    assert len(gallery.pictures) == 5
     assert gallery.without == [("drawn_0002", "drawn_0002.jpg is gone")]
 
 
@@ -143,7 +148,7 @@ def test_steps_that_lead_to_another_box_than_the_scored_one_are_named() -> None:
 
     gallery = make_gallery(tabulate([replace(run, steps=steps)]), PictureOptions())
     assert gallery.differing == ["drawn_0001"]
-    assert [bool(entry["runs"][0].get("other")) for entry in gallery.entries] == [
+    assert [bool(one["runs"][0].get("other")) for one in gallery.pictures.values()] == [
         *(False, True),
         *(False, False),
     ]
@@ -154,7 +159,7 @@ def test_without_pictures_nothing_is_drawn() -> None:
         (make_run(pictures=False), PictureOptions()),
         (replace(make_run(), steps=lambda _: pytest.fail("drawn")), PictureOptions(count=0)),
     ):
-        assert make_gallery(tabulate([run]), options).entries == []
+        assert make_gallery(tabulate([run]), options).pictures == {}
 
 
 @pytest.mark.parametrize(
@@ -196,3 +201,30 @@ def test_progress_is_told_of_every_picture() -> None:
     progress = Mock(spec=Progress)
     make_gallery(tabulate([make_run(count=4)]), PictureOptions(), progress=progress)
     assert progress.mock_calls == [call.start(4, 0), *[call.advance(1, 0)] * 4]
+
+
+def test_the_page_knows_every_image_whether_it_has_a_picture_or_not() -> None:
+    runs = [
+        make_run(count=30, both=True),
+        make_run(count=30, both=True, seed=1, name="b", quality=False),
+    ]
+    tables = tabulate(runs)
+    gallery = make_gallery(tables, PictureOptions(count=4))
+    columns = image_columns(tables, gallery)
+    assert len(gallery.pictures) == 4
+    assert columns["ids"] == list(tables[0].images.index)
+    for table, found in zip(tables, columns["runs"], strict=True):
+        images = table.images
+        assert found["iou"] == pytest.approx(images["iou"].tolist(), abs=1e-4)
+        assert found["kind"] == images["kind"].tolist()
+        names = [columns["names"][label] for label in found["predicted"]]
+        assert names == images["predicted_category"].tolist()
+    assert columns["runs"][0]["top1_kind"] == tables[0].images["top1_kind"].tolist()
+    assert columns["runs"][1]["quality"] is None
+
+
+def test_of_too_many_images_those_with_a_picture_are_listed(monkeypatch) -> None:
+    monkeypatch.setattr("wsl.report.gallery._LISTED", 10)
+    tables = tabulate([make_run(count=30)])
+    gallery = make_gallery(tables, PictureOptions(count=4))
+    assert image_columns(tables, gallery)["ids"] == list(gallery.pictures)

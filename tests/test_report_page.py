@@ -192,11 +192,15 @@ def visit(browser: "Browser") -> Iterator[Callable[..., Opened]]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_the_page_opens_from_disk_and_fits(visit, one: Path, two: Path, width, scheme) -> None:
     for path in (one, two):
         page = visit(path, width=width, scheme=scheme).page
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        clipped = page.evaluate(
+            "[...document.querySelectorAll('.scroll')].map((a) => a.scrollWidth - a.clientWidth)"
+        )
+        assert width < 1280 or max(clipped) <= 0
         assert page.locator("main > section").count() >= 6
         # rejects, and so fails, if a picture cannot be decoded
         page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
@@ -208,7 +212,7 @@ def test_the_page_opens_from_disk_and_fits(visit, one: Path, two: Path, width, s
 @pytest.mark.browser
 def test_names_that_attack_are_shown_as_text(visit, one: Path) -> None:
     page = visit(one).page
-    page.fill("#filter-class", EVIL_ID)
+    page.fill("[name=search]", EVIL_ID)
     assert page.locator(".card").count() == 1
     assert EVIL_ID in page.locator(".card").inner_text()
     page.locator(".card").click()
@@ -283,35 +287,36 @@ def test_the_gallery_is_filtered_and_ordered(visit, one: Path) -> None:
     def names() -> list[str]:
         return [text.split()[-1] for text in cards()]
 
-    assert page.locator("#gallery-count").inner_text() == "60 of 60 pictures"
+    assert page.locator("#gallery-count").inner_text() == "60 of 60 images"
     assert len(cards()) == 24
     page.locator("#show-more").click()
     assert len(cards()) == 48
     assert "card" in page.evaluate("document.activeElement.className")  # the first new one
-    page.select_option("#filter-kind", label="Wrong class, box right")
+    page.select_option("[name=kind]", label="Wrong class, box right")
     assert cards()
     assert all("Wrong class, box right" in text for text in cards())
-    page.select_option("#filter-kind", "")
-    page.fill("#filter-low", "0.4")
-    page.fill("#filter-high", "0.6")
+    page.select_option("[name=kind]", "")
+    page.fill("[name=from]", "0.4")
+    page.fill("[name=to]", "0.6")
     assert ious()
     assert all(0.395 <= iou <= 0.605 for iou in ious())
     page.get_by_role("button", name="Reset").click()
     assert len(cards()) == 24
-    page.select_option("#filter-order", "worst")
+    assert page.url.endswith("#gallery")
+    page.select_option("[name=order]", "worst")
     assert ious() == sorted(ious())
     assert min(ious()) == 0
-    page.select_option("#filter-order", "best")
+    page.select_option("[name=order]", "best")
     assert ious() == sorted(ious(), reverse=True)
     best = names()
-    page.select_option("#filter-order", "random")
+    page.select_option("[name=order]", "random")
     first = names()
-    page.select_option("#filter-order", "best")
+    page.select_option("[name=order]", "best")
     assert names() == best
-    page.select_option("#filter-order", "random")
+    page.select_option("[name=order]", "random")
     assert len({*first, *names()}) > 24  # another shuffle, and not the best again
-    page.fill("#filter-class", "nothing at all")
-    assert "No picture fits these filters." in page.locator("#cards").inner_text()
+    page.fill("[name=search]", "nothing at all")
+    assert "No image fits these filters." in page.locator("#cards").inner_text()
 
 
 @pytest.mark.browser
@@ -328,13 +333,13 @@ def test_first_guesses_and_boxes_of_the_known_class_are_filtered_apart(visit, bo
     def shown() -> int:
         return int(page.locator("#gallery-count").inner_text().split()[0])
 
-    page.select_option("#filter-top1-kind", label="Wrong class, box right")
+    page.select_option("[name=top1-kind]", label="Wrong class, box right")
     wrong = {image for image, kind in guesses.items() if kind == "wrong_class_box_right"}
     assert shown() == len(wrong) > 0
     assert all("predicted" in text for text in page.locator(".card").all_inner_texts())
-    page.select_option("#filter-kind", label="Right")
+    page.select_option("[name=kind]", label="Right")
     assert shown() == sum(known[image] == "right" for image in wrong)
-    page.select_option("#filter-top1-kind", "")
+    page.select_option("[name=top1-kind]", "")
     assert shown() == sum(kind == "right" for kind in known.values())
     page.get_by_role("button", name="Reset").click()
     assert shown() == 40
@@ -384,42 +389,154 @@ def test_every_panel_of_an_image_is_there(visit, one: Path) -> None:
     width = float(drawn.get_attribute("width"))
     assert width == pytest.approx(box[2] - box[0], abs=0.11)
     page.keyboard.press("Escape")
-    page.fill("#filter-class", "drawn_0005")  # the image without a box
+    page.fill("[name=search]", "drawn_0005")  # the image without a box
     assert "no box" in page.locator(".card").inner_text()
 
 
 @pytest.mark.browser
-def test_two_runs_are_looked_at_side_by_side(visit, two: Path) -> None:
+def test_two_runs_stand_side_by_side(visit, two: Path) -> None:
     page = visit(two).page
+    assert page.locator(".card").first.locator(".panel").count() == 3  # the image and each run
+    styles = [
+        one.get_attribute("class")
+        for one in page.locator(".card").first.locator("svg.swatch").all()
+    ]
+    assert styles == ["swatch run-0", "swatch run-1"]
     first = page.locator(".card .caption").all_inner_texts()
-    page.select_option("#filter-run", "1")
+    page.select_option("[name=run]", "1")
     assert page.locator(".card .caption").all_inner_texts() != first
-    page.select_option("#filter-order", "change")
+    page.select_option("[name=order]", "change")
     page.locator(".card").first.click()
     assert page.locator("#large-body .of-run").count() == 2
     assert page.locator("#large-body .panel").count() == 10
+    figure = page.locator("#large-body figure").first
+    before = figure.bounding_box()["width"]
+    figure.click()
+    assert figure.bounding_box()["width"] > 2 * before
     page.keyboard.press("Escape")
     page.locator("#differences summary").click()
-    link = page.locator("#differences .to-picture").first
+    link = page.locator("#differences .to-gallery").first
     name = link.inner_text()
     link.click()
     assert page.locator(".card").count() == 1
     assert name in page.locator(".card").inner_text()
 
 
+@pytest.mark.browser
+def test_images_are_ordered_by_gain_and_loss(visit, two: Path) -> None:
+    page = visit(two).page
+    runs = [make_run(count=40, miss=0.15), make_run(count=40, miss=0.05, seed=1)]
+    iou = [run.scores.per_image.set_index("image_id")["predicted_iou"] for run in runs]
+    gain = iou[1] - iou[0]
+
+    def shown() -> list[str]:
+        return [text.split()[-1] for text in page.locator(".card .caption").all_inner_texts()]
+
+    page.select_option("[name=run]", "1")
+    page.select_option("[name=against]", "0")
+    page.select_option("[name=order]", "gain")
+    values = gain[shown()].to_numpy()
+    assert (values[:-1] >= values[1:] - 1e-4).all()
+    assert values[0] == pytest.approx(gain.max())
+    assert "gain +" in page.locator(".card").first.inner_text()
+    page.select_option("[name=order]", "loss")
+    assert gain[shown()[0]] == pytest.approx(gain.min())
+
+
+@pytest.mark.browser
+def test_filters_are_in_the_address_and_ids_are_saved(visit, two: Path) -> None:
+    found = visit(two)
+    page = found.page
+    page.select_option("[name=run]", "1")
+    page.select_option("[name=order]", "best")
+    page.fill("[name=from]", "0.5")
+    page.locator(".card").nth(2).click()
+    address, title = page.url, page.locator("#large-facts").inner_text()
+    assert "#gallery?run=1&from=0.5&order=best&image=" in address
+    page.keyboard.press("Escape")
+    page.wait_for_url(re.compile(r"#gallery\?run=1&from=0.5&order=best$"))
+    with page.expect_download() as download:
+        page.locator("#save-ids").click()
+    ids = Path(download.value.path()).read_text().splitlines()
+    assert len(ids) == int(page.locator("#gallery-count").inner_text().split()[0]) < 40
+    shown = [text.split()[-1] for text in page.locator(".card .caption").all_inner_texts()]
+    assert ids[: len(shown)] == shown
+    page.goto("about:blank")
+    page.goto(address)
+    assert page.locator("#large-facts").inner_text() == title
+    assert page.locator("[name=order]").input_value() == "best"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Reset").click()
+    assert page.url.endswith("#gallery")
+    assert page.locator("#gallery-count").inner_text() == "40 of 40 images"
+    found.requests[:] = found.requests[-1:]  # the page was opened twice
+
+
+@pytest.mark.browser
+def test_a_confusion_leads_to_its_images(visit, one: Path) -> None:
+    page = visit(one).page
+    run = make_run(count=60)
+    frame = run.scores.per_image
+    wrong = frame[frame["predicted"] != frame["label"]]
+    row = page.locator("#confusions tbody tr").first
+    texts = row.locator("th, td").all_inner_texts()
+    assert int(texts[2]) == wrong.groupby(["label", "predicted"]).size().max()
+    row.get_by_role("link").click()
+    assert page.locator("#gallery-count").inner_text() == f"{texts[2]} of 60 images"
+    assert texts[0] in page.locator("#chosen-class").inner_text()
+    assert texts[1] in page.locator("#chosen-class").inner_text()
+    page.locator("#chosen-class button").click()
+    assert page.locator("#gallery-count").inner_text() == "60 of 60 images"
+    assert page.locator(".confusion .cell").count() == 25
+
+
+@pytest.mark.browser
+def test_a_slash_leads_to_the_search(visit, one: Path) -> None:
+    page = visit(one).page
+    page.keyboard.press("/")
+    page.keyboard.type("drawn_0007")
+    assert page.locator(".card").count() == 1
+
+
+@pytest.mark.browser
+def test_the_page_prints(visit, two: Path) -> None:
+    page = visit(two).page
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert len(page.pdf()) > 50_000
+
+
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_report_of_fifty_thousand_images_opens_with_a_sample(visit, tmp_path: Path) -> None:
+def test_a_report_of_fifty_thousand_images_knows_them_all(visit, tmp_path: Path) -> None:
     path = build_report([make_run(count=50_000, classes=1000, both=True)], tmp_path)
-    assert path.stat().st_size < 15_000_000
+    assert path.stat().st_size < 20_000_000
     page = visit(path, width=390).page
-    assert page.locator("#gallery-count").inner_text() == "200 of 200 pictures"
-    rule = page.locator("#gallery > .note").inner_text()
-    assert rule.startswith("200 of 50,000 images are here.")
+    assert page.locator("#gallery-count").inner_text() == "200 of 50000 images"
+    rule = page.locator("#gallery > .note").first.inner_text()
+    assert rule.startswith("200 of 50,000 images have a picture.")
     assert "Each error kind has its share of the pictures" in rule
     assert page.locator("#class-table tbody tr").count() == 1000
     page.fill("#class-search", "shape 777")
     assert page.locator("#class-count").inner_text() == "1 class"
+    page.uncheck("[name=drawn]")
+    assert page.locator("#gallery-count").inner_text() == "50000 of 50000 images"
+    for order in ("worst", "random", ""):
+        spent = page.evaluate(
+            """(order) => {
+                const field = document.querySelector("[name=order]");
+                field.value = order;
+                const begin = performance.now();
+                field.dispatchEvent(new Event("input", { bubbles: true }));
+                return performance.now() - begin;
+            }""",
+            order,
+        )
+        assert spent < 1000
+    page.fill("[name=search]", "drawn_49999")
+    assert page.locator(".card").count() == 1
+    assert "without a picture" in page.locator(".card").inner_text()
 
 
 @pytest.mark.browser

@@ -1,12 +1,13 @@
-"""Charts as inline SVG.
+"""Charts as inline SVG, and the curves that they show.
 
-Charts are drawn on a small canvas, so that their type stays readable on a telephone; colors come
-from the page's style sheet by class. Only numbers and fixed words go in, and text is escaped.
+Colors and line styles come from the page's style sheet by class: ``run-0``, ``run-1``, … for the
+runs in their order, so that a chart fits the page in light and dark. Only numbers and fixed words
+go in. The canvas is small, so that type stays readable on a telephone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -15,69 +16,73 @@ from numpy.typing import ArrayLike, NDArray
 from wsl.score.estimates import Estimate, wilson
 
 __all__ = [
+    "confusion_chart",
     "coverage_chart",
     "coverage_curve",
     "histogram_chart",
     "interval_chart",
+    "proportion_bars",
     "reliability_bins",
     "reliability_chart",
-    "share_bar",
     "success_chart",
 ]
 
-_WIDTH, _HEIGHT = 380, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 22, 34
+_WIDTH, _HEIGHT = 400, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 24, 40
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+_LIGHT = ' class="light"'
+
+Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def histogram_chart(iou: ArrayLike, baseline: ArrayLike | None, *, bins: int = 20) -> Markup:
-    """Histogram of IoU in [0, 1]; the baseline's as a line of steps over it."""
+def histogram_chart(
+    runs: Sequence[ArrayLike], baseline: ArrayLike | None, *, bins: int = 20
+) -> Markup:
+    """Histogram of IoU in [0, 1]: bars of one run, lines of steps of several and of a baseline."""
     edges = np.linspace(0, 1, bins + 1)
-    shares = _histogram(np.asarray(iou, dtype=np.float64), edges)
-    other = None if baseline is None else _histogram(np.asarray(baseline, dtype=float), edges)
-    top = _nice_top(max(shares.max(), 0.0 if other is None else other.max()))
+    heights = [_proportions(iou, edges) for iou in runs]
+    reference = None if baseline is None else _proportions(baseline, edges)
+    shown = heights if reference is None else [*heights, reference]
+    top = _nice_top(max(float(each.max()) for each in shown))
     parts = [_axes("IoU with the true box", "images", top)]
-    for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True):
-        style = "bar good" if low >= 0.5 - 1e-9 else "bar"
-        height = _PLOT_HEIGHT * share / top
-        parts.append(
-            f'<rect class="{style}" x="{_x(low) + 0.75:.2f}" y="{_y(share, top):.2f}" '
-            f'width="{_PLOT_WIDTH / bins - 1.5:.2f}" height="{height:.2f}">'
-            f"<title>IoU {low:.2f} to {high:.2f}: {100 * share:.1f} %</title></rect>"
-        )
-    if other is not None:
-        parts.append(f'<path class="reference" d="{_steps(edges, other, top)}"/>')
+    if len(runs) == 1:
+        for low, height in zip(edges[:-1], heights[0], strict=True):
+            style = "bar run-0" if low >= 0.5 - 1e-9 else "bar"
+            parts.append(
+                f'<rect class="{style}" x="{_x(low) + 0.75:.2f}" y="{_y(height / top):.2f}" '
+                f'width="{_PLOT_WIDTH / bins - 1.5:.2f}" '
+                f'height="{_PLOT_HEIGHT * height / top:.2f}">'
+                f"<title>IoU {low:.2f} to {low + 1 / bins:.2f}: {100 * height:.1f} %</title></rect>"
+            )
+    else:
+        parts += [_steps(f"curve run-{i}", edges, each / top) for i, each in enumerate(heights)]
+    if reference is not None:
+        parts.append(_steps("reference", edges, reference / top))
     return _svg(parts, "Histogram of the IoU of the predicted box with the true box")
 
 
-def _histogram(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    counts, _ = np.histogram(values, bins=edges)
-    return np.asarray(counts / max(values.size, 1), dtype=np.float64)
+def _proportions(values: ArrayLike, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    counts, _ = np.histogram(array, bins=edges)
+    return np.asarray(counts / max(array.size, 1), dtype=np.float64)
 
 
-def _steps(edges: NDArray[np.float64], shares: NDArray[np.float64], top: float) -> str:
-    points = [f"M{_x(edges[0]):.2f} {_y(shares[0], top):.2f}"]
-    for edge, share in zip(edges[1:], [*shares[1:], shares[-1]], strict=True):
-        points.append(f"H{_x(edge):.2f}V{_y(share, top):.2f}")
-    return "".join(points)
-
-
-def success_chart(iou: ArrayLike, baseline: ArrayLike | None, *, points: int = 101) -> Markup:
-    """Draw the share of images whose IoU reaches a threshold, over all thresholds."""
+def success_chart(
+    runs: Sequence[ArrayLike], baseline: ArrayLike | None, *, points: int = 101
+) -> Markup:
+    """Draw the proportion of images whose IoU reaches a threshold, over all thresholds."""
     thresholds = np.linspace(0, 1, points)
-    parts = [_axes("threshold of IoU", "images at or above it", 1.0)]
+
+    def reached(iou: ArrayLike) -> Points:
+        values = np.sort(np.asarray(iou, dtype=np.float64))
+        below = np.searchsorted(values, thresholds, side="left")
+        return thresholds, 1 - below / max(values.size, 1)
+
+    parts = [_axes("threshold of IoU", "images at or above it")]
     if baseline is not None:
-        parts.append(f'<path class="reference" d="{_success(baseline, thresholds)}"/>')
-    parts.append(f'<path class="curve" d="{_success(iou, thresholds)}"/>')
-    return _svg(parts, "Share of images whose IoU reaches a threshold")
-
-
-def _success(iou: ArrayLike, thresholds: NDArray[np.float64]) -> str:
-    values = np.sort(np.asarray(iou, dtype=np.float64))
-    below = np.searchsorted(values, thresholds, side="left")
-    shares = 1 - below / max(values.size, 1)
-    at = [f"{_x(x):.1f} {_y(y, 1):.1f}" for x, y in zip(thresholds, shares, strict=True)]
-    return "M" + "L".join(at)
+        parts.append(_line("reference", reached(baseline)))
+    parts += [_line(f"curve run-{index}", reached(iou)) for index, iou in enumerate(runs)]
+    return _svg(parts, "Proportion of images whose IoU reaches a threshold")
 
 
 def interval_chart(
@@ -93,9 +98,9 @@ def interval_chart(
         if estimate is not None:
             low, high = estimate.low * width, estimate.high * width
             parts.append(
-                f'<rect class="range" x="{low:.1f}" y="{middle - 3}" '
+                f'<g class="run-{at}"><rect class="range" x="{low:.1f}" y="{middle - 3}" '
                 f'width="{max(high - low, 1):.1f}" height="6" rx="3"/>'
-                f'<circle class="dot" cx="{estimate.value * width:.1f}" cy="{middle}" r="3.5"/>'
+                f'<circle class="dot" cx="{estimate.value * width:.1f}" cy="{middle}" r="3.5"/></g>'
             )
     for baseline in baselines:
         if baseline is not None:
@@ -107,20 +112,22 @@ def interval_chart(
     )
 
 
-def share_bar(share: float, *, largest: float = 1.0, good: bool = False) -> Markup:
-    """Draw a horizontal bar of a share; the longest of its table has the share `largest`."""
-    length = 100 * share / largest if largest > 0 else 0
-    style = "bar good" if good else "bar"
+def proportion_bars(proportions: Sequence[float], *, largest: float = 1.0) -> Markup:
+    """Draw one horizontal bar per run; the longest of a table has the proportion `largest`."""
+    bars = "".join(
+        f'<rect class="bar run-{at}" y="{10 * at}" height="8" '
+        f'width="{100 * value / largest if largest > 0 else 0:.2f}"/>'
+        for at, value in enumerate(proportions)
+    )
     return Markup(
-        '<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="{style}" width="{length:.2f}" height="10"/></svg>'
+        f'<svg class="share" height="{10 * len(proportions)}" '
+        f'viewBox="0 0 100 {10 * len(proportions) - 2}" '
+        f'preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
     )
 
 
-def coverage_curve(
-    quality: ArrayLike, right: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of right images among those of the highest quality.
+def coverage_curve(quality: ArrayLike, right: ArrayLike) -> Points:
+    """Proportion of right images among those of the highest quality.
 
     Parameters
     ----------
@@ -146,32 +153,38 @@ def coverage_curve(
     return kept[last] / values.size, hits[last] / kept[last]
 
 
-def coverage_chart(quality: ArrayLike, right: ArrayLike, *, points: int = 400) -> Markup:
-    """Draw `coverage_curve`, the share of all images as a dashed line."""
-    coverage, accuracy = coverage_curve(quality, right)
-    if coverage.size > points:
-        at = np.unique(np.linspace(0, coverage.size - 1, points).round().astype(int))
-        coverage, accuracy = coverage[at], accuracy[at]
-    line = "L".join(f"{_x(x):.1f} {_y(y, 1):.1f}" for x, y in zip(coverage, accuracy, strict=True))
-    base = _y(float(accuracy[-1]), 1)
-    parts = [
-        _axes("share of images kept, the surest first", "right", 1.0),
-        f'<line class="reference" x1="{_x(0)}" x2="{_x(1)}" y1="{base:.1f}" y2="{base:.1f}"/>',
-        f'<path class="curve" d="M{line}"/>',
-    ]
-    return _svg(parts, "Share of right images against the share of images kept")
+def coverage_chart(
+    runs: Sequence[tuple[int, ArrayLike, ArrayLike]], *, points: int = 400
+) -> Markup:
+    """Draw each run's `coverage_curve`, and its proportion of all images as a dashed line.
+
+    Parameters
+    ----------
+    runs : sequence of (int, array_like, array_like)
+        The run's place in the report, its images' qualities, and whether they are right.
+    """
+    parts = [_axes("proportion of images kept, the surest first", "right")]
+    for index, quality, right in runs:
+        coverage, accuracy = coverage_curve(quality, right)
+        if coverage.size > points:
+            at = np.unique(np.linspace(0, coverage.size - 1, points).round().astype(int))
+            coverage, accuracy = coverage[at], accuracy[at]
+        base = np.full(2, accuracy[-1])
+        parts.append(_line(f"reference run-{index}", (np.array([0.0, 1.0]), base)))
+        parts.append(_line(f"curve run-{index}", (coverage, accuracy)))
+    return _svg(parts, "Proportion of right images against the proportion of images kept")
 
 
 def reliability_bins(
     quality: ArrayLike, right: ArrayLike, *, bins: int = 10
 ) -> list[dict[str, float]]:
-    """Share of right images in bins of quality.
+    """Proportion of right images in bins of quality.
 
     Returns
     -------
     list of dict
         For each bin that has images: ``low, high`` (its ends; the last holds 1.0), ``n``,
-        ``quality`` (mean), ``right`` (share) and ``right_low, right_high`` (95 % interval).
+        ``quality`` (mean), ``right`` (proportion) and ``right_low, right_high`` (95 % interval).
     """
     values, flags = np.asarray(quality, dtype=np.float64), np.asarray(right, dtype=bool)
     which = np.minimum((values * bins).astype(int), bins - 1)
@@ -195,57 +208,121 @@ def reliability_bins(
     return found
 
 
-def reliability_chart(quality: ArrayLike, right: ArrayLike) -> Markup:
-    """Draw `reliability_bins`: a dot and an interval per bin; on the diagonal both are equal."""
-    parts = [
-        _axes("quality", "right", 1.0),
-        f'<line class="reference" x1="{_x(0)}" y1="{_y(0, 1)}" x2="{_x(1)}" y2="{_y(1, 1)}"/>',
-    ]
-    for found in reliability_bins(quality, right):
-        x = _x(found["quality"])
+def reliability_chart(runs: Sequence[tuple[int, ArrayLike, ArrayLike]]) -> Markup:
+    """Draw `reliability_bins` of the runs; on the dashed diagonal quality would be a probability.
+
+    `runs` is as of `coverage_chart`. Of several runs the dots of a bin stand beside each other.
+    """
+    diagonal = np.array([0.0, 1.0])
+    parts = [_axes("quality", "right"), _line("reference", (diagonal, diagonal))]
+    for place, (index, quality, right) in enumerate(runs):
+        for found in reliability_bins(quality, right):
+            x = _x(found["quality"]) + 5 * (place - (len(runs) - 1) / 2)
+            parts.append(
+                f'<g class="run-{index}"><title>quality {found["low"]:.1f} to {found["high"]:.1f}: '
+                f"{found['n']} images, {100 * found['right']:.1f} % right</title>"
+                f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" '
+                f'y1="{_y(found["right_low"]):.1f}" y2="{_y(found["right_high"]):.1f}"/>'
+                f'<circle class="dot" cx="{x:.1f}" cy="{_y(found["right"]):.1f}" r="3.5"/></g>'
+            )
+    return _svg(parts, "Proportion of right images by quality")
+
+
+def confusion_chart(names: Sequence[str], counts: NDArray[np.integer]) -> Markup:
+    """Draw a confusion matrix: true classes by row, predicted ones by column.
+
+    The darker a cell, the larger the proportion of its row.
+    """
+    side, left, above = 22, 120, 96
+    size = side * len(names)
+    parts = []
+    for at, name in enumerate(names):
+        middle = side * (at + 0.5)
+        short = escape(name if len(name) <= 18 else name[:17] + "…")
         parts.append(
-            f"<g><title>quality {found['low']:.1f} to {found['high']:.1f}: {found['n']} images, "
-            f"{100 * found['right']:.1f} % right</title>"
-            f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" '
-            f'y1="{_y(found["right_low"], 1):.1f}" y2="{_y(found["right_high"], 1):.1f}"/>'
-            f'<circle class="dot" cx="{x:.1f}" cy="{_y(found["right"], 1):.1f}" r="4"/></g>'
+            f'<text x="{left - 6}" y="{above + middle + 4}" text-anchor="end">{short}</text>'
+            f'<text transform="translate({left + middle + 3} {above - 6}) rotate(-50)">'
+            f"{short}</text>"
         )
-    return _svg(parts, "Share of right images by quality")
+    totals = counts.sum(axis=1)
+    for row, column in np.ndindex(counts.shape):
+        count = int(counts[row, column])
+        share = count / totals[row] if totals[row] else 0.0
+        x, y = left + side * column, above + side * row
+        title = f"{names[row]} taken for {names[column]}: {count} of {int(totals[row])}"
+        parts.append(
+            f'<g class="cell{" right" if row == column else ""}"><title>{escape(title)}</title>'
+            f'<rect x="{x}" y="{y}" width="{side - 1}" height="{side - 1}" '
+            f'fill-opacity="{share:.3f}"/>'
+            + (
+                f'<text x="{x + side / 2}" y="{y + 15}"{_LIGHT if share > 0.55 else ""} '
+                f'text-anchor="middle">{count}</text>'
+                if count
+                else ""
+            )
+            + "</g>"
+        )
+    return Markup(
+        f'<svg class="confusion" viewBox="0 0 {left + size + 60} {above + size}" role="img" '
+        f'aria-label="Confusion matrix" width="{left + size + 60}">{"".join(parts)}</svg>'
+    )
 
 
 def _x(value: float) -> float:
     return _LEFT + _PLOT_WIDTH * float(value)
 
 
-def _y(value: float, top: float) -> float:
-    return _TOP + _PLOT_HEIGHT * (1 - float(value) / top)
+def _y(value: float) -> float:
+    return _TOP + _PLOT_HEIGHT * (1 - float(value))
 
 
 def _nice_top(largest: float) -> float:
-    """Return the smallest of a few round shares that is not below the largest bar."""
-    steps = (0.02, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+    """Return the smallest of a few round proportions that is not below the largest bar."""
+    steps = (0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8)
     return next((step for step in steps if step >= largest), 1.0)
 
 
-def _axes(x_title: str, y_title: str, top: float) -> str:
-    parts = []
-    for share in (0.0, 0.5, 1.0):
-        y = _y(share * top, top)
-        label = f"{100 * share * top:g} %"
+def _line(style: str, points: Points) -> str:
+    at = "L".join(f"{_x(x):.1f} {_y(y):.1f}" for x, y in zip(*points, strict=True))
+    return f'<path class="{style}" d="M{at}"/>'
+
+
+def _steps(style: str, edges: NDArray[np.float64], heights: NDArray[np.float64]) -> str:
+    return _line(style, (np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)))
+
+
+def _axes(x_title: str, y_title: str, top: float = 1.0) -> str:
+    bottom = _HEIGHT - _BOTTOM
+    parts = [
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>'
+    ]
+    for share in _range(5):
+        y, label = round(_y(share), 1), f"{100 * share * top:g} %"
         parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<line class="grid" x1="{_LEFT - 4}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+            f'<text x="{_LEFT - 7}" y="{y + 4}" text-anchor="end">{label}</text>'
         )
-    for value in (0, 0.25, 0.5, 0.75, 1):
-        y = _HEIGHT - _BOTTOM + 14
-        parts.append(f'<text x="{_x(value):.1f}" y="{y}" text-anchor="middle">{value:g}</text>')
-    middle = _LEFT + _PLOT_WIDTH / 2
+    for value in _range(11):
+        long = round(10 * value) % 2 == 0
+        parts.append(
+            f'<line class="axis" x1="{_x(value):.1f}" x2="{_x(value):.1f}" '
+            f'y1="{bottom}" y2="{bottom + (5 if long else 3)}"/>'
+        )
+        if long:
+            parts.append(
+                f'<text x="{_x(value):.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
+            )
     parts.append(
-        f'<text class="title" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">'
-        f"{escape(x_title)}</text>"
-        f'<text class="title" x="{_LEFT}" y="{_TOP - 9}">{escape(y_title)}</text>'
+        f'<text class="title" x="{_LEFT + _PLOT_WIDTH / 2}" y="{_HEIGHT - 4}" '
+        f'text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="title" x="{_LEFT}" y="{_TOP - 10}">{escape(y_title)}</text>'
     )
     return "".join(parts)
+
+
+def _range(count: int) -> Iterable[float]:
+    """Yield evenly spaced numbers from 0 to 1, as people write them."""
+    return (round(index / (count - 1), 4) for index in range(count))
 
 
 def _svg(parts: Sequence[str], label: str) -> Markup:

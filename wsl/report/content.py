@@ -21,6 +21,7 @@ __all__ = [
     "MetricRow",
     "against_baseline",
     "class_table",
+    "confusions",
     "differences",
     "differing_images",
     "error_groups",
@@ -242,6 +243,31 @@ def class_table(table: RunTable) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def confusions(tables: Sequence[RunTable]) -> pd.DataFrame | None:
+    """Which class was taken for which, the most frequent pairs first.
+
+    Returns
+    -------
+    DataFrame or None
+        ``label, predicted, category, predicted_category, images`` (of the class), and a column
+        per run with the number of images whose top-1 prediction is the other class; None if a run
+        has no top-1 predictions.
+    """
+    if not all(table.images["class_right_top1"].notna().all() for table in tables):
+        return None
+    pairs = ["label", "predicted", "category", "predicted_category"]
+    counts = []
+    for table in tables:
+        wrong = table.images[table.images["predicted"] != table.images["label"]]
+        counts.append(wrong.dropna(subset=["predicted"]).groupby(pairs).size().rename(table.name))
+    found = pd.concat(counts, axis=1).fillna(0).astype(int)
+    order = found.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    found = found.loc[order].reset_index().astype({"predicted": int})
+    sizes = tables[0].images["label"].value_counts()
+    found.insert(4, "images", found["label"].map(sizes))
+    return found
 
 
 def differences(first: RunTable, second: RunTable) -> list[Estimate]:

@@ -1,4 +1,4 @@
-"""The gallery: which images are shown, and their pictures, small enough to stand in the page.
+"""The gallery: which images have a picture, and the pictures, small enough for the page.
 
 A picture is stored in layers, each once: the image (JPEG), the map in colors (JPEG), the seeds and
 the mask as images of a few colors (PNG). The page lays them over each other and draws the boxes
@@ -28,9 +28,10 @@ from wsl.masks import Mask
 from wsl.progress import NoProgress, Progress
 from wsl.report.runs import RunTable, Steps
 
-__all__ = ["Gallery", "PictureOptions", "choose_images", "make_gallery"]
+__all__ = ["Gallery", "PictureOptions", "choose_images", "image_columns", "make_gallery"]
 
 _LEAST_OF_A_KIND = 12
+_LISTED = 100_000  # of more images the page knows those with a picture alone
 _HEIGHT, _HEIGHT_OF_MANY, _MANY = 224, 160, 300
 _WIDEST = 2.0  # a picture is at most so many times as wide as the pictures are high
 
@@ -69,8 +70,8 @@ class Gallery:
 
     Attributes
     ----------
-    entries : list of dict
-        JSON's types; what `page.js` draws.
+    pictures : dict of str to dict
+        By image id; JSON's types, which `page.js` draws.
     rule : str
         How the images were chosen, for the reader.
     without : list of (str, str)
@@ -79,7 +80,7 @@ class Gallery:
         Images whose steps, computed again, lead to another box than the run's.
     """
 
-    entries: list[dict[str, Any]]
+    pictures: dict[str, dict[str, Any]]
     rule: str
     without: list[tuple[str, str]]
     differing: list[str]
@@ -106,9 +107,12 @@ def choose_images(tables: Sequence[RunTable], count: int) -> tuple[list[str], st
     failed = np.any([(table.images["status"] == "failed").to_numpy() for table in tables], axis=0)
     images = images[~failed]
     if len(images) <= count:
-        return images.index.tolist(), f"All {len(images):,} images that were processed are here."
+        return (
+            images.index.tolist(),
+            f"All {len(images):,} images that were processed have a picture.",
+        )
     chosen: set[str] = set()
-    rule = f"{count:,} of {len(images):,} images are here. "
+    rule = f"{count:,} of {len(images):,} images have a picture. "
     if len(tables) > 1:
         change = (tables[1].images["iou"] - tables[0].images["iou"]).abs().loc[images.index]
         most = change.sort_values(ascending=False, kind="stable").index[: count // 3]
@@ -125,7 +129,7 @@ def choose_images(tables: Sequence[RunTable], count: int) -> tuple[list[str], st
     rule += (
         "Each error kind has its share of the pictures, but at least "
         f"{_LEAST_OF_A_KIND} or all it has; within a kind they are spread evenly from the lowest "
-        "to the highest IoU. Worst and best are the worst and best of these."
+        "to the highest IoU."
     )
     return [image_id for image_id in images.index if image_id in chosen], rule
 
@@ -165,26 +169,64 @@ def make_gallery(
         negative, a mask of another size, codes that are not seeds.
     """
     if options.count == 0 or all(table.run.steps is None for table in tables):
-        return Gallery([], "This report was made without pictures.", [], [])
+        return Gallery({}, "This report was made without pictures.", [], [])
     chosen, rule = choose_images(tables, options.count)
     height = options.height or (_HEIGHT if len(chosen) <= _MANY else _HEIGHT_OF_MANY)
     progress = progress or NoProgress()
     progress.start(len(chosen), 0)
-    entries: list[dict[str, Any]] = []
+    pictures: dict[str, dict[str, Any]] = {}
     without: list[tuple[str, str]] = []
     for image_id in chosen:
         try:
-            entries.append(_entry(image_id, tables, height, options.quality))
+            pictures[image_id] = _picture(image_id, tables, height, options.quality)
         except ScoreError:
             raise
         except (WslError, OSError) as error:
             without.append((image_id, str(error)))
         progress.advance(1, int(bool(without) and without[-1][0] == image_id))
-    differing = [entry["id"] for entry in entries if any(run.get("other") for run in entry["runs"])]
-    return Gallery(entries, rule, without, differing)
+    differing = [
+        image_id
+        for image_id, picture in pictures.items()
+        if any(run.get("other") for run in picture["runs"])
+    ]
+    return Gallery(pictures, rule, without, differing)
 
 
-def _entry(image_id: str, tables: Sequence[RunTable], height: int, quality: int) -> dict[str, Any]:
+def image_columns(tables: Sequence[RunTable], gallery: Gallery) -> dict[str, Any]:
+    """Return what the page filters and orders images by: lists with an entry per image."""
+    images = tables[0].images
+    if len(images) > _LISTED:
+        images = images.loc[list(gallery.pictures)]
+    own = [table.images.loc[images.index] for table in tables]
+    labels = pd.concat([images["label"], *(of["predicted"] for of in own)]).dropna().unique()
+    return {
+        "ids": images.index.tolist(),
+        "labels": _column(images["label"]),
+        "names": {int(label): tables[0].class_name(label) for label in labels},
+        "runs": [
+            {
+                "iou": of["iou"].round(4).tolist(),
+                "kind": _column(of["kind"]),
+                "top1_kind": _column(of["top1_kind"]),
+                "quality": _column(of["quality"].astype(float).round(3)),
+                "predicted": _column(of["predicted"]),
+                "score": _column(of["predicted_score"].astype(float).round(3)),
+            }
+            for of in own
+        ],
+    }
+
+
+def _column(values: pd.Series[Any]) -> list[Any] | None:
+    """List of values, None where one is missing; None if all are."""
+    return (
+        None if values.isna().all() else values.astype(object).where(values.notna(), None).tolist()
+    )
+
+
+def _picture(
+    image_id: str, tables: Sequence[RunTable], height: int, quality: int
+) -> dict[str, Any]:
     steps = [None if t.run.steps is None else t.run.steps(image_id) for t in tables]
     for table, one in zip(tables, steps, strict=True):
         if one is not None:
@@ -192,41 +234,22 @@ def _entry(image_id: str, tables: Sequence[RunTable], height: int, quality: int)
     shown = next(one for one in steps if one is not None)
     rows, columns = shown.image.shape[:2]
     size = _picture_size((rows, columns), height)
-    row = tables[0].row(image_id)
     return {
-        "id": image_id,
-        "label": int(row["label"]),
-        "name": row["category"] or "",
         "size": [columns, rows],
         "image": _jpeg(resize_picture(shown.image, size), quality),
         "truth": [_rounded(box) for box in shown.gt_boxes],
         "runs": [
-            _run_entry(image_id, table, one, size, quality)
+            {} if one is None else _layers(image_id, table, one, size, quality)
             for table, one in zip(tables, steps, strict=True)
         ],
     }
 
 
-def _run_entry(
-    image_id: str,
-    table: RunTable,
-    steps: Steps | None,
-    size: tuple[int, int],
-    quality: int,
+def _layers(
+    image_id: str, table: RunTable, steps: Steps, size: tuple[int, int], quality: int
 ) -> dict[str, Any]:
-    row = table.row(image_id)
-    entry: dict[str, Any] = {
-        "iou": round(float(row["iou"]), 4),
-        "kind": row["kind"],
-        "top1_kind": row["top1_kind"],
-        "quality": _number(row["quality"]),
-        "predicted_category": row["predicted_category"],
-        "score": _number(row["predicted_score"]),
-    }
-    if steps is None:
-        return entry
     small = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
-    entry["box"] = None if steps.box is None else _rounded(steps.box)
+    entry: dict[str, Any] = {"box": None if steps.box is None else _rounded(steps.box)}
     if table.differs(image_id, steps.box):
         entry["other"] = True
     if steps.saliency is not None:
@@ -312,7 +335,3 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 def _rounded(box: Box) -> list[float]:
     return [round(float(value), 1) for value in box]
-
-
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else round(float(value), 4)

@@ -70,8 +70,8 @@ function layer(source, className) {
   return image;
 }
 
-function boxLayer(entry, run) {
-  const [width, height] = entry.size;
+function boxLayer(picture, layers) {
+  const [width, height] = picture.size;
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const draw = (box, color, dashed) => {
@@ -86,56 +86,124 @@ function boxLayer(entry, run) {
       svg.append(rect);
     }
   };
-  for (const box of entry.truth) draw(box, data.colors.true, true);
-  if (run.box) draw(run.box, data.colors.predicted, false);
+  for (const box of picture.truth) draw(box, data.colors.true, true);
+  if (layers.box) draw(layers.box, data.colors.predicted, false);
   return svg;
 }
 
-/** [caption, panel] of each step that the run has. */
-function panels(entry, run) {
-  const made = [];
-  const add = (caption, ...layers) => {
-    const panel = element("span", "panel");
-    panel.append(...layers);
-    made.push([caption, panel]);
-  };
-  add("image", layer(entry.image));
-  if (run.saliency) add("saliency", layer(entry.image, "gray"), layer(run.saliency, "saliency"));
-  if (run.seeds) add("seeds", layer(entry.image, "gray"), layer(run.seeds, "seeds"));
-  if (run.mask) add("mask", layer(entry.image), layer(run.mask, "mask"));
-  if ("box" in run) {
-    const layers = [layer(entry.image), boxLayer(entry, run)];
-    if (!run.box) layers.push(element("span", "no-box", "no box"));
-    add("boxes: predicted, true (dashed)", ...layers);
+function makePanel(...layers) {
+  const panel = element("span", "panel");
+  panel.append(...layers);
+  return panel;
+}
+
+/** [caption, panel] of each step that a run has of an image. */
+function stepPanels(picture, index) {
+  const { image, runs } = picture;
+  const layers = runs[index];
+  const made = [["image", makePanel(layer(image))]];
+  if (layers.saliency) {
+    made.push(["saliency", makePanel(layer(image, "gray"), layer(layers.saliency, "saliency"))]);
   }
+  if (layers.seeds) made.push(["seeds", makePanel(layer(image, "gray"), layer(layers.seeds, "seeds"))]);
+  if (layers.mask) made.push(["mask", makePanel(layer(image), layer(layers.mask, "mask"))]);
+  if ("box" in layers) made.push(["boxes: predicted, true (dashed)", boxPanel(picture, layers)]);
   return made;
 }
 
-function factsOf(run) {
-  const facts = [`IoU ${run.iou.toFixed(2)}`];
-  if (run.kind !== null) facts.push(data.kinds[run.kind]);
-  if (run.top1_kind?.startsWith("wrong_class")) facts.push(`predicted ${run.predicted_category}`);
-  if (run.other) facts.push("picture of another box than the scored one");
-  if (run.quality !== null) facts.push(`quality ${run.quality.toFixed(2)}`);
+function boxPanel(picture, layers, withMask = false) {
+  const all = [layer(picture.image)];
+  if (withMask && layers.mask) all.push(layer(layers.mask, "mask"));
+  all.push(boxLayer(picture, layers));
+  if (!layers.box) all.push(element("span", "no-box", "no box"));
+  return makePanel(...all);
+}
+
+/** A run's color, as beside its name in the tables. */
+function swatch(index) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", `swatch run-${index}`);
+  svg.setAttribute("viewBox", "0 0 10 10");
+  const rect = document.createElementNS(SVG, "rect");
+  for (const [name, value] of [["width", 10], ["height", 10], ["rx", 2]]) rect.setAttribute(name, value);
+  svg.append(rect);
+  return svg;
+}
+
+// -------------------------------------------------------------------------- the images
+
+const several = data.runs.length > 1;
+const { ids, labels, names, runs: columns } = data.images;
+/** One object per image; what a run knows of it is looked up by `of`. */
+const entries = ids.map((id, at) => {
+  const label = labels?.[at] ?? null;
+  return { at, id, label, name: names[label] ?? "", picture: data.pictures[id] ?? null };
+});
+const of = (entry, run, name) => columns[run][name]?.[entry.at] ?? null;
+const iouOf = (entry, run) => columns[run].iou[entry.at];
+const percentPoints = (value) => {
+  const text = Math.abs(100 * value).toFixed(0);
+  return text === "0" ? "±0" : `${value > 0 ? "+" : "−"}${text}`;
+};
+
+function factsOf(entry, run) {
+  const facts = [`IoU ${iouOf(entry, run).toFixed(2)}`];
+  const kind = of(entry, run, "kind");
+  if (kind !== null) facts.push(data.kinds[kind]);
+  if (of(entry, run, "top1_kind")?.startsWith("wrong_class")) facts.push(`predicted ${predictedOf(entry, run)}`);
+  if (entry.picture?.runs[run].other) facts.push("picture of another box than the scored one");
+  const quality = of(entry, run, "quality");
+  if (quality !== null) facts.push(`quality ${quality.toFixed(2)}`);
   return facts;
 }
 
-function predictionOf(run) {
-  if (!run.predicted_category) return "";
-  const score = run.score === null ? "" : ` (${run.score.toFixed(2)})`;
-  return `top-1 prediction ${run.predicted_category}${score}`;
+const predictedOf = (entry, run) => names[of(entry, run, "predicted")] ?? "";
+
+function predictionOf(entry, run) {
+  const predicted = predictedOf(entry, run);
+  const score = of(entry, run, "score");
+  return predicted && `top-1 prediction ${predicted}${score === null ? "" : ` (${score.toFixed(2)})`}`;
 }
 
 // ---------------------------------------------------------------------------- the gallery
 
 const PAGE = 24;
 const controls = byId("gallery-controls");
+const fields = controls?.elements;
 let chosen = []; // the entries that pass the filters, in order
 let shown = 0; // how many of them have a card
 let shuffles = 0;
-let onlyLabel = null; // set by a click on a class, whose name others may share
+/** Filters that no field shows: a class or a predicted class by its label, an opened image. */
+let hidden = { label: null, predicted: null };
 
-const chosenRun = () => Number(byId("filter-run")?.value ?? 0);
+/** The filters as texts by name, without those that are as they are at first. */
+function filterState() {
+  const state = {};
+  for (const field of fields) {
+    if (!field.name) continue;
+    if (field.type === "checkbox") {
+      if (field.checked !== field.defaultChecked) state[field.name] = field.checked ? "1" : "0";
+    } else if (field.value !== firstValue(field)) state[field.name] = field.value;
+  }
+  for (const [name, value] of Object.entries(hidden)) if (value !== null) state[name] = String(value);
+  return state;
+}
+
+function firstValue(field) {
+  if (field.tagName !== "SELECT") return field.defaultValue;
+  return (Array.from(field.options).find((option) => option.defaultSelected) ?? field.options[0]).value;
+}
+
+function readState(state) {
+  controls.reset();
+  hidden = { label: null, predicted: null };
+  for (const [name, value] of state) {
+    const field = fields[name];
+    if (name in hidden) hidden[name] = Number(value);
+    else if (field?.type === "checkbox") field.checked = value === "1";
+    else if (field?.name) field.value = value;
+  }
+}
 
 /** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
 function randomNumbers(seed) {
@@ -148,16 +216,31 @@ function randomNumbers(seed) {
   };
 }
 
-function ordered(entries, order, run) {
-  const iou = (entry) => entry.runs[run].iou;
+const chosenRun = () => Number(fields.run?.value ?? 0);
+const otherRun = () => Number(fields.against?.value ?? 0);
+const gainOf = (entry) => iouOf(entry, chosenRun()) - iouOf(entry, otherRun());
+
+function ordered(found, order) {
+  const run = chosenRun();
+  const quality = (entry) => of(entry, run, "quality") ?? (order === "quality" ? -1 : 2);
   const change = (entry) => {
-    const values = entry.runs.map((one) => one.iou);
+    const values = data.runs.map((_, index) => iouOf(entry, index));
     return Math.max(...values) - Math.min(...values);
   };
-  const sorted = entries.slice();
-  if (order === "worst") sorted.sort((a, b) => iou(a) - iou(b));
-  if (order === "best") sorted.sort((a, b) => iou(b) - iou(a));
-  if (order === "change") sorted.sort((a, b) => change(b) - change(a));
+  const keys = {
+    worst: (entry) => iouOf(entry, run),
+    best: (entry) => -iouOf(entry, run),
+    change: (entry) => -change(entry),
+    gain: (entry) => -gainOf(entry),
+    loss: gainOf,
+    quality: (entry) => -quality(entry),
+    doubt: quality,
+  };
+  if (order in keys) {
+    const keyed = found.map((entry) => [keys[order](entry), entry]);
+    return keyed.sort(([a], [b]) => a - b).map(([, entry]) => entry);
+  }
+  const sorted = found.slice();
   if (order === "random") {
     const next = randomNumbers(shuffles);
     for (let last = sorted.length - 1; last > 0; last -= 1) {
@@ -171,50 +254,88 @@ function ordered(entries, order, run) {
 function filterGallery() {
   const run = chosenRun();
   const kinds = Array.from(controls.querySelectorAll("[data-kind]"), (each) => [each.dataset.kind, each.value]);
-  const wanted = normal(byId("filter-class").value.trim());
-  const limit = (id, otherwise) => {
-    const value = byId(id).valueAsNumber;
-    return Number.isNaN(value) ? otherwise : value;
-  };
-  const low = limit("filter-low", 0);
-  const high = limit("filter-high", 1);
-  const passing = data.entries.filter((entry) => {
-    const of = entry.runs[run];
-    return (
-      kinds.every(([name, kind]) => kind === "" || of[name] === kind) &&
-      (onlyLabel === null || entry.label === onlyLabel) &&
-      (normal(entry.name).includes(wanted) || normal(entry.id).includes(wanted)) &&
-      of.iou >= low &&
-      of.iou <= high
-    );
-  });
-  chosen = ordered(passing, byId("filter-order").value, run);
+  const wanted = normal(fields.search.value.trim());
+  const limit = (field, otherwise) => (Number.isNaN(field.valueAsNumber) ? otherwise : field.valueAsNumber);
+  const low = limit(fields.from, 0);
+  const high = limit(fields.to, 1);
+  const drawn = fields.drawn?.checked ?? false;
+  const passing = entries.filter(
+    (entry) =>
+      (!drawn || entry.picture) &&
+      kinds.every(([name, kind]) => kind === "" || of(entry, run, name) === kind) &&
+      (hidden.label === null || entry.label === hidden.label) &&
+      (hidden.predicted === null || of(entry, run, "predicted") === hidden.predicted) &&
+      (!wanted || normal(entry.name).includes(wanted) || normal(entry.id).includes(wanted)) &&
+      iouOf(entry, run) >= low &&
+      iouOf(entry, run) <= high,
+  );
+  chosen = ordered(passing, fields.order.value);
   shown = 0;
   byId("cards").replaceChildren();
-  byId("gallery-count").textContent = `${chosen.length} of ${data.entries.length} pictures`;
-  if (!chosen.length) byId("cards").append(element("p", "empty", "No picture fits these filters."));
+  byId("gallery-count").textContent = `${chosen.length} of ${entries.length} images`;
+  const classes = [];
+  if (hidden.label !== null) classes.push(`class ${names[hidden.label] ?? hidden.label}`);
+  if (hidden.predicted !== null) classes.push(`taken for ${names[hidden.predicted] ?? hidden.predicted}`);
+  byId("chosen-class").hidden = !classes.length;
+  byId("chosen-class").firstElementChild.textContent = classes.join(", ");
+  if (!chosen.length) byId("cards").append(element("p", "empty", "No image fits these filters."));
   showMore();
 }
 
-function resetGallery(wanted = "", label = undefined) {
-  controls.reset();
-  onlyLabel = label === undefined ? null : Number(label);
-  byId("filter-class").value = wanted;
+/** Write the filters into the address, so that the view can be linked to. */
+function noteState(image = null) {
+  const query = new URLSearchParams(filterState());
+  if (image !== null) query.set("image", image);
+  const text = query.toString();
+  history.replaceState(null, "", text ? `#gallery?${text}` : "#gallery");
+}
+
+/** Show what the address says, if it is one of the gallery's. */
+function followAddress() {
+  const [, query] = location.hash.split(/^#gallery\?/);
+  if (query === undefined) return;
+  const state = new URLSearchParams(query);
+  const image = state.get("image");
+  state.delete("image");
+  readState(state);
   filterGallery();
+  byId("gallery").scrollIntoView();
+  const at = chosen.findIndex((entry) => entry.id === image);
+  if (at >= 0) openLarge(at, null);
 }
 
 function card(entry, place) {
-  const run = entry.runs[chosenRun()];
-  const made = element("button", "card");
+  const made = element("button", several ? "card compared" : "card");
   made.type = "button";
   made.dataset.place = place;
-  const strip = element("span", "panels");
-  strip.append(...panels(entry, run).map(([, panel]) => panel));
+  const { picture } = entry;
+  if (picture && several) {
+    const strip = element("span", "panels");
+    strip.style.setProperty("--count", data.runs.length + 1);
+    const column = (caption, panel) => {
+      const figure = element("span", "column");
+      figure.append(panel, caption);
+      strip.append(figure);
+    };
+    column(element("span", "of-run", "image"), makePanel(layer(picture.image), boxLayer(picture, {})));
+    data.runs.forEach((_, index) => {
+      const caption = element("span", "of-run");
+      caption.append(swatch(index), ` ${iouOf(entry, index).toFixed(2)}`);
+      column(caption, boxPanel(picture, picture.runs[index], true));
+    });
+    made.append(strip);
+  } else if (picture) {
+    const strip = element("span", "panels");
+    strip.append(...stepPanels(picture, 0).map(([, panel]) => panel));
+    made.append(strip);
+  }
   const caption = element("span", "caption");
   caption.append(element("b", "", entry.name || "no class"));
-  for (const fact of factsOf(run)) caption.append(element("span", "", fact));
+  for (const fact of factsOf(entry, chosenRun())) caption.append(element("span", "", fact));
+  if (several) caption.append(element("span", "", `gain ${percentPoints(gainOf(entry))} points`));
+  if (!picture) caption.append(element("span", "", "without a picture"));
   caption.append(element("span", "", entry.id));
-  made.append(strip, caption);
+  made.append(caption);
   return made;
 }
 
@@ -227,27 +348,36 @@ function showMore() {
   byId("show-more").textContent = `Show ${Math.min(PAGE, left)} more of ${left}`;
 }
 
+function saveIds() {
+  const address = URL.createObjectURL(new Blob([chosen.map((entry) => `${entry.id}\n`).join("")]));
+  const link = element("a");
+  link.href = address;
+  link.download = "ids.txt";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address));
+}
+
 // ------------------------------------------------------------------------- the large view
 
 const dialog = byId("large");
 let place = 0;
 let opener = null;
 
-function openLarge(from) {
+function openLarge(at, from) {
   opener = from; // not the active element: a click does not focus a button in every browser
-  drawLarge(Number(from.dataset.place));
-  dialog.showModal();
+  drawLarge(at);
+  if (!dialog.open) dialog.showModal();
   byId("large-next").focus();
 }
 
 function drawLarge(at) {
   place = Math.min(Math.max(at, 0), chosen.length - 1);
   const entry = chosen[place];
-  const several = data.runs.length > 1;
+  const { picture } = entry;
   byId("large-title").textContent = entry.name || "no class";
-  const facts = [entry.id, `${entry.size[0]} × ${entry.size[1]} pixels`];
-  const only = entry.runs[0];
-  if (!several) facts.push(...factsOf(only), predictionOf(only));
+  const facts = [entry.id];
+  if (picture) facts.push(`${picture.size[0]} × ${picture.size[1]} pixels`);
+  if (!several) facts.push(...factsOf(entry, 0), predictionOf(entry, 0));
   byId("large-facts").textContent = facts.filter(Boolean).join(" · ");
   byId("large-place").textContent = `${place + 1} of ${chosen.length}`;
   // not `disabled`: a disabled button loses the focus, and the keys with it
@@ -255,16 +385,17 @@ function drawLarge(at) {
   byId("large-next").setAttribute("aria-disabled", place === chosen.length - 1);
   const body = byId("large-body");
   body.replaceChildren();
-  entry.runs.forEach((run, index) => {
+  data.runs.forEach((name, index) => {
     if (several) {
       const line = element("p", "of-run");
-      line.append(element("b", "", data.runs[index]));
-      line.append(` ${[...factsOf(run), predictionOf(run)].filter(Boolean).join(" · ")}`);
+      line.append(swatch(index), " ", element("b", "", name));
+      line.append(` ${[...factsOf(entry, index), predictionOf(entry, index)].filter(Boolean).join(" · ")}`);
       body.append(line);
     }
+    if (!picture) return;
     const strip = element("div", "panels");
-    for (const [caption, panel] of panels(entry, run)) {
-      panel.style.aspectRatio = `${entry.size[0]} / ${entry.size[1]}`;
+    for (const [caption, panel] of stepPanels(picture, index)) {
+      panel.style.aspectRatio = `${picture.size[0]} / ${picture.size[1]}`;
       panel.style.display = "block";
       const figure = element("figure");
       figure.append(panel, element("figcaption", "", caption));
@@ -272,16 +403,29 @@ function drawLarge(at) {
     }
     body.append(strip);
   });
+  if (!picture) body.append(element("p", "note", "This image has no picture in the report."));
+  noteState(entry.id);
 }
 
 if (controls) {
   controls.addEventListener("submit", (event) => event.preventDefault());
   controls.addEventListener("input", (event) => {
-    if (event.target.id === "filter-order" && event.target.value === "random") shuffles += 1;
-    if (event.target.id === "filter-class") onlyLabel = null;
+    if (event.target === fields.order && event.target.value === "random") shuffles += 1;
     filterGallery();
+    noteState();
   });
-  byId("filter-reset").addEventListener("click", () => resetGallery());
+  byId("filter-reset").addEventListener("click", () => {
+    readState([]);
+    filterGallery();
+    noteState();
+  });
+  byId("chosen-class").addEventListener("click", (event) => {
+    if (event.target.tagName !== "BUTTON") return;
+    hidden = { label: null, predicted: null };
+    filterGallery();
+    noteState();
+  });
+  byId("save-ids").addEventListener("click", saveIds);
   byId("show-more").addEventListener("click", () => {
     const before = shown;
     showMore();
@@ -289,7 +433,12 @@ if (controls) {
   });
   byId("cards").addEventListener("click", (event) => {
     const found = event.target.closest(".card");
-    if (found) openLarge(found);
+    if (found) openLarge(Number(found.dataset.place), found);
+  });
+  byId("large-body").addEventListener("click", (event) => {
+    const figure = event.target.closest("figure");
+    figure?.classList.toggle("enlarged");
+    figure?.scrollIntoView({ block: "nearest" });
   });
   byId("large-previous").addEventListener("click", () => drawLarge(place - 1));
   byId("large-next").addEventListener("click", () => drawLarge(place + 1));
@@ -298,6 +447,7 @@ if (controls) {
     if (event.target === dialog) dialog.close(); // on the backdrop
   });
   dialog.addEventListener("close", () => {
+    noteState();
     if (opener?.isConnected) opener.focus();
   });
   dialog.addEventListener("keydown", (event) => {
@@ -308,17 +458,22 @@ if (controls) {
       drawLarge(steps[event.key]);
     }
   });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.closest("input, select, dialog")) return;
+    event.preventDefault();
+    fields.search.focus();
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".to-gallery");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    history.pushState(null, "", link.hash);
+    followAddress();
+  });
+  addEventListener("hashchange", followAddress);
   filterGallery();
+  followAddress();
 }
-
-// ------------------------------------------------------- from the tables to the pictures
-
-document.addEventListener("click", (event) => {
-  const link = event.target.closest(".to-class, .to-picture");
-  if (!link || !controls) return;
-  const { label, image } = link.dataset;
-  resetGallery(label === undefined ? image : link.textContent, label);
-});
 
 // -------------------------------------------------------------------- where the reader is
 

@@ -16,15 +16,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 import wsl
 from wsl.draw.overlays import PREDICTED, SEED_COLORS, TRUE
 from wsl.progress import Progress
 from wsl.report import charts, content
 from wsl.report.content import percent, records, signed
-from wsl.report.gallery import Gallery, PictureOptions, make_gallery
+from wsl.report.gallery import Gallery, PictureOptions, image_columns, make_gallery
 from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.protocols.diagnosis import KINDS
 from wsl.storage import write_text
@@ -32,6 +35,8 @@ from wsl.storage import write_text
 __all__ = ["build_report"]
 
 _LISTED = 50  # so many images that could not be scored or drawn are named
+_CONFUSIONS = 100  # so many pairs of confused classes are listed
+_MATRIX = 24  # most classes of a confusion matrix
 _STAGES = {
     "decode": "decoding",
     "saliency": "classifier and saliency",
@@ -109,8 +114,10 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
         errors=[_errors(tables, group) for group in groups],
         filters=[(group.column, group.metric, group.kinds) for group in groups],
         classes=_classes(tables),
-        calibrated=[table for table in tables if table.images["quality"].notna().any()],
-        kept_half=_kept_half,
+        notes=_notes(tables),
+        confusions=_confusions(tables),
+        confusions_shown=_CONFUSIONS,
+        calibrated=_calibrated(tables),
         gallery=gallery,
         listed=_LISTED,
         differing_shown=content.DIFFERING_SHOWN,
@@ -118,9 +125,9 @@ def _render(tables: Sequence[RunTable], gallery: Gallery) -> str:
         data=_json_block(
             {
                 "runs": [table.name for table in tables],
-                "boxes_of": tables[0].boxes_of,
                 "kinds": {kind: content.kind_label(kind) for kind in KINDS},
-                "entries": gallery.entries,
+                "images": image_columns(tables, gallery),
+                "pictures": gallery.pictures,
                 "colors": {
                     "predicted": _hex(PREDICTED),
                     "true": _hex(TRUE),
@@ -157,6 +164,7 @@ def _errors(tables: Sequence[RunTable], group: content.ErrorGroup) -> dict[str, 
     values = [{estimate.name: estimate.value for estimate in one.estimates} for one in baselines]
     return {
         "title": group.title,
+        "parameter": group.column.replace("_", "-"),
         "baselines": [baseline.name for baseline in baselines],
         "rows": [
             {
@@ -176,11 +184,75 @@ def _classes(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
     return [rows[0] | {"runs": rows} for rows in map(list, zip(*by_run, strict=True))]
 
 
-def _kept_half(table: RunTable) -> tuple[float, float]:
-    """Share of right images among the surer half, and among all that have a quality."""
-    known = table.images[table.images["quality"].notna()]
-    coverage, accuracy = charts.coverage_curve(known["quality"], known["right"])
-    return float(accuracy[(coverage >= 0.5).argmax()]), float(accuracy[-1])
+def _calibrated(tables: Sequence[RunTable]) -> list[dict[str, Any]]:
+    """Describe the runs that know qualities: right boxes of the surer half, and of all."""
+    found = []
+    for index, table in enumerate(tables):
+        known = table.images[table.images["quality"].notna()]
+        if len(known):
+            coverage, accuracy = charts.coverage_curve(known["quality"], known["right"])
+            found.append(
+                {
+                    "name": table.name,
+                    "index": index,
+                    "images": len(known),
+                    "values": (index, known["quality"], known["right"]),
+                    "half": float(accuracy[(coverage >= 0.5).argmax()]),
+                    "all": float(accuracy[-1]),
+                }
+            )
+    return found
+
+
+def _notes(tables: Sequence[RunTable]) -> list[tuple[str, str]]:
+    """List what a reader must know, with the names of the runs; none where it is true of all."""
+    told: dict[str, list[str]] = {}
+    for table in tables:
+        scores = table.run.scores
+        counted = [
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in scores.counts.items()
+            if count or name in ("listed", "scored", "failed")
+        ]
+        lines = [*scores.notes, *([f"{', '.join(counted)}."] if counted else [])]
+        reasons: dict[str, list[str]] = {}
+        for name, why in scores.omitted.items():
+            reasons.setdefault(why, []).append(content.metric_label(name))
+        lines += [f"Without {'; '.join(names)}: {why}." for why, names in reasons.items()]
+        for line in lines:
+            told.setdefault(line, []).append(table.name)
+    everyone = len(tables)
+    return [("" if len(of) == everyone else ", ".join(of), line) for line, of in told.items()]
+
+
+def _confusions(tables: Sequence[RunTable]) -> dict[str, Any] | None:
+    """Pairs of confused classes, and, of few classes, each run's matrix."""
+    pairs = content.confusions(tables)
+    if pairs is None:
+        return None
+    names = [table.name for table in tables]
+    rows = [
+        {**row, "counts": [row[name] for name in names]} for row in records(pairs.head(_CONFUSIONS))
+    ]
+    return {"rows": rows, "total": len(pairs), "matrices": _matrices(tables)}
+
+
+def _matrices(tables: Sequence[RunTable]) -> list[tuple[str, Any]]:
+    """Each run's confusion matrix, once where runs agree; none of many classes."""
+    first = tables[0].images
+    labels = sorted({*first["label"].dropna(), *first["predicted"].dropna()})
+    if not 2 <= len(labels) <= _MATRIX:
+        return []
+    names = [tables[0].class_name(label) or "" for label in labels]
+    found: list[tuple[str, Any]] = []
+    seen: list[NDArray[np.integer]] = []
+    for table in tables:
+        counts = pd.crosstab(table.images["label"], table.images["predicted"])
+        matrix = counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy()
+        if not any((matrix == other).all() for other in seen):
+            seen.append(matrix)
+            found.append((table.name, charts.confusion_chart(names, matrix)))
+    return found
 
 
 def _provenance(table: RunTable) -> dict[str, Any]:

@@ -124,6 +124,11 @@ class RunTable:
         """Return what is known of one image."""
         return {str(name): value for name, value in self.images.loc[image_id].items()}
 
+    def class_name(self, label: float) -> str | None:
+        """First synonym of a class; None for the label of no class."""
+        categories = self.run.categories
+        return None if label < 0 else categories.names[int(label)].split(",")[0].strip()
+
     def differs(self, image_id: str, box: Box | None) -> bool:
         """Whether a box computed again is not the one that was scored.
 
