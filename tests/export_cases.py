@@ -13,7 +13,8 @@ from PIL import Image
 from wsl.boxes import Box
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
-from wsl.export.export import FORMATS, ExportSummary, export_run
+from wsl.export.export import ExportSummary, export_run
+from wsl.export.formats import FORMATS
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import mask_to_box
 from wsl.progress import Progress

@@ -35,7 +35,7 @@ from wsl.export.corrections import import_corrections
 from wsl.export.formats.label_studio import _read_brush, brush_rle, read_label_studio
 from wsl.masks import decode_rle, mask_to_box
 from wsl.run.folder import RunFolder
-from wsl.score.protocols import score_run
+from wsl.score.protocols.mask_iou import MaskIoUOptions
 
 
 def accepted(folder: Path) -> list[dict]:
@@ -237,7 +237,7 @@ def test_scored_before_and_after_and_exported_again(tmp_path):
     file = new / "annotations/instances_corrected.json"
     truth = CocoDataset(dataset.root, CATEGORIES, annotations=file)
     before, after = (
-        score_run("mask_iou", RunFolder(folder), truth).estimate("mask_iou").value
+        MaskIoUOptions().score(RunFolder(folder), truth).estimate("mask_iou").value
         for folder in (run, new)
     )
     overlap = (NEW & LEFT).sum() / (NEW | LEFT).sum()

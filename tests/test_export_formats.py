@@ -23,7 +23,7 @@ from wsl.data.categories import Categories
 from wsl.data.images import image_size
 from wsl.data.open import open_dataset
 from wsl.data.readers.ilsvrc import IlsvrcOptions
-from wsl.export.export import FORMATS
+from wsl.export.formats import FORMATS
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.localize.prediction import Prediction
 from wsl.masks import mask_to_box

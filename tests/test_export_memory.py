@@ -10,7 +10,7 @@ import pytest
 from export_cases import found, image, write_run
 from PIL import Image
 
-from wsl.export.export import FORMATS
+from wsl.export.formats import FORMATS
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,7 +25,8 @@ _MEASURED = """
 import re, sys, time
 from pathlib import Path
 from export_cases import ListedImages
-from wsl.export.export import FORMATS, export_run
+from wsl.export.export import export_run
+from wsl.export.formats import FORMATS
 run, name, out, ids, photo, count = sys.argv[1:]
 options = {"ilsvrc_map": Path(ids)} if name == "ilsvrc" else {}
 photo = Path(photo)

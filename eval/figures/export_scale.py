@@ -34,7 +34,8 @@ from PIL import Image
 from eval.provenance import commit
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
-from wsl.export.export import FORMATS, export_run
+from wsl.export.export import export_run
+from wsl.export.formats import FORMATS
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import largest_component, mask_to_box
 from wsl.run.folder import RunFolder

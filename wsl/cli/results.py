@@ -148,7 +148,8 @@ def export(
     from wsl.cli.terminal import ProgressBar
     from wsl.config import build_options, split_overrides
     from wsl.errors import ConfigError
-    from wsl.export.export import export_run, format_lines, format_type
+    from wsl.export.export import export_run
+    from wsl.export.formats import AnyFormat, format_lines
     from wsl.run.opened import open_run
 
     if list_:
@@ -165,7 +166,7 @@ def export(
         "top_fraction": top_fraction,
     }
     given = {name: value for name, value in named.items() if value is not None}
-    options = build_options(format_type(form), given, own, source="export options")
+    options = build_options(AnyFormat, {"format": form, **given}, own, source="wsl export")
     opened = open_run(run, others)
     with ProgressBar("export") as progress:
         summary = export_run(run, out, options, dataset=opened.dataset, progress=progress)

@@ -2,10 +2,10 @@
 
 `export.export_run` is the front door. Each format is one file in `formats`, which holds its options
 and its exporter and describes the files it writes; a new one is that file and a line in
-`export.AnyFormat`. Formats share `options` and `exporter` (their bases), `selection` (which
+`formats.AnyFormat`. Formats share `options` and `exporter` (their bases), `selection` (which
 localizations go in), `classes`, `staging`, `image_files`, `names` and `contours`.
 
->>> from wsl.export.export import format_lines
+>>> from wsl.export.formats import format_lines
 >>> for name, label, summary in format_lines():
 ...     print(f"{name:12}  {summary}")
 coco          instances and results for pycocotools, torchvision and detection libraries

@@ -9,25 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, get_args
-
-from pydantic import Field
+from typing import Any
 
 from wsl.data.sample import Dataset
-from wsl.errors import ConfigError, ImageError, RunError, choices_hint
+from wsl.errors import ConfigError, ImageError, RunError
 from wsl.export.base import ClassChoice, Context, ExportFormat, Run, csv_line
 from wsl.export.classes import ClassList
-from wsl.export.formats.coco import CocoFormat
-from wsl.export.formats.cvat import CvatFormat
-from wsl.export.formats.ilsvrc import IlsvrcFormat
-from wsl.export.formats.image_folder import ImageFolderFormat
-from wsl.export.formats.label_studio import LabelStudioFormat
-from wsl.export.formats.masks import MasksFormat
-from wsl.export.formats.saliency_maps import SaliencyMapsFormat
-from wsl.export.formats.segmentation import SegmentationFormat
-from wsl.export.formats.tables import CsvFormat, ParquetFormat
-from wsl.export.formats.voc import VocFormat
-from wsl.export.formats.yolo import YoloFormat
 from wsl.export.image_files import ImageFiles
 from wsl.export.instances import InstanceFormat, split_instances
 from wsl.export.selection import Selection, make_selection, scan
@@ -38,56 +25,7 @@ from wsl.run.maps import open_maps
 from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 
-__all__ = [
-    "FORMATS",
-    "AnyFormat",
-    "ExportSummary",
-    "export_run",
-    "format_lines",
-    "format_type",
-]
-
-AnyFormat = Annotated[
-    CocoFormat
-    | VocFormat
-    | YoloFormat
-    | SegmentationFormat
-    | MasksFormat
-    | ImageFolderFormat
-    | IlsvrcFormat
-    | LabelStudioFormat
-    | CvatFormat
-    | CsvFormat
-    | ParquetFormat
-    | SaliencyMapsFormat,
-    Field(discriminator="format"),
-]
-"""Any format; a new one is one more line here."""
-
-FORMATS: dict[str, type[ExportFormat]] = {
-    get_args(member.model_fields["format"].annotation)[0]: member
-    for member in get_args(get_args(AnyFormat)[0])
-}
-"""Formats by their names."""
-
-
-def format_type(name: str) -> type[ExportFormat]:
-    """Return the class of a format.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such format; the nearest is offered.
-    """
-    if name not in FORMATS:
-        raise ConfigError(f"there is no format {name!r}. {choices_hint(name, FORMATS)}")
-    return FORMATS[name]
-
-
-def format_lines() -> list[tuple[str, str, str]]:
-    """Name, label and summary of each format."""
-    return [(name, each.label, each.summary) for name, each in FORMATS.items()]
-
+__all__ = ["ExportSummary", "export_run"]
 
 _LEFT_OUT = "left out: "
 
