@@ -73,7 +73,7 @@ def ilsvrc(root):
     return {}
 
 
-# Found by eval/fuzz.py.
+# Found by tests/fuzz.py.
 def test_a_root_of_an_impossible_name_is_told(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read: File name too long"):
         open_dataset(FilesOptions(root=tmp_path / ("9" * 5000)), CATEGORIES)

@@ -29,7 +29,7 @@ def test_run_json_comes_back(tmp_path):
     assert folder.add_timings({"wall": 1.0, "decode": 3.0}).timings == {"wall": 3.5, "decode": 3.0}
 
 
-# Found by eval/fuzz.py.
+# Found by tests/fuzz.py.
 @pytest.mark.parametrize(
     ("place", "value"),
     [

@@ -1,11 +1,12 @@
 """Feed damaged files to the readers: whatever comes, only wsl's own errors may come out.
 
-    python eval/fuzz.py --seconds 60 --out eval/results/fuzz.json
+    PYTHONPATH=tests python tests/fuzz.py --seconds 60 --out fuzz.json
 
 Valid files of each kind are changed at random (bits, bytes, pieces doubled, moved or cut, words of
 the format put in) and read. Each reader runs in a process of its own, so that a crash of native
 code is found like any other; a call that takes longer than ten seconds is a find, too. The input of
 every find is kept in the folder of ``--finds``. The seed makes a run repeatable, if not its length.
+`test_fuzz` does a second of each.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from eval.provenance import stamp
 
 Reader = Callable[[Path], object]
 
@@ -46,6 +45,8 @@ seed: 0
 """
 
 # ruff: noqa: E501 - the words stand in rows
+RECIPES = Path(__file__).resolve().parents[1] / "wsl" / "recipes"
+
 WORDS: dict[str, list[bytes]] = {
     "xml": [
         b"<object>", b"</object>", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"&#0;",
@@ -57,6 +58,16 @@ WORDS: dict[str, list[bytes]] = {
         b".inf", b".nan", b"1e999", b"0x10", b"9" * 400, b"!!binary a", b"!!timestamp 2", b"\t", b"%",
         b"\x00", b"2001-99-99", b"!!int x", b"!!set {a, b}", b"s3://a/b", b"1:60:60",
     ],
+    "voc": [
+        b"<object>", b"</object>", b"<!DOCTYPE a>", b"&b;", b"nan", b"inf", b"1e400", b"-1", b"9" * 400,
+        b"<size/>", b"<width>", b"<name/>", b"<difficult>2</difficult>", b"encoding='utf-7'",
+    ],
+    "coco": [
+        b"null", b"[]", b"{}", b"NaN", b"-Infinity", b"1e999", b"-1", b"9" * 400, b"9" * 5000, b'""', b"true",
+        b"4294967296", b"18446744073709551616", b'"\\ud800"', b'"counts": "', b"[[", b"]]", b'".."', b"1e8",
+    ],
+    "mask": [b"IHDR", b"IDAT", b"PLTE", b"tRNS", b"eXIf", b"zTXt", b"iCCP", b"II*\x00", b"GIF89a", b"%!PS-Adobe-3.0 EPSF", b"\xff" * 8],
+    "checkpoint": [b"PK\x01\x02", b"PK\x05\x06", b"\x80\x02", b"ctorch._utils\n_rebuild_tensor_v2\n", b"\xff" * 8, b'"shape":[', b"F32", b"9" * 30],
     "run": [b"null", b"[]", b"{}", b"1e999", b"NaN", b'"schema": 2', b"\\ud800", b"9" * 5000],
     "image": [b"\xff\xda", b"\xff\xc0", b"IHDR", b"IDAT", b"eXIf", b"VP8X", b"\x00" * 8, b"\xff" * 8],
     "predictions": [b"PAR1", b"\x00" * 8, b"\xff" * 8, b"\x15\x00"],
@@ -77,14 +88,7 @@ def main() -> None:
         found[name] = fuzz(name, arguments.seconds, arguments.seed, arguments.finds)
         print(f"{name}: {found[name]}", flush=True)
     if arguments.out:
-        command = f"python eval/fuzz.py --seconds {arguments.seconds:g} --out {arguments.out}"
-        content = {
-            **stamp(
-                command, ["wsl-localize", "pillow", "pyarrow", "numpy", "PyYAML", "defusedxml"]
-            ),
-            "readers": found,
-        }
-        arguments.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def fuzz(name: str, seconds: float, seed: int, finds: Path) -> dict[str, Any]:
@@ -219,10 +223,91 @@ def _image(folder: Path) -> tuple[list[bytes], Reader]:
     return corpus, lambda path: load_image(path, max_pixels=10_000_000)
 
 
+def _voc(folder: Path) -> tuple[list[bytes], Reader]:
+    from wsl.data.categories import Categories
+    from wsl.data.open import open_dataset
+    from wsl.data.readers.voc import VocOptions
+
+    root = folder / "voc"
+    for place in ("Annotations", "ImageSets/Main"):
+        (root / place).mkdir(parents=True)
+    (root / "ImageSets/Main/val.txt").write_text("a\n")
+    (root / "Annotations/a.xml").write_bytes(XML)
+    dataset = open_dataset(VocOptions(root=root), Categories(("tench",), ("n01440764",)))
+
+    def read(path: Path) -> object:
+        (root / "Annotations/a.xml").write_bytes(path.read_bytes())
+        return dataset.sample(0)
+
+    return [XML, XML.decode().encode("utf-16")], read
+
+
+def _coco(folder: Path) -> tuple[list[bytes], Reader]:
+    from wsl.data.categories import Categories
+    from wsl.data.open import open_dataset
+    from wsl.data.readers.coco import CocoOptions
+
+    def read(path: Path) -> object:
+        dataset = open_dataset(CocoOptions(root=folder, annotations=path), Categories(("cat",)))
+        return list(dataset)
+
+    shapes = (
+        [[1, 1, 6.5, 1, 6.5, 5, 1, 5]], {"size": [6, 8], "counts": [10, 5, 33]},
+        {"size": [6, 8], "counts": ":5Q1"},
+    )  # fmt: skip
+    corpus = [
+        json.dumps({
+            "images": [{"id": 1, "file_name": "a/b.jpg", "width": 8, "height": 6}],
+            "categories": [{"id": 3, "name": "cat"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 1, 5.5, 4],
+                             "area": 22, "iscrowd": 0, "segmentation": shape}],
+        }).encode()
+        for shape in shapes
+    ]  # fmt: skip
+    return corpus, read
+
+
+def _mask(folder: Path) -> tuple[list[bytes], Reader]:
+    from PIL import Image
+
+    from wsl.data.images import load_values
+
+    corpus = []
+    for mode, form in (("L", "PNG"), ("P", "PNG"), ("1", "PNG"), ("L", "BMP"), ("L", "TIFF"),
+                       ("P", "GIF"), ("L", "EPS"), ("RGBA", "PNG")):  # fmt: skip
+        file = io.BytesIO()
+        Image.new(mode, (9, 8)).save(file, form)
+        corpus.append(file.getvalue())
+    both = (True, False)
+    return corpus, lambda path: [load_values(path, max_pixels=10**7, colors=one) for one in both]
+
+
+def _checkpoint(folder: Path) -> tuple[list[bytes], Reader]:
+    import torch
+    from safetensors.torch import save
+
+    from wsl.models.checkpoint import read_state_dict
+
+    state = {"fc.weight": torch.ones(3, 4), "fc.bias": torch.zeros(3)}
+    corpus = [save(state)]
+    for options in ({}, {"_use_new_zipfile_serialization": False}):
+        file = io.BytesIO()
+        torch.save(state, file, **options)
+        corpus.append(file.getvalue())
+
+    def read(path: Path) -> object:
+        is_torch = path.read_bytes()[:1] in (b"P", b"\x80")
+        named = path.with_suffix(".pth" if is_torch else ".safetensors")
+        named.write_bytes(path.read_bytes())
+        return {key: value.sum() for key, value in read_state_dict(named).items()}
+
+    return corpus, read
+
+
 def _config(folder: Path) -> tuple[list[bytes], Reader]:
     from wsl.run.config import load_config
 
-    files = [path.read_bytes() for path in Path("configs").glob("*.yaml")]
+    files = [path.read_bytes() for path in sorted(RECIPES.glob("*.yaml"))]
     return [YAML, *files], load_config
 
 
@@ -296,6 +381,10 @@ def _run(folder: Path) -> tuple[list[bytes], Reader]:
 
 READERS: dict[str, Callable[[Path], tuple[list[bytes], Reader]]] = {
     "xml": _xml,
+    "voc": _voc,
+    "coco": _coco,
+    "mask": _mask,
+    "checkpoint": _checkpoint,
     "image": _image,
     "config": _config,
     "predictions": _predictions,
