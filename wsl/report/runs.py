@@ -17,7 +17,7 @@ from wsl.errors import ScoreError
 from wsl.masks import Mask
 from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols.diagnosis import Diagnosis
-from wsl.score.protocols.ilsvrc import IlsvrcScores
+from wsl.score.result import Scores
 
 __all__ = ["ReportRun", "RunTable", "Steps", "StepsOf", "quality_by_image", "tabulate"]
 
@@ -66,8 +66,8 @@ class ReportRun:
     ----------
     name : str
         Runs of one name are numbered.
-    scores : IlsvrcScores
-        With ``per_image``.
+    scores : Scores
+        By the protocol ``ilsvrc``.
     categories : Categories
     diagnosis : Diagnosis or None
         The error kind of each image.
@@ -85,7 +85,7 @@ class ReportRun:
     """
 
     name: str
-    scores: IlsvrcScores
+    scores: Scores
     categories: Categories
     diagnosis: Diagnosis | None = None
     top1_diagnosis: Diagnosis | None = None

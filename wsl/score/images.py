@@ -34,7 +34,9 @@ __all__ = [
     "boxed_class",
     "check_listed",
     "check_size",
+    "instance_boxes",
     "only_class",
+    "read_truth",
     "scored_images",
 ]
 
@@ -83,8 +85,7 @@ class ScoredImage:
 
     def boxes(self) -> NDArray[np.float64]:
         """Boxes of the class's instances, those to be ignored left out: (N, 4)."""
-        found = [i.box for i in self.annotation.instances if i.label == self.label and not i.ignore]
-        return np.array(found, dtype=np.float64).reshape(-1, 4)
+        return instance_boxes(self.annotation, self.label)
 
     def masks(self, *, ignored: bool = False) -> list[Mask]:
         """Masks of the class's instances, or of those of the class that are to be ignored.
@@ -145,6 +146,12 @@ def _union(masks: Iterable[Mask], size: Size) -> Mask:
     for mask in masks:
         union |= mask
     return union
+
+
+def instance_boxes(annotation: Annotation, label: int) -> NDArray[np.float64]:
+    """Boxes of a class's instances, those to be ignored left out: (N, 4)."""
+    found = [i.box for i in annotation.instances if i.label == label and not i.ignore]
+    return np.array(found, dtype=np.float64).reshape(-1, 4)
 
 
 @dataclass
@@ -251,9 +258,8 @@ def boxed_class(sample: Sample) -> tuple[int, ...] | str:
     found = only_class(sample)
     if isinstance(found, str) or sample.annotation is None:
         return found
-    if any(i.label == sample.label and not i.ignore for i in sample.annotation.instances):
-        return found
-    return "its annotation has no box of its class"
+    some = len(instance_boxes(sample.annotation, found[0]))
+    return found if some else "its annotation has no box of its class"
 
 
 def only_class(sample: Sample) -> tuple[int, ...] | str:
@@ -310,7 +316,7 @@ def scored_images(
         raise ScoreError("there is neither a run nor a folder of maps to score")
     position = {image_id: index for index, image_id in enumerate(dataset.image_ids)}
     for image_id, found_size, failed, lookup in sources:
-        truth = _read_truth(dataset, position[image_id], labels_of)
+        truth = read_truth(dataset, position[image_id], labels_of)
         if isinstance(truth, str):
             images.excluded[image_id] = truth
             continue
@@ -329,9 +335,10 @@ _Lookup = Callable[[int], tuple[Localization | None, NDArray[Any] | None]]
 _Source = tuple[str, Size | None, bool, _Lookup]
 
 
-def _read_truth(
+def read_truth(
     dataset: Dataset, index: int, labels_of: Callable[[Sample], Sequence[int] | str]
 ) -> tuple[Sequence[int], Annotation] | str:
+    """Return the scored classes of an image and its annotation, or why it cannot be scored."""
     try:
         sample = dataset.sample(index)
     except AnnotationError as error:

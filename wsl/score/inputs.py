@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from wsl.boxes import as_boxes
+from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
-from wsl.errors import AnnotationError, ScoreError
-from wsl.score.images import boxed_class
+from wsl.errors import ScoreError
+from wsl.score.images import boxed_class, instance_boxes, read_truth
 
-__all__ = ["BOX_COLUMNS", "AnnotatedImages", "PredictionRows", "best_instances", "read_annotations"]
+__all__ = [
+    "BOX_COLUMNS",
+    "AnnotatedImages",
+    "PredictionRows",
+    "SampleList",
+    "best_instances",
+    "read_annotations",
+]
 
 BOX_COLUMNS = ["x0", "y0", "x1", "y1"]
 _REQUIRED = [
@@ -150,46 +160,66 @@ class AnnotatedImages:
     excluded: tuple[tuple[str, str], ...]
 
 
-def read_annotations(
-    samples: Dataset | Iterable[Sample], *, wanted: Collection[str] | None = None
-) -> AnnotatedImages:
+class SampleList(Dataset):
+    """Samples that are in memory.
+
+    Raises
+    ------
+    ScoreError
+        If two have one id.
+    """
+
+    name, root, categories = "", Path(), Categories(())
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = tuple(samples)
+        self.image_ids = tuple(sample.image_id for sample in self._samples)
+        counts = Counter(self.image_ids)
+        if len(counts) < len(self.image_ids):
+            twice = counts.most_common(1)[0][0]
+            raise ScoreError(f"image {twice!r} stands twice in the list of images")
+
+    def sample(self, index: int, *, annotated: bool = True) -> Sample:
+        """Return one of the samples."""
+        return self._samples[index]
+
+
+def read_annotations(dataset: Dataset, *, wanted: Collection[str] | None = None) -> AnnotatedImages:
     """Collect the ground truth of a dataset.
 
     Instances that the dataset marks to be ignored are left out. An image without a label, without
-    a readable annotation or without a box of its class is excluded and named.
+    a usable annotation or without a box of its class is excluded and named.
 
     Parameters
     ----------
-    samples : Dataset or iterable of Sample
+    dataset : Dataset
     wanted : collection of str or None
         Read only these images; None is all.
     """
-    image_ids: list[str] = []
-    labels: list[int] = []
-    sizes: list[tuple[float, float]] = []
-    boxes: list[NDArray[np.float64]] = []
-    excluded: list[tuple[str, str]] = []
-    for image_id, sample in _each_sample(samples, wanted):
-        if isinstance(sample, str):
-            excluded.append((image_id, sample))
+    excluded: dict[str, str] = {}
+    found: dict[str, tuple[int, tuple[float, float], NDArray[np.float64]]] = {}
+    for index, image_id in enumerate(dataset.image_ids):
+        if wanted is not None and image_id not in wanted:
             continue
-        found = _label_boxes(sample)
-        if isinstance(found, str):
-            excluded.append((image_id, found))
+        truth = read_truth(dataset, index, boxed_class)
+        if isinstance(truth, str):
+            excluded[image_id] = truth
             continue
-        image_ids.append(image_id)
-        labels.append(int(sample.label if sample.label is not None else -1))
-        stated = sample.annotation.size if sample.annotation is not None else None
-        sizes.append(stated or (np.nan, np.nan))
-        boxes.append(found)
-    counts = [len(of_image) for of_image in boxes]
+        (label,), annotation = truth
+        try:
+            boxes = as_boxes(instance_boxes(annotation, label))
+        except ValueError as error:
+            excluded[image_id] = str(error)
+            continue
+        found[image_id] = label, annotation.size or (np.nan, np.nan), boxes
+    counts = [len(boxes) for *_, boxes in found.values()]
     return AnnotatedImages(
-        image_ids=tuple(image_ids),
-        labels=np.array(labels, dtype=np.int64),
-        sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
-        boxes=np.concatenate(boxes) if boxes else np.zeros((0, 4)),
+        image_ids=tuple(found),
+        labels=np.array([label for label, *_ in found.values()], dtype=np.int64),
+        sizes=np.array([size for _, size, _ in found.values()], dtype=np.float64).reshape(-1, 2),
+        boxes=np.concatenate([np.zeros((0, 4)), *(boxes for *_, boxes in found.values())]),
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        excluded=tuple(excluded),
+        excluded=tuple(excluded.items()),
     )
 
 
@@ -241,38 +271,6 @@ def _paired_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.fl
     iou: NDArray[np.float64] = np.zeros(len(a))
     np.divide(intersection, union, out=iou, where=union > 0)
     return iou
-
-
-def _each_sample(
-    samples: Dataset | Iterable[Sample], wanted: Collection[str] | None
-) -> Iterator[tuple[str, Sample | str]]:
-    """Each image's id with its sample, or with the reason why its annotation is unreadable."""
-    if not isinstance(samples, Dataset):
-        for sample in samples:
-            if wanted is None or sample.image_id in wanted:
-                yield sample.image_id, sample
-        return
-    for index, image_id in enumerate(samples.image_ids):
-        if wanted is not None and image_id not in wanted:
-            continue
-        try:
-            sample = samples.sample(index)
-        except AnnotationError as error:
-            yield image_id, str(error)
-            continue
-        yield image_id, sample
-
-
-def _label_boxes(sample: Sample) -> NDArray[np.float64] | str:
-    """Boxes of the label's instances, or the reason why there are none."""
-    reason = boxed_class(sample)
-    if isinstance(reason, str) or sample.annotation is None:
-        return str(reason)
-    found = [i.box for i in sample.annotation.instances if i.label == sample.label and not i.ignore]
-    try:
-        return as_boxes(found)
-    except ValueError as error:
-        return str(error)
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from wsl.errors import ScoreError, choices_hint
 from wsl.score.estimates import Estimate
 
@@ -76,6 +78,8 @@ class Scores:
         By the name of the estimate.
     dataset : str
         Name of what was scored.
+    per_image : DataFrame
+        One row per scored image, of the protocols that have such a table; else empty.
     """
 
     protocol: str
@@ -87,6 +91,7 @@ class Scores:
     excluded: tuple[tuple[str, str], ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict)
     dataset: str = ""
+    per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     def estimate(self, name: str) -> Estimate:
         """Return the estimate with this name.

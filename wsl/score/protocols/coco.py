@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.boxes import Box
-from wsl.data.sample import Annotation, Dataset, Instance
-from wsl.errors import AnnotationError, ScoreError
+from wsl.data.sample import Annotation, Dataset, Instance, Sample
+from wsl.errors import ScoreError
 from wsl.localize.prediction import Prediction
 from wsl.run.folder import RunFolder
 from wsl.run.rows import read_predictions
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, percentile_interval
-from wsl.score.images import ImageList, check_listed, check_size
+from wsl.score.images import ImageList, check_listed, check_size, read_truth
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
 
@@ -76,22 +76,19 @@ class CocoOptions(ScoreOptions):
         truth = {}
         for index, image_id in enumerate(dataset.image_ids):
             if image_id in found:
-                annotation = _annotation(dataset, index)
-                if isinstance(annotation, str):
-                    listed.excluded[image_id] = annotation
+                known = read_truth(dataset, index, _annotated)
+                if isinstance(known, str):
+                    listed.excluded[image_id] = known
                 else:
-                    truth[image_id] = annotation
+                    truth[image_id] = known[1]
         predictions = (p for part in run.parts() for p in read_predictions(part))
         scored = (p for p in predictions if p.image_id in truth)
         listed.scored = len(truth)
         return listed.described(score_coco(_counted(scored, listed), truth, seed=self.seed))
 
 
-def _annotation(dataset: Dataset, index: int) -> Annotation | str:
-    try:
-        return dataset.sample(index).annotation or "it has no annotation"
-    except AnnotationError as error:
-        return str(error)
+def _annotated(sample: Sample) -> tuple[int, ...] | str:
+    return () if sample.annotation is not None else "it has no annotation"
 
 
 def _counted(predictions: Iterable[Prediction], listed: ImageList) -> Iterator[Prediction]:

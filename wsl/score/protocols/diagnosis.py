@@ -38,7 +38,7 @@ kinds and limits are this project's own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -114,7 +114,6 @@ class Diagnosis(Scores):
     """
 
     metric: Metric = "gt_known"
-    per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -17,7 +17,6 @@ O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -32,7 +31,7 @@ from wsl.run.rows import SCALARS
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
 from wsl.score.images import ImageList, check_listed
-from wsl.score.inputs import PredictionRows, read_annotations
+from wsl.score.inputs import PredictionRows, SampleList, read_annotations
 from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
@@ -41,7 +40,6 @@ __all__ = [
     "GT_KNOWN_IOUS",
     "BoxOptions",
     "IlsvrcOptions",
-    "IlsvrcScores",
     "match_run",
     "read_blacklist",
     "score_ilsvrc",
@@ -81,26 +79,6 @@ class IlsvrcOptions(BoxOptions):
         return score_ilsvrc(predictions, dataset, self, boxes)
 
 
-@dataclass(frozen=True)
-class IlsvrcScores(Scores):
-    """Scores by the ILSVRC rules.
-
-    Attributes
-    ----------
-    per_image : DataFrame
-        One row per scored image, in the dataset's order: ``image_id, status, height, width, label,
-        instances`` (how many boxes of its class); ``predicted, predicted_score, predicted_iou``
-        (the top-1 prediction, and the IoU of its box with the best instance of the ground-truth
-        class, also where the prediction is of another class); ``class_right_top1, box_right_top1,
-        class_right_top5, box_right_top5`` (the image is right by the rule); ``gt_rank, gt_iou,
-        gt_x0, gt_y0, gt_x1, gt_y1`` (the ground-truth class) and ``best_x0, best_y0, best_x1,
-        best_y1`` (the instance that its box meets best); ``whole_iou, center_iou`` (the
-        baselines). What the run does not hold is missing; the IoU of no box is 0.
-    """
-
-    per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
-
-
 def read_blacklist(path: Path | str) -> tuple[int, ...]:
     """Read the positions of images that later development kits leave out.
 
@@ -129,7 +107,7 @@ def score_ilsvrc(
     samples: Dataset | Iterable[Sample],
     options: IlsvrcOptions | None = None,
     boxes: TrivialBoxes | None = None,
-) -> IlsvrcScores:
+) -> Scores:
     """Score a run's predictions by the ILSVRC rules.
 
     Parameters
@@ -146,12 +124,21 @@ def score_ilsvrc(
 
     Returns
     -------
-    IlsvrcScores
+    Scores
         Estimates: ``classification_error_top1``, ``…_top5``, ``localization_error_top1``,
         ``…_top5``, ``gt_known_0.3``, ``…_0.5``, ``…_0.7`` (proportions of right images) and
         ``mean_iou`` (of the ground-truth class's box with its best instance), all of the same n
         images. Those that the run cannot give are omitted: top-k errors of a run of fewer classes,
         GT-known localization of a run that did not localize every image's own class.
+        ``per_image`` has one row per scored image, in the dataset's order: ``image_id, status,
+        height, width, label, instances`` (how many boxes of its class); ``predicted,
+        predicted_score, predicted_iou`` (the top-1 prediction, and the IoU of its box with the best
+        instance of the ground-truth class, also where the prediction is of another class);
+        ``class_right_top1, box_right_top1, class_right_top5, box_right_top5`` (the image is right
+        by the rule); ``gt_rank, gt_iou, gt_x0, gt_y0, gt_x1, gt_y1`` (the ground-truth class) and
+        ``best_x0, best_y0, best_x1, best_y1`` (the instance that its box meets best);
+        ``whole_iou, center_iou`` (the baselines). What the run does not hold is missing; the IoU of
+        no box is 0.
 
     Raises
     ------
@@ -170,7 +157,7 @@ def score_ilsvrc(
         return _estimates(images, iou, omitted, fixed_box=True, seed=options.seed)
 
     return listed.described(
-        IlsvrcScores(
+        Scores(
             protocol=options.protocol,
             estimates=_estimates(
                 images, images.gt_iou, omitted, fixed_box=False, seed=options.seed
@@ -198,13 +185,12 @@ def match_run(
         As `score_ilsvrc`.
     """
     rows = PredictionRows.from_frame(predictions)
-    if not isinstance(samples, Dataset):
-        samples = list(samples)
-    listed = _listed_ids(samples)
+    dataset = samples if isinstance(samples, Dataset) else SampleList(samples)
+    listed = dataset.image_ids
     predicted = set(rows.image_ids.tolist())
     missing = check_listed(predicted, listed, allow_partial=options.allow_partial)
     banned = _blacklisted(listed, read_blacklist(options.blacklist) if options.blacklist else ())
-    truth = read_annotations(samples, wanted=predicted - banned)
+    truth = read_annotations(dataset, wanted=predicted - banned)
     if not truth.image_ids:
         why = f": {truth.excluded[0][0]!r}: {truth.excluded[0][1]}" if truth.excluded else ""
         raise ScoreError(f"no image can be scored{why}")
@@ -215,7 +201,7 @@ def match_run(
         len(listed),
         scored=len(truth.image_ids),
         failed=int(np.count_nonzero(images.failed)),
-        dataset=samples.name if isinstance(samples, Dataset) else "",
+        dataset=dataset.name,
         excluded=excluded | dict(truth.excluded),
     )
     return images, counts, _size_notes(images, allowed=options.allow_other_sizes)
@@ -246,18 +232,6 @@ def _estimates(
     estimates.sort(key=lambda estimate: _ORDER.index(estimate.name))
     # A fixed box needs no row of the ground-truth class, but what stands beside nothing misleads.
     return tuple(estimate for estimate in estimates if estimate.name not in omitted)
-
-
-def _listed_ids(samples: Dataset | list[Sample]) -> tuple[str, ...]:
-    if isinstance(samples, Dataset):
-        return samples.image_ids
-    ids = [sample.image_id for sample in samples]
-    seen: set[str] = set()
-    for image_id in ids:
-        if image_id in seen:
-            raise ScoreError(f"image {image_id!r} stands twice in the list of images")
-        seen.add(image_id)
-    return tuple(ids)
 
 
 def _blacklisted(listed: tuple[str, ...], blacklist: Collection[int]) -> set[str]:
