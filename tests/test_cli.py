@@ -127,7 +127,9 @@ def test_config_show_and_schema(tmp_path):
     assert "seed: 5" in shown.stdout
     assert "top_k: 3" in shown.stdout
     schema = json.loads(wsl_here("config", "schema").stdout)
-    assert schema["properties"]["localize"]
+    assert {"localize", "score", "export", "target", "activation_maximization"} <= set(
+        schema["properties"]
+    )
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from wsl.config import _RENAMED_KEYS, option_keys
 from wsl.errors import ConfigError
 from wsl.localize.recipes import recipe_names
 from wsl.run.config import RunConfig, build_config, load_config, to_yaml
@@ -105,3 +106,28 @@ def test_every_option_is_documented_in_the_schema():
         if not field.get("description")
     ]
     assert undocumented == []
+
+
+def test_renamed_keys_are_now_what_there_is():
+    keys = {key for key, _ in option_keys(RunConfig)}
+    for old, new in _RENAMED_KEYS.items():
+        assert not any(f".{key}".endswith(f".{old}") for key in keys), old
+        named = new.split(",")[0].rpartition(".")[2]
+        assert any(key.rpartition(".")[2] == named for key in keys) or new.startswith(
+            ("the keys of saliency", "activation_maximization")
+        ), new
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("saliency.views.scales=[224]", "saliency.views.scales is now input_sizes"),
+        ("localize.seeds.levels=otsu", "localize.seeds.levels is now threshold"),
+        ("localize.grabcut.iterations=2", "localize.grabcut is now localize.refine"),
+        ("data.part=1/2", "data.part is now subset"),
+        ("saliency.method=rectified", "but got 'rectified': it is now deconvnet"),
+    ],
+)
+def test_an_old_key_or_value_is_told_its_new_name(override, message):
+    with pytest.raises(ConfigError, match=message):
+        build_config({}, [override])

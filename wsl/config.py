@@ -284,7 +284,6 @@ _RENAMED_KEYS = {
     "seeds.between": "undecided",
     "seeds.split_at": "probable_threshold",
     "localize.grabcut": "localize.refine, and for working_size localize.working_size",
-    "model.optimise": "fuse_batchnorm",
     "data.part": "subset",
     "class_model": "activation_maximization",
     "saliency.smoothgrad": "the keys of saliency itself, with method: smoothgrad",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from wsl.cli.common import ConfigArgument, SetOption
@@ -21,9 +23,29 @@ def config_show(config: ConfigArgument, overrides: SetOption = None) -> None:
 
 @config_app.command("schema")
 def config_schema() -> None:
-    """Print the JSON schema of configurations."""
+    """Print the JSON schema of all keys that --set takes, of every command."""
     import json
 
-    from wsl.run.config import RunConfig
+    from pydantic import Field, create_model
 
-    typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+    from wsl.export.formats import AnyFormat
+    from wsl.run.config import RunConfig
+    from wsl.saliency.activation_maximization import ActivationMaximization
+    from wsl.saliency.targets import TargetOptions
+    from wsl.score.protocols import ProtocolOptions
+
+    commands = {
+        "score": (ProtocolOptions, "Options of wsl score."),
+        "export": (AnyFormat, "Options of wsl export."),
+        "target": (TargetOptions, "What wsl visualize explains in place of a class."),
+        "activation_maximization": (
+            ActivationMaximization,
+            "Options of this method.",
+        ),
+    }
+    fields: dict[str, Any] = {
+        key: (options | None, Field(None, description=text))
+        for key, (options, text) in commands.items()
+    }
+    model = create_model("Configuration", __base__=RunConfig, **fields)
+    typer.echo(json.dumps(model.model_json_schema(), indent=2))
