@@ -34,7 +34,7 @@ def config_schema() -> None:
     from wsl.saliency.targets import TargetOptions
     from wsl.score.protocols import ProtocolOptions
 
-    commands = {
+    commands: dict[str, tuple[Any, str]] = {
         "score": (ProtocolOptions, "Options of wsl score."),
         "export": (AnyFormat, "Options of wsl export."),
         "target": (TargetOptions, "What wsl visualize explains in place of a class."),

@@ -144,15 +144,6 @@ class Geometry:
         seen = self.to_image(np.ones(self.input_size, dtype=np.float32), size=size)
         return seen > 0.5
 
-    def box_to_input(self, box: Box) -> Box:
-        """Box of the image in pixels of the input; not clipped."""
-        x_scale, y_scale = self._scales()
-        top, left, _, width = self.crop
-        x0, x1 = box[0] * x_scale - left, box[2] * x_scale - left
-        if self.flipped:
-            x0, x1 = width - x1, width - x0
-        return (x0, box[1] * y_scale - top, x1, box[3] * y_scale - top)
-
     def box_to_image(self, box: Box) -> Box:
         """Box of the input in pixels of the image; not clipped."""
         x_scale, y_scale = self._scales()
