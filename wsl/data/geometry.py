@@ -1,4 +1,4 @@
-"""The way from an image to a network's input, and back.
+"""Geometry from an image to a network's input, and back.
 
 One `Geometry` is a resize, then a crop, then perhaps a reflection about the vertical axis, and maps
 images one way and maps, boxes and points both ways. Sizes are (height, width).
@@ -131,7 +131,7 @@ class Geometry:
         Returns
         -------
         ndarray of float32, shape (H, W)
-            0 where the view does not look.
+            0 outside of the view.
         """
         resized = _paste(input_map[:, ::-1] if self.flipped else input_map, self)
         target = size or self.image_size
@@ -140,7 +140,7 @@ class Geometry:
         return resize_array(resized, target)
 
     def coverage(self, *, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-        """Tell which pixels of the image (at `size`) the view looks at: (H, W) bool."""
+        """Return which pixels of the image (at `size`) the view covers: (H, W) bool."""
         seen = self.to_image(np.ones(self.input_size, dtype=np.float32), size=size)
         return seen > 0.5
 
@@ -185,7 +185,7 @@ def average_maps(
     Returns
     -------
     ndarray of float32, shape (H, W)
-        At each pixel the mean over the views that look at it; 0 where none does.
+        At each pixel the mean over the views that cover it; 0 where none does.
     """
     # Sum in the coordinates of the resized image first: views that share it (all ten crops do)
     # then need one interpolation, not one each.
