@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsl.cli.results import score
+from wsl.cli.results import report, score
 from wsl.cli.run import exit_by, run_with_progress
 
 __all__ = ["demo"]
@@ -21,7 +21,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,
     pictures: Annotated[int, typer.Option(min=0, help="Strips to draw.")] = 24,
 ) -> None:
-    """Draw a small dataset, localize its objects, score the result. Needs no download."""
+    """Draw a small dataset, localize its objects, score and report. Needs no download."""
     from wsl.cli.tour import DemoPlan
 
     plan = DemoPlan(out, count=count, seed=seed)
@@ -36,4 +36,6 @@ def demo(
         f"mean IoU of the masks with the exact ones: {100 * iou.value:.2f} % "
         f"({100 * iou.low:.2f} to {100 * iou.high:.2f} %, n = {iou.n})"
     )
+    typer.echo("The report, to open in a browser:")
+    report([plan.run], pictures=pictures)
     exit_by(summary)
