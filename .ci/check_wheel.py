@@ -5,10 +5,11 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 2_000_000
+RECIPES = ("default", "demo", "fast", "masks", "plain", "simonyan2013")
 NEEDED = [
     "wsl/py.typed",
     "wsl/demo/classifier.safetensors",
-    *(f"wsl/recipes/{name}.yaml" for name in ("default", "demo", "fast", "plain", "simonyan2013")),
+    *(f"wsl/recipes/{name}.yaml" for name in RECIPES),
     "wsl/recipes/ilsvrc-val-first-325.txt",
     "wsl/recipes/ilsvrc-val-first-325.pixels",
 ]

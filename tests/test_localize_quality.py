@@ -15,7 +15,9 @@ from wsl.localize import quality as quality_module
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.quality import localization_quality as quality_of
-from wsl.localize.segment import LocalizeOptions, segment
+from wsl.localize.refiners.base import rng_seed
+from wsl.localize.refiners.none import NoRefinement
+from wsl.localize.segment import CutOptions, LocalizeOptions, segment
 from wsl.masks import mask_to_box
 from wsl.models.options import ModelOptions
 from wsl.models.sources import load_classifier
@@ -101,9 +103,9 @@ def test_the_image_says_which_of_two_boxes_is_the_better_one(wrong):
 def test_a_map_of_more_than_two_levels_is_parted_less_well():
     thirds = np.repeat(np.float32([0, 1, 2]), 32)[None].repeat(96, axis=0)
     # Otsu's threshold explains 3/4 of the variance of thirds, and all of the one of two levels.
-    assert quality_module._parted(thirds) == pytest.approx(1.5 * 3 / 4 - 0.5)
-    assert quality_module._parted(plain_scene()[1]) == pytest.approx(1)
-    assert quality_module._parted(np.zeros(SIZE, np.float32)) == 0
+    assert quality_module._separability(thirds) == pytest.approx(1.5 * 3 / 4 - 0.5)
+    assert quality_module._separability(plain_scene()[1]) == pytest.approx(1)
+    assert quality_module._separability(np.zeros(SIZE, np.float32)) == 0
 
 
 def test_nothing_found_has_the_quality_0():
@@ -192,6 +194,34 @@ def test_the_thread_changes_nothing():
 def small_localizer(*, quality=True, seed=0):
     options = LocalizerOptions(localize=LocalizeOptions(quality=quality), seed=seed)
     return Localizer(load_classifier(ModelOptions(source="demo", device="cpu")), options)
+
+
+def test_the_agreement_with_the_boxs_own_mask_counts_twice():
+    image, saliency, mask = plain_scene()
+    half = box_mask((24, 24, 48, 72))
+    quality = quality_of(image, saliency, mask, (24, 24, 72, 72), probability=1.0, box_mask=half)
+    assert quality == pytest.approx((6 + 2 * 1 / 2) / 8)
+
+
+def test_a_localizer_compares_the_mask_with_the_boxs_own():
+    image = draw_image(0, seed=DEMO_SEED).image
+    options = LocalizeOptions(box=CutOptions(refine=NoRefinement(), working_size=48))
+    localizer = Localizer(
+        load_classifier(ModelOptions(source="demo", device="cpu")),
+        LocalizerOptions(localize=options),
+    )
+    (views,) = [localizer.views(image)]
+    (maps,) = localizer.explain([views], [(3,)], first=0)
+    by_size = localizer.image_maps(maps, views).of_class(0)
+    again = segment(image, by_size, options, random_seed=rng_seed("0", 3, 0))
+    (found,) = localizer(image, classes=[3], image_id="0")
+    expected = quality_of(
+        *(image, by_size[224], again.mask, again.box),
+        probability=found.score,
+        box_mask=again.box_mask,
+    )
+    assert found.quality == expected
+    assert (again.box_mask != again.mask).any()
 
 
 def test_each_localization_carries_its_quality():

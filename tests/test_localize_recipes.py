@@ -7,6 +7,7 @@ from wsl.errors import ConfigError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions, load_recipe
 from wsl.localize.recipes import RECIPES, read_layers, recipe_names, resolve
+from wsl.localize.segment import CutOptions
 from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config, load_config
 
@@ -44,12 +45,22 @@ def test_another_refiner_has_its_own_defaults_in_place_of_the_recipes():
     assert changed.localize.refine.model_dump() == {"method": "random_walker", "beta": 130.0}
 
 
-def test_fast_is_default_but_for_three_things():
+def test_fast_is_the_cut_of_the_defaults_box_with_one_round():
     fast, default = (load_config(name) for name in ("fast", "default"))
-    assert fast.localize.refine.iterations == 1
     assert not fast.saliency.views.input_sizes
-    assert fast.localize.seeds == default.localize.seeds
+    assert fast.localize.box is None
+    assert fast.localize.boundary is None
+    box = default.localize.box
+    cut = {name: getattr(fast.localize, name) for name in CutOptions.model_fields}
+    one_round = box.refine.model_copy(update={"iterations": 1})
+    assert CutOptions(**cut) == box.model_copy(update={"refine": one_round})
     assert fast.tuned_on == default.tuned_on
+
+
+def test_masks_is_default_at_a_larger_working_size():
+    masks, default = (load_config(name) for name in ("masks", "default"))
+    assert masks.saliency == default.saliency
+    assert masks.localize == default.localize.model_copy(update={"working_size": 224})
 
 
 def test_a_localizer_takes_a_recipe_with_overrides(tmp_path):
@@ -115,7 +126,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest():
 
 
 def test_recipes_build_on_nothing_or_on_each_other():
-    assert {"default", "demo", "fast", "plain", "simonyan2013"} <= set(recipe_names())
+    assert {"default", "demo", "fast", "masks", "plain", "simonyan2013"} <= set(recipe_names())
     for name in recipe_names():
         layers = read_layers({"extends": name})
         assert all("extends" not in layer for layer in layers)

@@ -150,6 +150,13 @@ def test_mask_iou_is_that_of_a_run(tmp_path):
     assert result.best is max(result.trials, key=lambda one: one.estimate("mask_iou").value)
 
 
+def test_settings_that_change_nothing_are_told(drawn, tmp_path):
+    own_box = config(drawn, **{"localize.box": "{working_size: 24}"})
+    result = tuned(own_box, tmp_path / "t", SMALL)
+    assert "all settings give the same gt_known_mean: boxes of a cut" in result.notes[1]
+    assert "all settings" not in " ".join(tuned(config(drawn), tmp_path / "u", SMALL).notes)
+
+
 def test_mask_iou_needs_masks(drawn, tmp_path):
     with pytest.raises(RunError, match="mask_iou needs the masks of all images, but ilsvrc val"):
         tuned(config(drawn), tmp_path / "t", SMALL, TuneOptions(objective="mask_iou"))

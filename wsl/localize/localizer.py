@@ -270,7 +270,11 @@ class Localizer:
     ) -> float | None:
         if not self.options.localize.quality:
             return None
-        return localization_quality(image, saliency, found.mask, found.box, probability=probability)
+        return localization_quality(
+            *(image, saliency, found.mask, found.box),
+            probability=probability,
+            box_mask=found.box_mask,
+        )
 
 
 def _as_pixels(image: AnyImage) -> tuple[NDArray[np.uint8], str]:

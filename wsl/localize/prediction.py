@@ -54,7 +54,7 @@ class Localization:
         In pixels of the image; empty if nothing was found. Given as `RunLengths`, it is decoded
         whenever it is asked for.
     quality : float or None
-        How far the localization is to be trusted, in [0, 1], judged without annotations; None if
+        How good the localization is, in [0, 1], estimated without annotations; None if
         that was not asked for.
     refined : bool
         Whether the mask was refined.

@@ -1,30 +1,31 @@
-"""How far a localization is to be trusted, judged without annotations.
+"""Confidence in a localization, estimated without annotations.
 
-The quality is the mean of six pieces of evidence, each in [0, 1]:
+The quality is the mean of pieces of evidence, each in [0, 1]:
 
-agreement
-    IoU of the box with the one that GrabCut finds again from other seeds: the mean over the seeds
-    of `_OTHER_SEEDS`, one round each, at a small size (the longer side `_SIDE` pixels). A box that
-    stands whatever the seeds is a better one.
-share
-    Share of the map's mass that lies inside the mask.
-whole
-    1 less a quarter for each of the image's four borders that the box touches: masks that flow
-    over into the background end at the borders.
-centered
+stability
+    IoU of the box with the boxes that GrabCut gives from other seeds: the mean over the seeds of
+    `_OTHER_SEEDS`, one round each, at a small size (the longer side `_SIDE` pixels).
+saliency inside
+    Fraction of the map's sum that lies inside the mask.
+borders
+    1 less a quarter for each of the image's four borders that the box touches: masks that leak into
+    the background end at the borders.
+center
     1 less `_PER_SIDE` times the distance, in sides of the image, between the box's center and the
-    image's; at least 0. Photographs are taken of something; what was found at the edge often is
+    image's; at least 0. Photographs are taken of something; what is found at the edge is often
     something else, or only a part.
-parted
-    How far the map falls into a high and a low part: the share of its variance that lies between
-    the parts that Otsu's threshold makes, 1/3 and less counting 0.
-sure
+separability
+    How clearly the map falls into a high and a low part: the fraction of its variance that lies
+    between the parts that Otsu's threshold makes, 1/3 and less counting 0.
+probability
     1 plus the logarithm (to base 10) of the class's probability, divided by `_DIGITS`; at least 0.
-    A class that the classifier does not see is hardly found either. It counts by its order of
-    magnitude: whether 0.5 or 0.9 says little about the place.
+    It counts by its order of magnitude: whether it is 0.5 or 0.9 says little about the place.
+agreement
+    IoU of the mask with the one that the box was taken from, where the box has a cut of its own;
+    it counts twice.
 
-The map's minimum is taken from it first, so that a map times a factor or plus a constant has the
-same quality.
+The map's minimum is subtracted first, so that scaling a map or adding a constant does not change
+the quality.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from wsl.data.geometry import resize_array
 from wsl.localize.image_maps import working_size
 from wsl.localize.refiners.grabcut import GrabCut
 from wsl.localize.seeds import SeedOptions, quantile_seeds
-from wsl.masks import Mask, largest_component, mask_to_box
+from wsl.masks import Mask, largest_component, mask_iou, mask_to_box
 
 __all__ = ["localization_quality"]
 
@@ -64,9 +65,15 @@ _Map = NDArray[np.float32]
 
 
 def localization_quality(
-    image: NDArray[np.uint8], saliency: _Map, mask: Mask, box: Box | None, *, probability: float
+    image: NDArray[np.uint8],
+    saliency: _Map,
+    mask: Mask,
+    box: Box | None,
+    *,
+    probability: float,
+    box_mask: Mask | None = None,
 ) -> float:
-    """How far a mask and a box are to be trusted; see above for the formula.
+    """Estimate how good a mask and a box are; see above for the formula.
 
     Parameters
     ----------
@@ -78,7 +85,9 @@ def localization_quality(
     box : Box or None
         In pixels of the image.
     probability : float
-        Of the class, in [0, 1].
+        Probability of the class, in [0, 1].
+    box_mask : ndarray of bool, shape (H, W), optional
+        The mask that the box was taken from, where that is not `mask`.
 
     Returns
     -------
@@ -95,19 +104,21 @@ def localization_quality(
     sides = np.array([size[1], size[0], size[1], size[0]], dtype=np.float64)
     relative = np.array(box, dtype=np.float64) / sides
     covered = resize_array(mask.astype(np.float32), at)
-    evidence = (
-        _agreement(resize_array(image, at), small, relative),
+    evidence = [
+        _stability(resize_array(image, at), small, relative),
         float((small * covered).sum() / small.sum()),
         1 - (np.count_nonzero(relative[:2] <= 0) + np.count_nonzero(relative[2:] >= 1)) / 4,
         max(0.0, 1 - _PER_SIDE * float(np.hypot(*((relative[:2] + relative[2:]) / 2 - 0.5)))),
-        _parted(small),
+        _separability(small),
         max(0.0, 1 + math.log10(probability) / _DIGITS) if probability > 0 else 0.0,
-    )
+    ]
+    if box_mask is not None:
+        evidence += 2 * [mask_iou(mask, box_mask)]
     return float(np.clip(np.mean(evidence), 0, 1))
 
 
-def _parted(saliency: _Map) -> float:
-    """Share of the map's variance between its high and low part, from 1/3 to 1 as from 0 to 1."""
+def _separability(saliency: _Map) -> float:
+    """Fraction of the map's variance between its high and low part, 1/3 to 1 scaled to 0 to 1."""
     threshold = float(threshold_otsu(saliency))  # type: ignore[no-untyped-call]
     high = saliency > threshold
     if high.all() or not high.any():
@@ -118,7 +129,7 @@ def _parted(saliency: _Map) -> float:
     return min(1.0, max(0.0, 1.5 * explained - 0.5))
 
 
-def _agreement(image: NDArray[np.uint8], saliency: _Map, relative: NDArray[np.float64]) -> float:
+def _stability(image: NDArray[np.uint8], saliency: _Map, relative: NDArray[np.float64]) -> float:
     """Mean IoU of a box, in sides of the image, with GrabCut's boxes from other seeds."""
     height, width = saliency.shape
     scaled = relative * (width, height, width, height)

@@ -68,9 +68,9 @@ class LocalizeOptions(CutOptions):
     """Take the box from a mask of its own, with these options; null: from the mask. Seeds that
     give the best boxes tie the cut to the map; those that give the best masks let color decide."""
     quality: bool = True
-    """Judge each localization without annotations: a number in [0, 1] from how the box stands when
-    the seeds change, the map's share inside the mask, how clearly the map is parted, the
-    box's place in the image, and the class's probability."""
+    """Estimate how good each localization is, in [0, 1], without annotations: from the box's
+    stability when the seeds change, the saliency inside the mask, the map's separability, the box's
+    place in the image, the class's probability, and the agreement of mask and box."""
 
     @property
     def map_sizes(self) -> tuple[int | None, ...]:
@@ -93,12 +93,15 @@ class Segmentation:
         None if the mask is empty.
     refined : bool
         Whether the image's colors decided about the pixels between the seeds.
+    box_mask : ndarray of bool, shape (H, W), or None
+        The mask that the box was taken from; None where that is `mask`.
     """
 
     seeds: Seeds
     mask: Mask
     box: Box | None
     refined: bool
+    box_mask: Mask | None = None
 
 
 def segment(
@@ -129,10 +132,11 @@ def segment(
     seeds, small = _cut(image, saliency, options, random_seed)
     mask = options.boundary(image, small) if options.boundary else resize_mask(small, size)
     largest = largest_component(mask)
-    box = mask_to_box(largest)
+    box, box_mask = mask_to_box(largest), None
     if options.box and box is not None:
         _, other = _cut(image, saliency, options.box, random_seed)
-        box = mask_to_box(largest_component(resize_mask(other, size))) or box
+        box_mask = largest_component(resize_mask(other, size))
+        box = mask_to_box(box_mask) or box
     return Segmentation(
         seeds=seeds,
         mask=largest if options.components == "largest" else mask,
@@ -140,6 +144,7 @@ def segment(
         refined=options.refine.follows_color
         and bool((seeds == FOREGROUND).any())
         and not is_foreground(seeds).all(),
+        box_mask=box_mask,
     )
 
 

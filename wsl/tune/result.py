@@ -104,6 +104,12 @@ class TuningResult:
             f"chosen and measured on the same {n:,} images of {where}, which flatters the best of "
             f"{len(self.trials)}; report figures on other images",
         ]
+        values = {one.estimate(self.options.objective).value for one in self.trials}
+        if len(self.trials) > 1 and len(values) == 1:
+            notes.append(
+                f"all settings give the same {self.options.objective}: boxes of a cut of their own "
+                "depend on the keys below localize.box alone, and masks do not depend on them"
+            )
         if self.excluded:
             notes.append(f"{self.excluded:,} images without an annotation of their class left out")
         if self.failures:
