@@ -1,5 +1,8 @@
+import argparse
 import pickle
+import warnings
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,11 +32,11 @@ def test_safetensors(tmp_path):
         STATE,
         {"state_dict": STATE, "epoch": 3},
         {"model": STATE},
-        {"state_dict": {f"module.{key}": value for key, value in STATE.items()}},
+        {"state_dict": STATE, "args": argparse.Namespace(lr=0.1, out=Path("x")), "loops": {}},
     ],
-    ids=["bare", "state_dict", "model", "module prefix"],
+    ids=["bare", "state_dict", "model", "settings"],
 )
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt"])
 def test_torch_files_are_unwrapped(tmp_path, content, suffix):
     torch.save(content, tmp_path / f"w{suffix}")
     assert same(read_state_dict(tmp_path / f"w{suffix}"))
@@ -56,14 +59,27 @@ def test_nothing_is_unpickled(tmp_path, how):
         torch.save({"state_dict": STATE, "args": trap}, path)
     else:
         path.write_bytes(pickle.dumps(trap))
-    with pytest.raises(CheckpointError, match="would have to be unpickled is refused"):
+    with pytest.raises(CheckpointError, match=r"w\.pth (holds|is not) .*: save torch\.save\("):
         read_state_dict(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_whole_module_is_refused(tmp_path):
     torch.save(nn.Linear(3, 2), tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match="must hold a state dict alone"):
+    message = r"w\.pt holds an object of type torch\.nn\.modules\.linear\.Linear, for which code "
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_state_dict(tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_torchscript_is_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Linear(3, 2)).save(str(tmp_path / "w.pt"))
+    with pytest.raises(
+        CheckpointError, match=r"w\.pt is a TorchScript archive, which holds code: "
+    ):
         read_state_dict(tmp_path / "w.pt")
 
 

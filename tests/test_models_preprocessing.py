@@ -55,8 +55,10 @@ def test_from_timm():
     )
     squeezed = Preprocessing.from_timm({**TIMM, "crop_mode": "squash", "crop_pct": 1.0})
     assert squeezed.resize_size == (224, 224)
-    with pytest.raises(ModelError, match="must take 3 channels, but takes 1"):
-        Preprocessing.from_timm({**TIMM, "input_size": (1, 28, 28)})
+    gray = Preprocessing.from_timm(
+        {**TIMM, "input_size": (1, 28, 28), "mean": (0.5,), "std": (0.25,)}
+    )
+    assert (gray.crop_size, gray.mean) == ((28, 28), (0.5,))
 
 
 def test_normalize_by_hand():

@@ -1,12 +1,15 @@
-"""Weights from a file: read without unpickling, and fitted into a network or refused by name."""
+"""Weights from a file: read without running its code, and fitted into a network by their names."""
 
 from __future__ import annotations
 
+import argparse
+import logging
 import re
 import warnings
 import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
 import torch
@@ -14,9 +17,14 @@ from torch import Tensor, nn
 
 from wsl.errors import CheckpointError
 
-__all__ = ["load_state_dict", "read_state_dict"]
+__all__ = ["fit_state_dict", "load_state_dict", "read_state_dict"]
+
+log = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
+_SAFE_WAY = "save torch.save(module.state_dict(), 'weights.pth') and name the network beside it"
+# Of the settings that training programs save beside the weights: they run nothing.
+_PLAIN_TYPES: list[Any] = [argparse.Namespace, defaultdict, PosixPath, WindowsPath]
 # torchvision's densenets were saved when their layers were called norm.1; they are now norm1.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
@@ -27,9 +35,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path : Path
-        ``.safetensors``; or ``.pth`` or ``.pt``, read by ``torch.load(weights_only=True)``. A
-        ``state_dict`` or ``model`` entry around it, and the prefix ``module.`` that
-        ``DataParallel`` leaves on every name, are taken off.
+        ``.safetensors``; or ``.pth``, ``.pt``, ``.bin`` or Lightning's ``.ckpt``, read by
+        ``torch.load(weights_only=True)``. An entry ``state_dict`` or ``model`` around it is
+        unwrapped.
 
     Raises
     ------
@@ -39,8 +47,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     readers: dict[str, Callable[[Path], Any]] = {
         ".safetensors": _read_safetensors,
-        ".pth": _read_torch,
-        ".pt": _read_torch,
+        **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt"), _read_torch),
     }
     if path.suffix.lower() not in readers:
         raise CheckpointError(
@@ -49,6 +56,93 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint file {path}")
     return _unwrap(readers[path.suffix.lower()](path), path)
+
+
+def fit_state_dict(
+    state: Mapping[str, Tensor], module: nn.Module, *, head: str | None, source: object
+) -> dict[str, Tensor]:
+    """Give a state dict the names of a network that it was trained as a part of, or nearly as.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+    module : torch.nn.Module
+        With any number of classes.
+    head : str or None
+        Name of the module's last layer, such as ``fc``, which may have been replaced.
+    source : object
+        What messages call the state dict, such as its path.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Without the prefix that most names have in common (``model.``, ``module.``, ``backbone.``,
+        ``_orig_mod.`` and whatever else), and with one linear layer in the head's place, whatever
+        its name (``fc.1`` of a ``Sequential(Dropout, Linear)``, say). What belongs to neither, such
+        as a loss's weights, is left out and logged.
+
+    Raises
+    ------
+    CheckpointError
+        If the head has been replaced by several layers.
+    """
+    own = module.state_dict()
+    prefix = _prefix(state, own)
+    inside = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
+    fitted = {name: state[key] for name, key in inside.items() if name in own}
+    left = {key: value for key, value in state.items() if key.removeprefix(prefix) not in fitted}
+    heads = {f"{head}.weight", f"{head}.bias"}
+    absent = {key for key in own if key not in fitted and not key.endswith("num_batches_tracked")}
+    if absent and absent <= heads:
+        layer = _replaced_head(left, own[f"{head}.weight"], type(module).__name__, source)
+        for part in ("weight", "bias"):
+            name, key = f"{head}.{part}", f"{layer}.{part}"
+            if name in own and key in left:
+                fitted[name] = left.pop(key)
+    if prefix:
+        if left:
+            log.info("%s: %s", source, _few("entries that are left out", list(left)))
+        return fitted
+    return {**fitted, **left}
+
+
+def _prefix(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> str:
+    """Find what stands before most of a network's names; nothing where that is not clear."""
+    found: Counter[str] = Counter()
+    for key in state:
+        parts = key.split(".")
+        for at in range(len(parts)):
+            if ".".join(parts[at:]) in own:
+                found[".".join(parts[:at])] += 1
+    most = max(found.values(), default=0)
+    best = min((prefix for prefix, count in found.items() if count == most), key=len, default="")
+    return f"{best}." if best and 2 * most > len(own) else ""
+
+
+def _replaced_head(
+    left: Mapping[str, Tensor], own: Tensor, network: str, source: object
+) -> str | None:
+    """Name the one layer among what is left that can take the head's place."""
+    layers = [
+        key.removesuffix(".weight")
+        for key, value in left.items()
+        if key.endswith(".weight") and value.ndim >= 2
+    ]
+    # Beside a single matrix there may be a norm, say, in a sequence of layers.
+    parent = layers[0].rpartition(".")[0] if layers else ""
+    beside = [
+        key
+        for key in left
+        if parent and key.startswith(f"{parent}.") and not key.startswith(f"{layers[0]}.")
+    ]
+    if len(layers) > 1 or beside:
+        raise CheckpointError(
+            f"{source}: the last layer of {network} has been replaced by several ("
+            f"{', '.join([*layers, *beside][:4])}), and weights do not say what is between them: "
+            "name a function that builds the network, model.factory=package.module:function"
+        )
+    fits = [layer for layer in layers if left[f"{layer}.weight"].shape[1:] == own.shape[1:]]
+    return fits[0] if fits else None
 
 
 def load_state_dict(module: nn.Module, state: Mapping[str, Tensor], *, source: object) -> None:
@@ -107,18 +201,29 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    if _is_torchscript(path):
+        raise CheckpointError(f"{path} is a TorchScript archive, which holds code: {_SAFE_WAY}")
     try:
-        with warnings.catch_warnings():
-            # On TorchScript archives torch warns before it raises.
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_PLAIN_TYPES):
             warnings.simplefilter("ignore")
             _check_compression(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types, and all of them mean the same to the user
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path} must hold a state dict alone, saved with torch.save(module.state_dict(), ...) "
-            f"(anything that would have to be unpickled is refused), but: {reason}"
-        ) from error
+        held = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if held is not None:
+            reason = f"holds an object of type {held[1]}, for which code would have to run"
+        elif isinstance(error, ValueError | OSError):
+            reason = f"cannot be read: {str(error).splitlines()[0]}"
+        else:
+            reason = "is not a file of torch.save that holds weights alone"
+        raise CheckpointError(f"{path} {reason}: {_SAFE_WAY}") from None
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _check_compression(path: Path) -> None:
@@ -157,10 +262,7 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
             f"{path} must hold each tensor's values, but "
             + _few("tensors are sparse, or have more values than the file", empty)
         )
-    state = {str(key): value for key, value in content.items()}
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return {_OLD_DENSENET.sub(r"\1\2.", key): value for key, value in state.items()}
+    return {_OLD_DENSENET.sub(r"\1\2.", str(key)): value for key, value in content.items()}
 
 
 def _describe(content: Any) -> str:

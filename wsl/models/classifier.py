@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +17,7 @@ from wsl.errors import ModelError
 from wsl.models.options import Precision
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["Classifier", "pick_device"]
+__all__ = ["Classifier", "count_of", "logits_of", "pick_device"]
 
 # Where torch keeps a module's hooks; there is no public way to list them.
 _HOOKS = (
@@ -31,14 +31,16 @@ _HOOKS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A network that gives each image one unnormalized score per category.
 
     Attributes
     ----------
     module : torch.nn.Module
-        Takes (N, 3, h, w) and returns (N, C) scores before any softmax. It is on `device`.
+        Takes (N, 3, h, w), or as many channels as `preprocessing` has, and returns (N, C) scores
+        before any softmax, or an object that has them as ``logits``. One score s per image, before
+        any sigmoid, stands for two categories, of scores -s / 2 and s / 2. It is on `device`.
     preprocessing : Preprocessing
         What the weights want.
     categories : Categories
@@ -70,12 +72,17 @@ class Classifier:
                 "use precision float32"
             )
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.preprocessing.crop_size))
+        count = len(self.categories)
+        return f"<{type(self).__name__} {self.name}: {count} classes, {size} px, {self.device}>"
+
     def scores(self, inputs: Tensor) -> Tensor:
         """Compute the unnormalized class scores of a batch; differentiable.
 
         Parameters
         ----------
-        inputs : Tensor of float32, shape (N, 3, h, w)
+        inputs : Tensor of float32, shape (N, 3, h, w), or of the channels of `preprocessing`
             Normalized as `preprocessing` says, on any device. Left as it is, also by networks
             whose first layer works in place.
 
@@ -89,12 +96,16 @@ class Classifier:
             If the module returns anything else than one score per category, or, on the first
             batch, probabilities or their logarithms.
         """
-        if inputs.ndim != 4 or inputs.shape[1] != 3 or not inputs.is_floating_point():
+        channels = len(self.preprocessing.mean)
+        if inputs.ndim != 4 or inputs.shape[1] != channels or not inputs.is_floating_point():
             raise ValueError(
-                "inputs must have shape (N, 3, h, w) and a floating-point type, "
+                f"inputs must have shape (N, {channels}, h, w) and a floating-point type, "
                 f"but got {inputs.dtype} of shape {tuple(inputs.shape)}"
             )
-        outputs = self.run(inputs)
+        outputs = logits_of(self.run(inputs))
+        if len(self.categories) == 2 and count_of(outputs) == 1:
+            half = outputs.reshape(len(inputs), 1).float() / 2
+            outputs = torch.cat([-half, half], dim=1)
         self._check_shape(outputs, len(inputs))
         scores: Tensor = outputs.float()
         if not self._outputs_checked:
@@ -190,6 +201,20 @@ class Classifier:
                 f"{self.name} must return unnormalized scores, but returned {kind}: the gradient "
                 "is that of the score before the softmax, so leave the softmax out of the module"
             )
+
+
+def logits_of(outputs: Any) -> Any:
+    """Return the scores of what a network returned: ``logits`` of it, or the outputs themselves."""
+    if isinstance(outputs, Mapping):
+        return outputs.get("logits", outputs)
+    return getattr(outputs, "logits", outputs)
+
+
+def count_of(outputs: Any) -> int | None:
+    """Count a network's scores per image, (N, C) or (N,); None where it returned no scores."""
+    if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2):
+        return None
+    return 1 if outputs.ndim == 1 else outputs.shape[1]
 
 
 def pick_device(name: str) -> torch.device:

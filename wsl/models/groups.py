@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from wsl.config import read_yaml
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
-from wsl.models.classifier import Classifier
+from wsl.models.classifier import Classifier, logits_of
 
 __all__ = ["group_classes", "read_groups"]
 
@@ -161,6 +161,6 @@ class _GroupedNetwork(nn.Module):
         self._members = [torch.tensor(each) for each in members]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        scores = self.network(inputs)
+        scores = logits_of(self.network(inputs))
         groups = [scores[:, each.to(scores.device)].logsumexp(dim=1) for each in self._members]
         return torch.stack(groups, dim=1)

@@ -197,7 +197,7 @@ class MaximizedImages:
 
         Returns
         -------
-        ndarray of uint8, shape (K, h, w, C)
+        ndarray of uint8, shape (K, h, w, 3)
             RGB.
         """
         mean, std = (torch.tensor(each)[:, None, None] for each in (self.mean, self.std))
@@ -208,6 +208,7 @@ class MaximizedImages:
             scale = torch.tensor([0.45 / value if value > 0 else 1.0 for value in reach])
             difference = difference * scale.to(difference)[:, None, None, None]
         pixels = (difference + mean).clamp(0, 1) * 255
+        pixels = pixels.expand(-1, 3, -1, -1)  # also of networks of gray images
         return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from wsl.errors import ModelError
-from wsl.models.classifier import Classifier
+from wsl.models.classifier import Classifier, logits_of
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, Attributions, SaliencyMethod
 from wsl.saliency.gradient import slot_gradients
@@ -91,7 +91,7 @@ def reads_class_token(classifier: Classifier, shape: tuple[int, ...]) -> bool:
         noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
         leaf = noise.to(classifier.device).requires_grad_()
         with _RecordedAttention(leaf) as recorded:
-            scores = classifier.run(leaf)
+            scores = logits_of(classifier.run(leaf))
         weights = recorded.of_last_tokens()
         if not weights or not isinstance(scores, Tensor):
             return False

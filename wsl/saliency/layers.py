@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wsl.errors import ModelError, choices_hint
-from wsl.models.classifier import Classifier
+from wsl.models.classifier import Classifier, logits_of
 
 __all__ = [
     "LayerOutputs",
@@ -273,7 +273,7 @@ def _survey(classifier: Classifier, shape: tuple[int, ...]) -> tuple[_Output, ..
         noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
         leaf = noise.to(classifier.device).requires_grad_()
         with observing(classifier.module, names, observe), torch.enable_grad():
-            scores = classifier.run(leaf)
+            scores = logits_of(classifier.run(leaf))
         read = _are_read(scores, [output for _, output in found], size)
         return tuple(
             replace(each, is_read=is_read) for (each, _), is_read in zip(found, read, strict=True)

@@ -241,9 +241,9 @@ def make_fill(
         return torch.randn(image.shape, generator=generator).to(image)
     if fill == "mean":
         return torch.zeros_like(image)
-    color = torch.tensor((128, 128, 128) if fill == "gray" else fill)
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    return ((color / 255 - mean) / std).to(image)[:, None, None].expand_as(image)
+    color = (128, 128, 128) if fill == "gray" else fill
+    pixel = preprocessing.normalize(np.array([[color]], np.uint8))
+    return pixel.to(image).expand_as(image)
 
 
 def _sweep(
