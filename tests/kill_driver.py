@@ -41,7 +41,7 @@ def run(root):
     def work(out):
         if (out / "run.json").exists():
             assert not read_status(out).damaged
-        assert not list(RunFolder(out).damaged_chunks({0: 8, 1: 3}, maps=True, thorough=True))
+        assert not list(RunFolder(out).clear({0: 8, 1: 3}, maps=True, thorough=True))
         run_dataset(settings, out, classifier=classifier())
 
     return work, "[pm]*/*part-*"

@@ -19,6 +19,7 @@ def finished(position):
 
 
 def chunk(folder, size=8, **options):
+    (folder / "run.json").touch()
     return Chunk(RunFolder(folder), 0, size, batch_images=3, maps=False, **options)
 
 
@@ -43,7 +44,7 @@ def test_whole_batches_are_kept(tmp_path, unread, there, kept):
     for position in there:
         one.put(position, finished(position), in_batch=position not in unread)
     one.keep()
-    pieces = RunFolder(tmp_path).pieces()
+    pieces = RunFolder(tmp_path).pieces(range(9))
     assert pieces == ({0: [range(kept)]} if kept else {})
 
 
@@ -52,13 +53,13 @@ def test_pieces_follow_one_another_and_go_with_the_chunk(tmp_path):
     for position in range(7):
         assert not one.put(position, finished(position), in_batch=True)
         one.keep()
-    assert folder.pieces() == {0: [range(3), range(3, 6)]}
-    again = chunk(tmp_path, pieces=folder.pieces()[0])
+    assert folder.pieces(range(9)) == {0: [range(3), range(3, 6)]}
+    again = chunk(tmp_path, pieces=folder.pieces(range(9))[0])
     assert not again.complete
     again.put(6, finished(6), in_batch=True)
     assert again.put(7, finished(7), in_batch=True)
     again.keep()
-    assert folder.pieces() == {0: [range(3), range(3, 6), range(6, 8)]}
+    assert folder.pieces(range(9)) == {0: [range(3), range(3, 6), range(6, 8)]}
     again.write()
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["part-00000.parquet"]
     images = [one.image_id for one in read_predictions(folder.part_path(0))]
@@ -159,7 +160,7 @@ def test_a_damaged_piece_is_made_again(photos, files, tmp_path, folder, damage, 
     (piece,) = (tmp_path / "run" / folder).glob(".part-*")
     damage(piece)
     run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
-    assert "images of chunk 0 are done again" in caplog.text
+    assert "its images are done again" in caplog.text
     assert files_of(tmp_path / "run") == files
 
 
@@ -177,9 +178,9 @@ def test_a_shard_leaves_the_pieces_of_others(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_dataset(options, out, classifier=classifier(Stops(1)), shard=Shard(0, 2))
     run_dataset(options, out, classifier=classifier(Stops(999)), shard=Shard(1, 2))
-    assert RunFolder(out).pieces() == {0: [range(3)]}
+    assert RunFolder(out).pieces(range(9)) == {0: [range(3)]}
     run_dataset(options, out, classifier=classifier(Stops(999)), shard=Shard(0, 2))
-    assert RunFolder(out).pieces() == {}
+    assert RunFolder(out).pieces(range(9)) == {}
 
 
 def test_an_error_keeps_what_is_finished_too(photos, files, tmp_path):

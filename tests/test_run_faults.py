@@ -153,7 +153,7 @@ def test_a_damaged_part_is_never_scored_and_done_again(photos, tmp_path, whole, 
         rows(tmp_path / "run")
     summary = run(photos, tmp_path / "run")
     assert summary.chunks_done == 1
-    assert "chunk 1 is done again" in caplog.text
+    assert "its images are done again" in caplog.text
     assert rows(tmp_path / "run") == whole
 
 
@@ -166,7 +166,7 @@ def test_every_flipped_byte_of_a_part_is_told_or_harmless(photos, tmp_path, whol
         changed = bytearray(content)
         changed[at] ^= 0x55
         folder.part_path(0).write_bytes(changed)
-        if list(folder.damaged_chunks({0: 4}, maps=False)):
+        if list(folder.clear({0: 4}, maps=False)):
             told += 1
         else:  # statistics and names that no reader uses
             assert rows(tmp_path / "run") == whole
@@ -456,7 +456,7 @@ def test_the_state_says_what_is_done_missing_and_failed(photos, tmp_path):
     run(photos, tmp_path / "run", shard=Shard(0, 2))
     folder = RunFolder(tmp_path / "run")
     status = read_status(tmp_path / "run")
-    assert (status.chunks, status.images, status.missing) == (3, 11, (1,))
+    assert (len(status.sizes), status.images, status.missing) == (3, 11, (1,))
     assert status.failed == {0: 1}
     assert status.done.images == 7
     truncate(folder.part_path(2))

@@ -6,10 +6,13 @@ from wsl.errors import ConfigError
 from wsl.run.shard import Shard
 
 
-@given(st.integers(1, 20), st.integers(0, 100))
-def test_shards_cover_all_chunks_once(count, chunks):
-    found = [chunk for index in range(count) for chunk in Shard(index, count).chunks(chunks)]
-    assert sorted(found) == list(range(chunks))
+@given(st.integers(1, 20), st.integers(0, 100), st.integers(1, 30))
+def test_shards_cover_all_chunks_once(count, images, size):
+    shards = [Shard(index, count).chunk_sizes(images, size) for index in range(count)]
+    assert sorted(chunk for shard in shards for chunk in shard) == list(range(-(-images // size)))
+    assert sum(sum(shard.values()) for shard in shards) == images
+    whole = Shard().chunk_sizes(images, size)
+    assert list(whole.values())[:-1] == [size] * (len(whole) - 1)
 
 
 def test_a_shard_is_read_as_it_is_written():

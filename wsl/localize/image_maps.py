@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsl.data.geometry import Geometry, average_maps
-from wsl.saliency.explain import ClassMaps
+
+if TYPE_CHECKING:
+    from wsl.saliency.explain import ClassMaps
 
 __all__ = ["ImageMaps", "working_size"]
 

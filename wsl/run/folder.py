@@ -1,4 +1,4 @@
-"""A run's folder: what it is, which chunks are done, and whose it is.
+"""A run's folder: which run it holds, and which of its chunks are done.
 
 ::
 
@@ -6,24 +6,22 @@
     RUN/predictions/part-00000.parquet   one file per chunk of images (`wsl.run.rows`)
     RUN/maps/part-00000.npz              the maps of a chunk, where they were asked for
     RUN/predictions/.part-00001.0-64.…   images that are kept of a chunk (`wsl.run.chunk`)
-    RUN/.lock, .lock-0-of-4, .info.lock  who works here (`wsl.run.lock`)
+    RUN/.lock, .lock-0-of-4, .info.lock  locks of the processes that work here (`wsl.run.lock`)
 
-A part file is there whole or not at all, and its name is fixed by the chunk, so that whatever
-happens to a run, starting it again does the chunks that are missing and no other. A part file that
-is damaged afterwards is told by its checksums when the run is started again, and made again; it is
-never scored, for whoever reads it gets a `RunError`.
+A part file is there whole or not at all, and its name is fixed by the chunk: however a run ended,
+the next start does the missing chunks and no others. A part file that is damaged later does not
+match its checksums: reading it raises a `RunError`, and the next start makes it again.
 
-The folder may lie in a store (``s3://…``; see `wsl.storage`), but there it has no locks. A second
-run of other settings is refused there, too, by ``run.json``, which is made once. One of the same
-settings is harmless: it writes the same part files, each of them whole, and ``run.json`` has the
-counts and timings of whoever changed it last.
+The folder may be in a store (``s3://…``; see `wsl.storage`), where there are no locks. A second run
+with other settings is refused there, too, because ``run.json`` is created only once. One with the
+same settings does no harm: it writes the same part files, each of them whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
@@ -51,7 +49,7 @@ __all__ = ["RunFolder", "kept_images"]
 
 _NUMBER = re.compile(r"\.?part-(\d+)\.")
 _PIECE = re.compile(r"\.part-(\d+)\.(\d+)-(\d+)\.parquet")
-_READERS = 8  # threads that look at many part files; the time goes into waiting for the disk
+_READERS = 8  # threads that read many part files: most of the time is waiting for the disk
 
 Result = TypeVar("Result")
 
@@ -62,7 +60,7 @@ class RunFolder:
     Parameters
     ----------
     path : Path or str
-        Local, or a place in a store such as ``s3://bucket/run``.
+        Local, or in a store, such as ``s3://bucket/run``.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -70,15 +68,15 @@ class RunFolder:
 
     @property
     def info_path(self) -> Path:
-        """Where ``run.json`` is."""
+        """Path of ``run.json``."""
         return self.path / "run.json"
 
     def part_path(self, chunk: int, piece: range | None = None) -> Path:
-        """Where the predictions of a chunk, or of a piece of it, are or will be."""
+        """Path of the predictions of a chunk, or of a piece of it."""
         return self.path / "predictions" / f"{_stem(chunk, piece)}.parquet"
 
     def maps_path(self, chunk: int, piece: range | None = None) -> Path:
-        """Where the maps of a chunk, or of a piece of it, are or will be."""
+        """Path of the maps of a chunk, or of a piece of it."""
         return self.path / "maps" / f"{_stem(chunk, piece)}.npz"
 
     def read_info(self) -> RunInfo:
@@ -96,22 +94,22 @@ class RunFolder:
         write_json(self.info_path, asdict(info))
 
     def lock(self, shard: Shard | None = None) -> AbstractContextManager[None]:
-        """Hold the folder, or a shard of it, against other processes; it must exist.
+        """Lock the folder, or a shard of it, which must exist.
 
         Raises
         ------
         RunError
-            If another process holds it.
+            If another process has locked it.
         """
         return run_lock(self.path, shard or Shard())
 
     def check(self) -> None:
-        """Check that what is there is a run or nothing.
+        """Check that the folder holds a run or nothing.
 
         Raises
         ------
         RunError
-            If it is something else, or a run whose ``run.json`` is damaged.
+            If it holds something else, or ``run.json`` is damaged.
         """
         with _written(self.path):
             if self.info_path.exists():
@@ -132,12 +130,12 @@ class RunFolder:
             (self.path / "predictions").mkdir(parents=True, exist_ok=True)
 
     def begin(self, info: RunInfo) -> RunInfo:
-        """Make the folder this run's, or make sure that it is.
+        """Write ``run.json``, or check that the folder holds the same run.
 
         Returns
         -------
         RunInfo
-            What stands on disk: `info`, or that of an earlier start of the same run.
+            As on disk: `info`, or that of an earlier start of the same run.
 
         Raises
         ------
@@ -151,7 +149,7 @@ class RunFolder:
             for path in self.path.glob(".*.tmp"):
                 if is_temporary(path, self.info_path.name):
                     path.unlink(missing_ok=True)
-            # Two runs that begin at once in a store, which has no lock: one is refused below.
+            # In a store, which has no locks, two runs may begin at once: one is refused below.
             with suppress(FileExistsError):
                 if not self.info_path.exists():
                     write_json(self.info_path, asdict(info), new=True)
@@ -163,7 +161,7 @@ class RunFolder:
         return found
 
     def update(self, change: Callable[[RunInfo], RunInfo]) -> RunInfo:
-        """Change ``run.json``, one process at a time; return what stands there now.
+        """Change ``run.json``, one process at a time, and return the new content.
 
         Raises
         ------
@@ -188,115 +186,100 @@ class RunFolder:
         )
 
     def parts(self) -> list[Path]:
-        """Part files that are there, in the order of their chunks."""
+        """Existing part files, in the order of their chunks."""
         return sorted((self.path / "predictions").glob("part-*.parquet"), key=_chunk_of)
 
-    def missing_chunks(self, count: int, shard: Shard | None = None) -> list[int]:
-        """Return the chunks of `count` (or of a shard of them) whose part file is not there."""
-        there = {path.name for path in self.parts()}
-        chunks = (shard or Shard()).chunks(count)
-        return [chunk for chunk in chunks if self.part_path(chunk).name not in there]
+    def done(self) -> set[int]:
+        """Chunks whose part file is there."""
+        return {_chunk_of(path) for path in self.parts()}
 
     def discard(self, chunk: int, piece: range | None = None) -> None:
-        """Remove the files of a chunk, or of a piece of it, which are missing then."""
+        """Remove the files of a chunk, or of a piece of it."""
         with _written(self.path):
-            # This one first: as long as it is there, the others count as whole.
+            # This one first: as long as it exists, the chunk counts as done.
             self.part_path(chunk, piece).unlink(missing_ok=True)
             self.maps_path(chunk, piece).unlink(missing_ok=True)
 
-    def pieces(self) -> dict[int, list[range]]:
-        """Positions of the images that are kept of each unfinished chunk (`wsl.run.chunk`)."""
-        there = {path.name for path in self.parts()}
+    def pieces(self, chunks: Container[int]) -> dict[int, list[range]]:
+        """Find what is kept of unfinished chunks (`wsl.run.chunk`): positions of images.
+
+        Parameters
+        ----------
+        chunks : container of int
+            Those to look for.
+        """
+        done = self.done()
         found: dict[int, list[range]] = {}
         for path in (self.path / "predictions").glob(".part-*.parquet"):
-            name = _PIECE.fullmatch(path.name)
-            if name and f"part-{name[1]}.parquet" not in there:
-                found.setdefault(int(name[1]), []).append(range(int(name[2]), int(name[3])))
+            name, chunk = _PIECE.fullmatch(path.name), _chunk_of(path)
+            if name and chunk in chunks and chunk not in done:
+                found.setdefault(chunk, []).append(range(int(name[2]), int(name[3])))
         return {chunk: _without_gaps(found[chunk]) for chunk in sorted(found)}
 
-    def clear_temporary(self, shard: Shard | None = None) -> None:
-        """Remove what earlier starts have left of a shard's chunks and is of no use.
-
-        That is half-written files, and pieces behind a gap or of a chunk that is done.
-        """
-        mine, pieces = shard or Shard(), self.pieces()
-        kept = {
-            path
-            for chunk in pieces
-            for piece in pieces[chunk]
-            for path in (self.part_path(chunk, piece), self.maps_path(chunk, piece))
-        }
-        with _written(self.path):
-            for folder in ("predictions", "maps"):
-                for path in (self.path / folder).glob(".part-*"):
-                    if path not in kept and _chunk_of(path) % mine.count == mine.index:
-                        path.unlink(missing_ok=True)
-
-    def clear_damaged_pieces(
-        self, shard: Shard | None = None, *, maps: bool
-    ) -> Iterator[tuple[int, RunError]]:
-        """Remove what is damaged of a shard's pieces and those behind; yield chunks and errors."""
-        mine = shard or Shard()
-        for chunk, pieces in self.pieces().items():
-            error = None
-            for piece in pieces if chunk % mine.count == mine.index else ():
-                error = error or self._damage(chunk, piece, maps=maps, thorough=True)
-                if error is not None:
-                    self.discard(chunk, piece)
-            if error is not None:
-                yield chunk, error
-
-    def damaged_chunks(
+    def clear(
         self, sizes: Mapping[int, int], *, maps: bool, thorough: bool = False
-    ) -> Iterator[tuple[int, RunError]]:
-        """Yield the chunks that are there and damaged, with what is wrong.
+    ) -> Iterator[RunError]:
+        """Remove what earlier starts have left of some chunks and cannot be used.
+
+        That is damaged and half-written files, and pieces that follow on a damaged or missing one.
 
         Parameters
         ----------
         sizes : mapping of int to int
-            The chunks to look at, and how many images each has.
+            The chunks, and how many images each has.
         maps : bool
             Whether a chunk must have maps.
         thorough : bool
-            Read the maps, too, against their checksums, and not only their directory.
+            Read the maps of finished chunks, too, against their checksums, and not only their
+            directory.
+
+        Yields
+        ------
+        RunError
+            What is wrong with a file that was damaged.
         """
-        there = {path.name for path in self.parts()}
-        chunks = [chunk for chunk in sizes if self.part_path(chunk).name in there]
-        found = _in_threads(
-            lambda chunk: self._damage(chunk, images=sizes[chunk], maps=maps, thorough=thorough),
-            chunks,
-        )
-        return ((chunk, error) for chunk, error in zip(chunks, found, strict=True) if error)
+        there = self.done()
+        done = [chunk for chunk in sizes if chunk in there]
+
+        def damage(chunk: int) -> RunError | None:
+            return self._damage(chunk, None, sizes[chunk], maps=maps, thorough=thorough)
+
+        for chunk, error in zip(done, _in_threads(damage, done), strict=True):
+            if error is not None:
+                self.discard(chunk)
+                yield error
+        kept: set[Path] = set()
+        for chunk, pieces in self.pieces(sizes).items():
+            for piece in pieces:
+                error = self._damage(chunk, piece, len(piece), maps=maps, thorough=True)
+                if error is not None:
+                    yield error
+                    break
+                kept |= {self.part_path(chunk, piece), self.maps_path(chunk, piece)}
+        self.clear_hidden(sizes, kept)
+
+    def clear_hidden(self, chunks: Container[int], kept: Container[Path] = ()) -> None:
+        """Remove the half-written files and the pieces of some chunks, but for those `kept`."""
+        with _written(self.path):
+            for folder in ("predictions", "maps"):
+                for path in (self.path / folder).glob(".part-*"):
+                    if _chunk_of(path) in chunks and path not in kept:
+                        path.unlink(missing_ok=True)
 
     def _damage(
-        self,
-        chunk: int,
-        piece: range | None = None,
-        *,
-        images: int | None = None,
-        maps: bool,
-        thorough: bool,
+        self, chunk: int, piece: range | None, images: int, *, maps: bool, thorough: bool
     ) -> RunError | None:
         """Say what is wrong with the files of a chunk, or of a piece of it."""
         try:
-            counts = check_part(
-                self.part_path(chunk, piece), images=len(piece or ()) if images is None else images
-            )
+            counts = check_part(self.part_path(chunk, piece), images=images)
             if maps:
                 check_maps(self.maps_path(chunk, piece), counts, thorough=thorough)
         except RunError as error:
             return error
         return None
 
-    def counts(self, chunks: Iterable[int] | None = None) -> dict[int, PartCounts | RunError]:
-        """Count what chunks hold, by chunk; the error of one that cannot be read.
-
-        Parameters
-        ----------
-        chunks : iterable of int, optional
-            Part files that are there; all of them by default.
-        """
-        wanted = [_chunk_of(path) for path in self.parts()] if chunks is None else list(chunks)
+    def counts(self, chunks: Iterable[int]) -> dict[int, PartCounts | RunError]:
+        """Count what finished chunks hold; the error of one that cannot be read."""
 
         def count(chunk: int) -> PartCounts | RunError:
             try:
@@ -304,6 +287,7 @@ class RunFolder:
             except RunError as error:
                 return error
 
+        wanted = list(chunks)
         return dict(zip(wanted, _in_threads(count, wanted), strict=True))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -341,7 +325,7 @@ class RunFolder:
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Say which run's folder cannot be written."""
+    """Turn an OSError into a RunError that names the run's folder."""
     try:
         yield
     except OSError as error:
@@ -349,7 +333,7 @@ def _written(path: Path) -> Iterator[None]:
 
 
 def _is_strange(path: Path) -> bool:
-    """Whether a file is none of those that stand in a run's folder before ``run.json`` does."""
+    """Whether a file is none of those that a run's folder has before ``run.json``."""
     if path.name == "predictions" and path.is_dir():
         return any(path.iterdir())
     return not (is_lock(path) or is_temporary(path))
@@ -381,5 +365,5 @@ def _without_gaps(pieces: list[range]) -> list[range]:
 
 
 def _in_threads(function: Callable[[int], Result], chunks: list[int]) -> Iterator[Result]:
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-look") as pool:
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="wsl-read") as pool:
         yield from pool.map(function, chunks)

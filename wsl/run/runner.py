@@ -1,18 +1,17 @@
-"""A run from its configuration: open everything, check the folder, do what is missing."""
+"""A run from its configuration: open everything, check the folder, do the missing chunks."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
+import wsl
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, RunError, WslError
@@ -25,10 +24,11 @@ from wsl.run.config import RunConfig
 from wsl.run.engines.local import LocalEngine
 from wsl.run.folder import RunFolder, kept_images
 from wsl.run.info import RunInfo
-from wsl.run.options import RayOptions, RunOptions
-from wsl.run.rows import PartCounts, read_table
+from wsl.run.options import RayOptions
+from wsl.run.rows import PartCounts, read_predictions
 from wsl.run.shard import Shard
-from wsl.run.stages import Stages, chunk_range
+from wsl.run.stages import Stages
+from wsl.run.status import RunStatus, read_status
 
 if TYPE_CHECKING:
     from wsl.run.engines.ray import RayEngine
@@ -38,19 +38,20 @@ __all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pillow", "scikit-image", "pandas")
+_FAILURES_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run came to.
+    """Result of a run.
 
     Attributes
     ----------
     folder : RunFolder
     info : RunInfo
-        As it stands in ``run.json``.
+        As in ``run.json``.
     chunks_done : int
-        By this start; the others were there before.
+        Number of chunks that this start did; the others were done before.
     failures : tuple of (str, str)
         Image id and reason of the first failed images, at most 20.
     counts : dict
@@ -98,9 +99,8 @@ def run_dataset(
 ) -> RunSummary:
     """Localize the objects of a whole dataset, on disk.
 
-    Chunks whose part file is there already and whole are left alone, and of others the images that
-    an interrupted start has kept, so that the same call continues a run however it ended. A damaged
-    file is made again, and the log says so.
+    What earlier starts have finished is left alone, so that the same call continues a run however
+    it ended. A damaged file is made again, and the log says so.
 
     Parameters
     ----------
@@ -111,13 +111,13 @@ def run_dataset(
         Any classifier, in place of the one that ``config.model`` names.
     progress : Progress, optional
     shard : Shard, optional
-        Do this process's share of the chunks only.
+        Do only this process's share of the chunks.
     retry_failed : bool
-        Do the chunks again that have failed images, such as after a drive was away.
+        Do chunks with failed images again, such as after a drive was away.
     verify : bool
         Read the maps of finished chunks against their checksums, too, and not only their list.
     ray : RayOptions, optional
-        Do the work on a Ray cluster (`wsl.run.engines.ray`) instead of this machine.
+        Work on a Ray cluster (`wsl.run.engines.ray`) instead of this machine.
 
     Returns
     -------
@@ -128,38 +128,40 @@ def run_dataset(
     RunMismatchError
         If the folder holds another run.
     RunError, DataError, ModelError, ConfigError
-        If the folder (that another process may hold), the dataset, the classifier or a class
-        cannot be used at all. One image that cannot be used is a row with ``status = "failed"``.
+        If the folder (which another process may have locked), the dataset, the classifier or a
+        class cannot be used. An image that cannot be used is a row with ``status = "failed"``.
     """
     shard, progress = shard or Shard(), progress or NoProgress()
     if ray is not None and shard.count > 1:
         raise ConfigError("a Ray cluster shares out the chunks itself: give no shard")
     folder = RunFolder(out)
-    folder.check()  # first, so that a place that cannot be is told at once
+    folder.check()  # before anything that takes long
     localizer = build_localizer(config, classifier)
     dataset = open_dataset(config.data, localizer.classifier.categories)
     stages = Stages(
         localizer, classes=config.classes, options=config.run, max_pixels=config.data.max_pixels
     )
+    sizes = shard.chunk_sizes(len(dataset), config.run.chunk_size)
     folder.make()
     with folder.lock(shard):
         folder.begin(describe_run(config, localizer, dataset))
-        work = _Work(config.run, len(dataset), folder, shard)
-        work.clear(verify=verify)
-        missing = work.missing(retry_failed=retry_failed)
-        pieces = work.pieces(missing) if ray is None else {}
-        engine = _engine(stages, dataset, folder, progress, pieces, ray)
-        left = work.count(missing) - kept_images(pieces)
-        progress.start(work.count(work.chunks), work.count(work.chunks) - left)
+        for damage in folder.clear(sizes, maps=config.run.maps, thorough=verify):
+            log.warning("%s: its images are done again", damage)
+        before = RunStatus.of(folder, sizes)
+        missing = sorted({*before.missing, *(before.failed if retry_failed else ())})
+        kept = before.kept if ray is None else {}
+        engine = _engine(stages, dataset, folder, progress, kept, ray)
+        left = sum(sizes[chunk] for chunk in missing) - kept_images(kept)
+        progress.start(before.images, before.images - left)
         try:
             engine.run(missing)
         except BaseException as error:
             with suppress(WslError):  # what ended the run is told, not what followed from that
                 folder.add_timings(engine.timings.to_dict())
-                error.add_note(work.kept_note(engine.lost))
+                error.add_note(_note(RunStatus.of(folder, sizes), engine.lost))
             raise
         folder.add_timings(engine.timings.to_dict())
-        return work.summary(len(missing))
+        return _summary(folder, shard, RunStatus.of(folder, sizes), len(missing))
 
 
 def _engine(
@@ -177,93 +179,30 @@ def _engine(
     return RayEngine(stages, dataset, folder, progress=progress, options=ray)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The chunks of one start: which there are, which are missing, and what came of them."""
+def _note(status: RunStatus, lost: int) -> str:
+    """Say how much of a run is kept, and that `lost` finished images are not."""
+    again = f", {lost:,} more will be done again" if lost else ""
+    return (
+        f"{status.finished:,} of {status.images:,} images are finished and kept{again}; "
+        "start the same command again to go on"
+    )
 
-    options: RunOptions
-    images: int
-    folder: RunFolder
-    shard: Shard
 
-    @property
-    def chunk_count(self) -> int:
-        return -(-self.images // self.options.chunk_size)
-
-    @property
-    def chunks(self) -> range:
-        return self.shard.chunks(self.chunk_count)
-
-    def count(self, chunks: Iterable[int]) -> int:
-        """Count the images of some chunks."""
-        return sum(self._size(chunk) for chunk in chunks)
-
-    def _size(self, chunk: int) -> int:
-        return len(chunk_range(chunk, self.options.chunk_size, self.images))
-
-    def clear(self, *, verify: bool) -> None:
-        """Remove what is half-written or damaged."""
-        self.folder.clear_temporary(self.shard)
-        damaged = self.folder.damaged_chunks(
-            {chunk: self._size(chunk) for chunk in self.chunks},
-            maps=self.options.maps,
-            thorough=verify,
-        )
-        for chunk, error in list(damaged):
-            log.warning("%s: chunk %d is done again", error, chunk)
-            self.folder.discard(chunk)
-        for chunk, error in self.folder.clear_damaged_pieces(self.shard, maps=self.options.maps):
-            log.warning("%s: images of chunk %d are done again", error, chunk)
-
-    def missing(self, *, retry_failed: bool) -> list[int]:
-        """Return the chunks to do."""
-        missing = set(self.folder.missing_chunks(self.chunk_count, self.shard))
-        if retry_failed:
-            there = [chunk for chunk in self.chunks if chunk not in missing]
-            missing |= {chunk for chunk, found in self._counts(there).items() if found.failed}
-        return sorted(missing)
-
-    def pieces(self, missing: Sequence[int]) -> dict[int, list[range]]:
-        """Return what earlier starts have kept of the chunks to do."""
-        found = self.folder.pieces()
-        return {chunk: found[chunk] for chunk in missing if chunk in found}
-
-    def kept_note(self, lost: int) -> str:
-        """Say how much of the shard is done, and that `lost` finished images are not kept."""
-        missing = self.missing(retry_failed=False)
-        kept = self.count(self.chunks) - self.count(missing) + kept_images(self.pieces(missing))
-        again = f", {lost:,} more will be done again" if lost else ""
-        return (
-            f"{kept:,} of {self.count(self.chunks):,} images are finished and kept{again}; "
-            "start the same command again to go on"
-        )
-
-    def summary(self, chunks_done: int) -> RunSummary:
-        """Sum up this start's chunks, and in ``run.json`` all of them once they are there."""
-        mine = self._counts(self.chunks)
-        total = sum(mine.values(), PartCounts())
-        whole = total if self.shard.count == 1 else self._whole()
-        info = self.folder.update(
-            lambda info: dataclasses.replace(info, counts=_as_counts(whole) if whole else {})
-        )
-        failed = [chunk for chunk, found in mine.items() if found.failed]
-        return RunSummary(
-            self.folder, info, chunks_done, _failures(self.folder, failed), _as_counts(total)
-        )
-
-    def _whole(self) -> PartCounts | None:
-        """Add up all shards; None as long as a chunk is missing."""
-        if self.folder.missing_chunks(self.chunk_count):
-            return None
-        return sum(self._counts(range(self.chunk_count)).values(), PartCounts())
-
-    def _counts(self, chunks: Iterable[int]) -> dict[int, PartCounts]:
-        found: dict[int, PartCounts] = {}
-        for chunk, counts in self.folder.counts(chunks).items():
-            if isinstance(counts, RunError):
-                raise counts
-            found[chunk] = counts
-        return found
+def _summary(folder: RunFolder, shard: Shard, status: RunStatus, chunks_done: int) -> RunSummary:
+    """Sum up a shard's chunks, and in ``run.json`` those of all shards once they are done."""
+    whole = status if shard.count == 1 else read_status(folder.path)
+    if status.damaged:
+        raise RunError(f"{folder.part_path(status.damaged[0])} was damaged while the run went on")
+    counts = _as_counts(whole.done) if whole.complete else {}
+    info = folder.update(lambda info: replace(info, counts=counts))
+    failures = (
+        (image.image_id, image.error or "")
+        for chunk in status.failed
+        for image in read_predictions(folder.part_path(chunk))
+        if image.status == "failed"
+    )
+    first = tuple(islice(failures, _FAILURES_SHOWN))
+    return RunSummary(folder, info, chunks_done, first, _as_counts(status.done))
 
 
 def _as_counts(counts: PartCounts) -> dict[str, int]:
@@ -275,22 +214,8 @@ def _as_counts(counts: PartCounts) -> dict[str, int]:
     }
 
 
-def _failures(
-    folder: RunFolder, chunks: Iterable[int], *, shown: int = 20
-) -> tuple[tuple[str, str], ...]:
-    """First failed images of some chunks, with their reasons."""
-    failures: list[tuple[str, str]] = []
-    for chunk in chunks:
-        table = read_table([folder.part_path(chunk)], columns=["image_id", "status", "error"])
-        failed = table.filter(pc.equal(table["status"], "failed")).to_pylist()
-        failures += [(row["image_id"], row["error"]) for row in failed]
-        if len(failures) >= shown:
-            break
-    return tuple(failures[:shown])
-
-
 def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> RunInfo:
-    """Say what a run is, before it has done anything."""
+    """Describe a run that is about to begin."""
     classifier, categories = localizer.classifier, dataset.categories
     return RunInfo(
         config=config.model_dump(mode="json"),
@@ -314,16 +239,10 @@ def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> R
 
 
 def _versions() -> dict[str, str]:
-    found = {"wsl-localize": _own_version()}
+    found = {"wsl-localize": wsl.__version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # opencv may be there under another distribution's name
+        except PackageNotFoundError:  # opencv may be installed under another distribution's name
             found[package] = "unknown"
     return found
-
-
-def _own_version() -> str:
-    from wsl import __version__
-
-    return __version__

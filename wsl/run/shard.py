@@ -50,12 +50,13 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
-    def chunks(self, count: int) -> range:
-        """Return the numbers of this shard's chunks, of `count` in all.
+    def chunk_sizes(self, images: int, chunk_size: int) -> dict[int, int]:
+        """Return the number of images of each of this shard's chunks, of `images` in all.
 
         Examples
         --------
-        >>> list(Shard(1, 3).chunks(8))
-        [1, 4, 7]
+        >>> Shard(1, 2).chunk_sizes(images=14, chunk_size=4)
+        {1: 4, 3: 2}
         """
-        return range(self.index, count, self.count)
+        starts = range(self.index * chunk_size, images, self.count * chunk_size)
+        return {start // chunk_size: min(chunk_size, images - start) for start in starts}

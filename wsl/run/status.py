@@ -1,61 +1,86 @@
-"""How far a run is, from its folder alone: also while others work in it, on any machine."""
+"""How far a run is, read from its folder: also while it is running, and on any machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from wsl.errors import RunError
 from wsl.run.folder import RunFolder, kept_images
 from wsl.run.rows import PartCounts
+from wsl.run.shard import Shard
 
 __all__ = ["RunStatus", "read_status"]
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a run is.
+    """How far a run, or a shard of it, is.
 
     Attributes
     ----------
     path : Path
-    chunks : int
-        How many there are in all.
-    images : int
-        How many there are in all.
+    sizes : mapping of int to int
+        Number of images of each chunk.
     missing : tuple of int
         Chunks that are not done.
     damaged : tuple of int
-        Chunks whose part file's end cannot be read. (Damage further up shows when the run is
-        started again: then all of it is read.)
+        Chunks whose part file cannot be opened. (Damage further inside is found when the run is
+        started again and all files are read.)
     failed : dict of int to int
-        Failed images by chunk, where there are any.
+        Number of failed images of each chunk that has any.
     done : PartCounts
         Of all chunks that are done.
-    kept : int
-        Images that are finished of chunks that are not done.
+    kept : dict of int to list of range
+        Positions of the finished images of chunks that are not done.
     """
 
     path: Path
-    chunks: int
-    images: int
+    sizes: Mapping[int, int]
     missing: tuple[int, ...]
     damaged: tuple[int, ...]
     failed: dict[int, int]
     done: PartCounts
-    kept: int = 0
+    kept: dict[int, list[range]]
+
+    @classmethod
+    def of(cls, folder: RunFolder, sizes: Mapping[int, int]) -> Self:
+        """Read how far some chunks are."""
+        done = folder.done()
+        found = folder.counts(chunk for chunk in sizes if chunk in done)
+        whole = {chunk: one for chunk, one in found.items() if isinstance(one, PartCounts)}
+        return cls(
+            path=folder.path,
+            sizes=sizes,
+            missing=tuple(chunk for chunk in sizes if chunk not in done),
+            damaged=tuple(chunk for chunk in found if chunk not in whole),
+            failed={chunk: one.failed for chunk, one in whole.items() if one.failed},
+            done=sum(whole.values(), PartCounts()),
+            kept=folder.pieces(sizes),
+        )
+
+    @property
+    def images(self) -> int:
+        """Number of all images."""
+        return sum(self.sizes.values())
 
     @property
     def finished(self) -> int:
-        """Images that will not be done again."""
-        return self.done.images + self.kept
+        """Number of images that will not be done again."""
+        return self.done.images + kept_images(self.kept)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chunks are done."""
+        return not self.missing and not self.damaged
 
     def lines(self) -> list[str]:
-        """Say it in words."""
-        finished = self.chunks - len(self.missing) - len(self.damaged)
+        """Lines of text for a terminal."""
+        finished = len(self.sizes) - len(self.missing) - len(self.damaged)
         lines = [
-            f"{self.path}: {finished:,} of {self.chunks:,} chunks done, "
+            f"{self.path}: {finished:,} of {len(self.sizes):,} chunks done, "
             f"{self.finished:,} of {self.images:,} images, "
             f"{self.done.localizations:,} localizations"
         ]
@@ -72,39 +97,24 @@ class RunStatus:
 
 
 def read_status(path: Path | str) -> RunStatus:
-    """Look at a run's folder.
+    """Read how far a run is.
 
     Raises
     ------
     RunError
-        If it is not a run.
+        If the folder holds no run.
     """
     folder = RunFolder(path)
     info = folder.read_info()
-    images = int(info.dataset["count"])
     options = info.config.get("run")
     size = options.get("chunk_size") if isinstance(options, dict) else None
     if not isinstance(size, int) or size < 1:
         raise RunError(f"{folder.info_path}: run.chunk_size must be at least 1, but is {size!r}")
-    chunks = -(-images // size)
-    missing = folder.missing_chunks(chunks)
-    there = sorted(set(range(chunks)) - set(missing))
-    found = folder.counts(there)
-    whole = {chunk: one for chunk, one in found.items() if isinstance(one, PartCounts)}
-    return RunStatus(
-        path=folder.path,
-        chunks=chunks,
-        images=images,
-        missing=tuple(missing),
-        damaged=tuple(chunk for chunk, one in found.items() if isinstance(one, RunError)),
-        failed={chunk: one.failed for chunk, one in whole.items() if one.failed},
-        done=sum(whole.values(), PartCounts()),
-        kept=kept_images(folder.pieces()),
-    )
+    return RunStatus.of(folder, Shard().chunk_sizes(info.dataset["count"], size))
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Numbers in words, neighbors together.
+    """Numbers as text, consecutive ones as ranges.
 
     Examples
     --------

@@ -112,7 +112,7 @@ class RayEngine:
                         )
             self._check_written(chunks)
             # What workers that were killed have left; no other works in the folder.
-            self.folder.clear_temporary()
+            self.folder.clear_hidden(chunks)
         finally:
             self.timings.add("wall", begin)
 
