@@ -48,10 +48,10 @@ def score(
 ) -> None:
     """Score a run, or a folder of maps, beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
-    from wsl.config import build_options, split_overrides
+    from wsl.config import build_options
     from wsl.errors import ConfigError
     from wsl.run.opened import open_run
-    from wsl.score.protocols import ProtocolOptions, protocol_lines
+    from wsl.score.protocols import ScoreConfig, protocol_lines
     from wsl.score.stored import open_annotated
     from wsl.score.table import scores_table
     from wsl.storage import write_json
@@ -60,9 +60,10 @@ def score(
         for name, summary in protocol_lines():
             typer.echo(f"{name:<12} {summary}")
         return
-    own, others = split_overrides(overrides or (), "score")
+    own = [override for override in overrides or () if override.startswith("score.")]
+    others = [override for override in overrides or () if override not in own]
     named = {"protocol": protocol} | ({"maps": maps} if maps else {})
-    options = build_options(ProtocolOptions, named, own, source="wsl score")
+    options = build_options(ScoreConfig, {"score": named}, own, source="wsl score").score
     if run is not None and (data or root):
         raise ConfigError("--data and --root go without a run, which knows its dataset")
     if run is not None:

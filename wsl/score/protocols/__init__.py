@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from wsl.config import Options
 from wsl.score.protocols.boundary import BoundaryOptions
 from wsl.score.protocols.coco import CocoOptions
 from wsl.score.protocols.diagnosis import DiagnosisOptions
@@ -17,7 +18,7 @@ from wsl.score.protocols.max_box_acc import MaxBoxAccOptions
 from wsl.score.protocols.pointing import PointingOptions
 from wsl.score.protocols.pxap import PxAPOptions
 
-__all__ = ["ProtocolOptions", "protocol_lines"]
+__all__ = ["ProtocolOptions", "ScoreConfig", "protocol_lines"]
 
 ProtocolOptions = Annotated[
     IlsvrcOptions
@@ -32,6 +33,13 @@ ProtocolOptions = Annotated[
     Field(discriminator="protocol"),
 ]
 """Options of a score protocol, by its name."""
+
+
+class ScoreConfig(Options):
+    """The keys that ``wsl score --set`` takes beside those of the data."""
+
+    score: ProtocolOptions = Field(default_factory=IlsvrcOptions)
+    """How a run is scored."""
 
 
 def protocol_lines() -> Iterator[tuple[str, str]]:
