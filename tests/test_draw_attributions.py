@@ -6,7 +6,7 @@ from torch import nn
 
 from wsl.data.categories import Categories
 from wsl.draw.attributions import draw_overlay, write_maximized, write_overlays
-from wsl.draw.montage import color_bar
+from wsl.draw.montage import _ticks, color_bar
 from wsl.draw.overlays import color_table, map_limits, scale_map
 from wsl.errors import ConfigError, ImageError
 from wsl.models.classifier import Classifier
@@ -127,13 +127,38 @@ def test_the_scale_names_what_the_colors_stand_for():
     assert high == pytest.approx(1.99)
     assert scale_map(saliency).max() == 1
     assert map_limits(np.full((3, 3), 2.0)) == (2, 2)
-    bar = color_bar(color_table(), height=100, low="0", high="2")
+    bar = color_bar(color_table(), (0, 2), height=100)
     assert bar.shape[0] == 100
     assert (bar[0, 0] == color_table()[255]).all()
     assert (bar[-1, 0] == color_table()[0]).all()
     # Brightness falls from above to below: the colors are perceptually even.
     luma = bar[:, 0] @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(luma) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("limits", "ticks"),
+    [
+        ((0, 1), [0, 0.25, 0.5, 0.75, 1]),
+        ((0.0004, 0.31), [0, 0.1, 0.2, 0.3]),
+        ((-2.1, 4), [-2, 0, 2, 4]),
+        ((0, 3e-6), [0, 1e-6, 2e-6, 3e-6]),
+        ((5, 5), [5]),
+    ],
+    ids=["unit", "nearly zero", "signed", "tiny", "flat"],
+)
+def test_ticks_stand_at_round_values_within_the_limits(limits, ticks):
+    assert _ticks(*limits, count=4) == pytest.approx(ticks)
+
+
+def test_ticks_and_labels_are_drawn_beside_the_colors():
+    table = color_table()
+    bar, flat = color_bar(table, (0, 1), height=120), color_bar(table, (5, 5), height=120)
+    dark = np.flatnonzero((bar[:, 13] < 200).all(axis=1))  # right of the colors: the ticks
+    assert dark[0] == 0
+    assert dark[-1] == 119
+    assert len(dark) >= 3
+    assert flat.shape[0] == 120
 
 
 def test_the_overlay_has_a_title_two_panels_and_a_scale():

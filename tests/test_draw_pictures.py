@@ -27,6 +27,41 @@ def test_a_strip_without_captions_is_its_panels_and_gaps() -> None:
     assert (drawn[:, 60:65] == 255).all()
 
 
+def test_a_scale_stands_beside_the_map_where_there_are_captions() -> None:
+    saliency = np.eye(40, 60, dtype=np.float32)
+    with_map = pictures.strip(gray_image(), saliency, height=64, method="grad_cam")
+    without = pictures.strip(gray_image(), height=64)
+    levels = np.rint(np.linspace(255, 0, 64)).astype(int)
+    bar = overlays.color_table()[levels]
+    columns = [(with_map[:, at] == bar[0]).all(axis=1).argmax() for at in range(with_map.shape[1])]
+    assert any(np.array_equal(with_map[top : top + 64, at], bar) for at, top in enumerate(columns))
+    assert with_map.shape[1] > 2 * without.shape[1]
+
+
+def test_the_native_size_keeps_every_pixel_of_the_boundary() -> None:
+    image = gray_image(150, 90)
+    mask = disc(150, 90)
+    drawn = pictures.strip(image, None, None, mask, height=None, captions=False)
+    expected = overlays.overlay_mask(image, mask, thickness=2)
+    assert drawn.shape[0] == 150
+    width = image.shape[1]
+    assert any(
+        np.array_equal(drawn[:, left : left + width], expected)
+        for left in range(drawn.shape[1] - width)
+    )
+
+
+def test_boxes_of_a_mask_picture_are_scaled_with_it() -> None:
+    image, mask = gray_image(40, 60), disc(40, 60)
+    drawn = pictures.mask_picture(
+        image, mask, (80, 120), pred_box=(10, 10, 50, 30), gt_boxes=[(5, 5, 20, 20)]
+    )
+    assert drawn.shape == (80, 120, 3)
+    painted = (drawn == overlays.PREDICTED).all(axis=2)
+    assert painted[20, 20:100].all()
+    assert (drawn == overlays.TRUE).all(axis=2).any()
+
+
 def test_what_is_missing_leaves_its_panel_out() -> None:
     image = gray_image()
     widths = [

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from wsl.demo.draw import write_dataset
+from wsl.draw.sheet import contact_sheet
 from wsl.report.from_run import report_run
 from wsl.report.page import build_report
+from wsl.report.sheet import run_sheet
 from wsl.run.config import build_config
 from wsl.run.opened import OpenedRun, open_run
 from wsl.run.runner import run_dataset
@@ -50,3 +52,32 @@ def test_the_report_of_a_run(folder, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "All 6 images that were processed have a picture." in text
     assert "lead to another box" not in text
+
+
+@pytest.mark.parametrize("order", ["worst", "best", "doubt", "surest"])
+def test_a_sheet_of_a_run_computes_nothing_again(folder, monkeypatch, order):
+    monkeypatch.setattr(OpenedRun, "localizer", property(lambda _: pytest.fail("computed")))
+    drawn = []
+    monkeypatch.setattr(
+        "wsl.report.sheet.contact_sheet",
+        lambda cells, **options: (drawn.extend(cells), contact_sheet(cells, **options))[1],
+    )
+    opened = open_run(folder)
+    sheet = run_sheet(opened, count=4, order=order, columns=2, height=80)
+    assert sheet.shape[0] > 2 * 80
+    assert len(drawn) == 4
+    values = [float(cell.lines[1].split()[1]) for cell in drawn]
+    assert values == sorted(values, reverse=order in ("best", "surest"))
+    assert drawn[0].lines[1].startswith("IoU" if order in ("worst", "best") else "quality")
+    assert drawn[0].lines[2] in opened.dataset.image_ids
+
+
+def test_a_sheet_leaves_out_images_that_are_gone(folder, monkeypatch):
+    opened = open_run(folder)
+    gone = opened.dataset.sample(0).path
+    content = gone.read_bytes()
+    gone.unlink()
+    try:
+        assert run_sheet(opened, order="doubt").shape[1] > 100
+    finally:
+        gone.write_bytes(content)

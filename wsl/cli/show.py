@@ -52,11 +52,13 @@ def show(
             overrides=overrides or (),
         )
     )
+    method = localizer.options.saliency.method
     out.mkdir(parents=True, exist_ok=True)
     for image in images:
         for found in localizer(image, classes=class_, top_k=top_k):
             path = out / f"{file_part(image.stem)}-{found.rank}-{file_part(found.category)}.png"
-            save_png(path, found.plot(height=height))
+            title = f"{found.category}, rank {found.rank}, probability {found.score:.3f} · {method}"
+            save_png(path, found.plot(height=height, title=title))
             typer.echo(
                 f"{path}: {found.category}, rank {found.rank}, "
                 f"probability {found.score:.3f}, box {found.box}"

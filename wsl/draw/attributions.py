@@ -104,7 +104,7 @@ def draw_overlay(
     image : ndarray of uint8, shape (H, W, 3)
     explanation : Explanation
     method : str
-        For the caption.
+        For the title and the caption.
     height : int
         Of the panels in pixels.
 
@@ -117,14 +117,13 @@ def draw_overlay(
     size = (max(round(rows * scale), 1), max(round(columns * scale), 1))
     base = resize_picture(image, size)
     overlay = resize_picture(overlay_saliency(image, explanation.saliency), size)
-    low, high = map_limits(explanation.saliency)
-    bar = color_bar(color_table(), height=size[0], low=f"{low:.2g}", high=f"{high:.2g}")
+    bar = color_bar(color_table(), map_limits(explanation.saliency), height=size[0])
     panels = [
         Panel(base, (("image", FAINT),)),
         Panel(overlay, ((method, FAINT),)),
         Panel(bar, ()),
     ]
-    return side_by_side(panels, title=explanation.title, height=height)
+    return side_by_side(panels, title=f"{explanation.title} · {method}", height=height)
 
 
 def write_maximized(

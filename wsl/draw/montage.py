@@ -11,14 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["FAINT", "Panel", "color_bar", "side_by_side"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "PAPER",
+    "Panel",
+    "color_bar",
+    "fit_text",
+    "side_by_side",
+    "type_of_size",
+]
 
 Color = tuple[int, int, int]
 
 FAINT: Color = (95, 99, 104)
 """Gray of captions; its contrast with white is 6 to 1."""
-_INK: Color = (32, 33, 36)
-_PAPER: Color = (255, 255, 255)
+INK: Color = (32, 33, 36)
+PAPER: Color = (255, 255, 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +64,7 @@ def side_by_side(
     ndarray of uint8, shape (H, W, 3)
     """
     size = max(11, round(height * 0.065))
-    gap, font = max(4, size // 2), _font(size)
+    gap, font = max(4, size // 2), type_of_size(size)
     cells = [
         max(panel.picture.shape[1], _text_width(panel.text, font) if captions else 0)
         for panel in panels
@@ -64,11 +73,11 @@ def side_by_side(
     above = margin + (round(size * 1.84) if title else 0)
     below = round(size * 1.7) if captions else margin
     width = 2 * margin + sum(cells) + gap * (len(panels) - 1)
-    canvas = Image.new("RGB", (width, above + height + below), _PAPER)
+    canvas = Image.new("RGB", (width, above + height + below), PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
-        bold = _font(round(size * 1.15), bold=True)
-        draw.text((margin, margin), _fit(title, bold, width - 2 * margin), _INK, font=bold)
+        bold = type_of_size(round(size * 1.15), bold=True)
+        draw.text((margin, margin), fit_text(title, bold, width - 2 * margin), INK, font=bold)
     left = margin
     for panel, cell in zip(panels, cells, strict=True):
         top = above + (height - panel.picture.shape[0]) // 2
@@ -79,35 +88,52 @@ def side_by_side(
     return np.array(canvas)
 
 
-def color_bar(table: NDArray[np.uint8], *, height: int, low: str, high: str) -> NDArray[np.uint8]:
-    """Draw the colors of a map from the highest, above, to the lowest, with both ends named.
+def color_bar(
+    table: NDArray[np.uint8], limits: tuple[float, float], *, height: int
+) -> NDArray[np.uint8]:
+    """Draw the colors of a map from the highest, above, to the lowest, with ticks at round values.
 
     Parameters
     ----------
     table : ndarray of uint8, shape (256, 3)
         From the lowest to the highest.
+    limits : (float, float)
+        Values of the lowest and the highest color; of a flat map they are equal.
     height : int
         In pixels.
-    low, high : str
-        Beside the ends.
 
     Returns
     -------
     ndarray of uint8, shape (height, W, 3)
     """
     size = max(11, round(height * 0.065))
-    font, bar = _font(size), size
-    canvas = Image.new("RGB", (bar + size // 2 + _widest((low, high), font), height), _PAPER)
+    font, bar, tick = type_of_size(size), size, max(3, size // 3)
+    ticks = _ticks(*limits, count=max(1, min(5, height // (3 * size))))
+    labels = [f"{value:.6g}" for value in ticks]
+    widest = max((_text_width(text, font) for text in labels), default=0)
+    canvas = Image.new("RGB", (bar + 2 * tick + widest, height), PAPER)
     levels = np.rint(np.linspace(255, 0, height)).astype(np.intp)
     canvas.paste(Image.fromarray(np.repeat(table[levels][:, None], bar, axis=1)), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    draw.text((bar + size // 2, 0), high, FAINT, font=font, anchor="la")
-    draw.text((bar + size // 2, height - 1), low, FAINT, font=font, anchor="ls")
+    low, high = limits
+    for value, label in zip(ticks, labels, strict=True):
+        share = (high - value) / (high - low) if high > low else 0.5
+        y = (height - 1) * min(max(share, 0), 1)
+        draw.line((bar, y, bar + tick, y), FAINT)
+        middle = min(max(y, size / 2), height - size / 2)  # all of the label stays on the canvas
+        draw.text((bar + 2 * tick, middle), label, FAINT, font=font, anchor="lm")
     return np.array(canvas)
 
 
-def _widest(texts: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
-    return max(_text_width(text, font) for text in texts)
+def _ticks(low: float, high: float, *, count: int) -> list[float]:
+    """Round values within limits, or next to them, about so many."""
+    from matplotlib.ticker import MaxNLocator  # slow, and not needed where nothing is drawn
+
+    if not high > low:
+        return [low]
+    values = MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    slack = 0.02 * (high - low)
+    return [float(value) for value in values if low - slack <= value <= high + slack]
 
 
 def _write_caption(
@@ -123,7 +149,8 @@ def _write_caption(
 
 
 @cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+def type_of_size(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans at a height in pixels."""
     import matplotlib  # ships the DejaVu fonts, which every system then has
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -134,7 +161,7 @@ def _text_width(text: str, font: ImageFont.FreeTypeFont) -> int:
     return int(np.ceil(font.getlength(text)))
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def fit_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """Put text on one line, cut to fit a width, with an ellipsis where it was cut."""
     line = " ".join(text.split())[:1000]
     if font.getlength(line) <= width:

@@ -27,7 +27,7 @@ __all__ = [
     "Picture",
     "check_sizes",
     "color_table",
-    "colorise_map",
+    "colorize_map",
     "draw_boxes",
     "map_limits",
     "overlay_mask",
@@ -112,7 +112,7 @@ def map_limits(saliency: NDArray[np.floating], *, clip: float = 0.995) -> tuple[
     return float(low), float(high)
 
 
-def colorise_map(
+def colorize_map(
     saliency: NDArray[np.floating], *, colors: str = "inferno", clip: float = 0.995
 ) -> Picture:
     """Draw a map in colors, the least salient pixels dark: shape (H, W, 3)."""
@@ -143,7 +143,7 @@ def overlay_saliency(
     ndarray of uint8, shape (H, W, 3)
     """
     check_sizes(image, saliency=saliency)
-    return _blend(_gray(image), colorise_map(saliency, colors=colors), opacity)
+    return _blend(_gray(image), colorize_map(saliency, colors=colors), opacity)
 
 
 def overlay_seeds(image: Picture, seeds: NDArray[np.uint8], *, opacity: float = 0.7) -> Picture:

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box
-from wsl.draw.montage import FAINT, Color, Panel, side_by_side
+from wsl.draw.montage import FAINT, Color, Panel, color_bar, side_by_side
 from wsl.draw.overlays import (
     PREDICTED,
     TRUE,
     Picture,
     check_sizes,
+    color_table,
     draw_boxes,
+    map_limits,
     overlay_mask,
     overlay_saliency,
     overlay_seeds,
@@ -34,6 +36,7 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "file_part",
+    "mask_picture",
     "resize_picture",
     "save_jpeg",
     "save_png",
@@ -52,7 +55,8 @@ def strip(
     gt_boxes: Sequence[Box] = (),
     *,
     title: str | None = None,
-    height: int = 224,
+    method: str | None = None,
+    height: int | None = 224,
     captions: bool = True,
 ) -> Picture:
     """Draw the steps from an image to its box side by side.
@@ -74,11 +78,15 @@ def strip(
         In pixels of `image`.
     title : str, optional
         A line above the panels, such as the class and its score; cut if it is too long.
-    height : int
-        Of the panels in pixels, at least 16. A panel is at most three times as wide: a longer
-        image is drawn lower.
+    method : str, optional
+        The saliency method, for the map's caption.
+    height : int or None
+        Height of the panels in pixels, at least 16. A panel is at most three times as wide: a
+        longer image is drawn lower. None is the image's own size, with the mask's boundary to the
+        pixel.
     captions : bool
-        Whether a line beneath each panel says what it is.
+        Whether a line beneath each panel says what it is, and a scale beside the map what its
+        colors mean.
 
     Returns
     -------
@@ -89,41 +97,30 @@ def strip(
     ValueError
         If sizes do not fit together.
     """
-    if height < 16:
+    if height is not None and height < 16:
         raise ValueError(f"height must be at least 16, but got {height}")
     check_sizes(image, **({} if mask is None else {"mask": mask}))
     for name, layer in (("saliency", saliency), ("seeds", seeds)):
         if layer is not None and (layer.ndim != 2 or not layer.size):
             raise ValueError(f"{name} must be (h, w), but got shape {layer.shape}")
-    panels = _panels(image, saliency, seeds, mask, pred_box, gt_boxes, height)
-    return side_by_side(panels, title=title, height=height, captions=captions)
-
-
-def _panels(
-    image: Picture,
-    saliency: NDArray[np.floating] | None,
-    seeds: NDArray[np.uint8] | None,
-    mask: Mask | None,
-    pred_box: Box | None,
-    gt_boxes: Sequence[Box],
-    height: int,
-) -> list[Panel]:
     rows, columns = image.shape[:2]
-    scale = min(height / rows, _WIDEST * height / columns)
+    scale = 1.0 if height is None else min(height / rows, _WIDEST * height / columns)
     size = (max(round(rows * scale), 1), max(round(columns * scale), 1))
+    height = height or rows
     line = max(2, round(height / 112))
     base = resize_picture(image, size)
     panels = [Panel(base, (("image", FAINT),))]
     if saliency is not None:
-        drawn = overlay_saliency(base, _resize_map(saliency.astype(np.float32), size))
-        panels.append(Panel(drawn, (("saliency", FAINT),)))
+        values = _resize_map(saliency.astype(np.float32), size)
+        caption = "saliency" if method is None else f"saliency, {method}"
+        panels.append(Panel(overlay_saliency(base, values), ((caption, FAINT),)))
+        if captions:
+            panels.append(Panel(color_bar(color_table(), map_limits(values), height=size[0]), ()))
     if seeds is not None:
         drawn = overlay_seeds(base, _resize_seeds(seeds, size))
         panels.append(Panel(drawn, (("seeds", FAINT),)))
     if mask is not None:
-        shrunk = _resize_map(mask.astype(np.float32), size) >= 0.5
-        drawn = overlay_mask(base, shrunk, thickness=line)
-        panels.append(Panel(drawn, (("mask", FAINT),)))
+        panels.append(Panel(mask_picture(image, mask, size, thickness=line), (("mask", FAINT),)))
     if pred_box is not None or len(gt_boxes) or mask is not None:
         ratio = np.array([size[1] / columns, size[0] / rows] * 2)
         drawn = draw_boxes(
@@ -133,7 +130,41 @@ def _panels(
             thickness=line,
         )
         panels.append(Panel(drawn, _box_caption(pred_box, gt_boxes)))
-    return panels
+    return side_by_side(panels, title=title, height=height, captions=captions)
+
+
+def mask_picture(
+    image: Picture,
+    mask: Mask,
+    size: tuple[int, int],
+    *,
+    pred_box: Box | None = None,
+    gt_boxes: Sequence[Box] = (),
+    thickness: int = 2,
+) -> Picture:
+    """Draw a mask and boxes on an image at another size, with lines of that size.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    mask : ndarray of bool, shape (H, W)
+    size : (int, int)
+        (height, width) of the picture.
+    pred_box : Box, optional
+        In pixels of `image`.
+    gt_boxes : sequence of Box
+        In pixels of `image`.
+    thickness : int
+        Thickness of lines in pixels.
+    """
+    area = _resize_map(mask.astype(np.float32), size) >= 0.5
+    drawn = overlay_mask(resize_picture(image, size), area, thickness=thickness)
+    if pred_box is None and not len(gt_boxes):
+        return drawn
+    ratio = np.array([size[1] / image.shape[1], size[0] / image.shape[0]] * 2)
+    predicted = None if pred_box is None else _scaled(pred_box, ratio)
+    true = [_scaled(box, ratio) for box in gt_boxes]
+    return draw_boxes(drawn, predicted=predicted, true=true, thickness=thickness)
 
 
 def _scaled(box: Box, ratio: NDArray[np.float64]) -> Box:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box
-from wsl.draw.overlays import PREDICTED, SEED_COLORS, colorise_map
+from wsl.draw.overlays import PREDICTED, SEED_COLORS, colorize_map
 from wsl.draw.pictures import encode_jpeg, resize_picture
 from wsl.errors import ScoreError, WslError
 from wsl.masks import Mask
@@ -254,7 +254,7 @@ def _layers(
         entry["other"] = True
     if steps.saliency is not None:
         saliency = _shrunk(steps.saliency.astype(np.float32), small, cv2.INTER_AREA)
-        entry["saliency"] = _jpeg(colorise_map(saliency), quality)
+        entry["saliency"] = _jpeg(colorize_map(saliency), quality)
     if steps.seeds is not None:
         entry["seeds"] = _seeds_png(_shrunk(steps.seeds, small, cv2.INTER_NEAREST))
     if steps.mask is not None:
