@@ -106,6 +106,19 @@ def test_maps_come_back_scaled_to_one(tmp_path):
     assert found["x", 0].tolist() == [[0, 0], [0, 0]]
 
 
+def test_maps_in_single_precision_are_the_maps(tmp_path):
+    saliency = np.random.default_rng(0).random((7, 9)).astype(np.float32)
+    whole = stored_map(saliency, "float32")
+    assert np.array_equal(whole, saliency / saliency.max())
+    write_maps(
+        tmp_path / "part.npz", {map_key("a", 1): whole, map_key("b", 1): stored_map(saliency)}
+    )
+    kept = {image_id: map_ for image_id, _, map_ in read_maps(tmp_path / "part.npz")}
+    assert kept["a"].dtype == np.float32
+    assert np.array_equal(kept["a"], whole)
+    assert kept["b"].dtype == np.float16
+
+
 def test_a_damaged_archive_of_maps_is_told(tmp_path):
     path = tmp_path / "part-00000.npz"
     write_maps(path, {map_key("a", 1): np.zeros((4, 4), np.float16)})

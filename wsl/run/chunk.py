@@ -35,7 +35,7 @@ class Finished:
     """An image as it is written: its prediction, and its maps by class where they are stored."""
 
     prediction: Prediction
-    maps: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    maps: dict[int, NDArray[np.floating]] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -81,7 +81,7 @@ class Chunk:
         self._lock = threading.Lock()
 
     def _read(self, piece: range) -> list[Finished]:
-        maps: dict[str, dict[int, NDArray[np.float16]]] = defaultdict(dict)
+        maps: dict[str, dict[int, NDArray[np.floating]]] = defaultdict(dict)
         if self._maps:
             for image_id, label, map_ in read_maps(self._folder.maps_path(self.number, piece)):
                 maps[image_id][label] = map_

@@ -1,7 +1,7 @@
 """The saliency maps of a run, where they are stored: one NumPy archive per chunk.
 
-One array per image and class under the key ``IMAGE_ID|LABEL``: float16 of the working size, divided
-by the map's maximum.
+One array per image and class under the key ``IMAGE_ID|LABEL``, of the working size, divided by the
+map's maximum: float16, or float32 on request (``run.map_dtype``).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _ARCHIVE_ERRORS = (
     zlib.error,
 )
 
-# Of one map: float16 of 16,384 × 16,384 pixels, and NumPy's header.
-_MAX_MAP_BYTES = 2 * 16_384**2 + 4096
+# Of one map: float32 of 16,384 × 16,384 pixels, and NumPy's header.
+_MAX_MAP_BYTES = 4 * 16_384**2 + 4096
 
 
 def map_key(image_id: str, label: int) -> str:
@@ -43,17 +43,17 @@ def map_key(image_id: str, label: int) -> str:
     return f"{image_id}|{label}"
 
 
-def stored_map(saliency: NDArray[np.float32]) -> NDArray[np.float16]:
+def stored_map(saliency: NDArray[np.float32], dtype: str = "float16") -> NDArray[np.floating]:
     """Return a map as it is stored: its maximum 1, so that float16 has room for small values."""
     top = saliency.max(initial=0)
-    return (saliency / top if top > 0 else saliency).astype(np.float16)
+    return np.asarray(saliency / top if top > 0 else saliency, dtype=dtype)
 
 
-def write_maps(path: Path, maps: Mapping[str, NDArray[np.float16]]) -> None:
+def write_maps(path: Path, maps: Mapping[str, NDArray[np.floating]]) -> None:
     """Write the maps of a chunk to `path`, whole or not at all."""
     arrays: dict[str, Any] = dict(maps)
     with whole_file(path) as file:
-        np.savez(file, **arrays)  # float16 is never pickled
+        np.savez(file, **arrays)  # numbers are never pickled
 
 
 class Maps:
@@ -63,7 +63,7 @@ class Maps:
         self._path = path
         self._archive = archive
 
-    def __iter__(self) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
+    def __iter__(self) -> Iterator[tuple[str, int, NDArray[np.floating]]]:
         """Yield image id, label and map of all maps."""
         for key in self._archive.files if self._archive is not None else ():
             image_id, _, label = key.rpartition("|")
@@ -113,7 +113,7 @@ def open_maps(path: Path) -> Iterator[Maps]:
         yield Maps(path, archive)
 
 
-def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.float16]]]:
+def read_maps(path: Path) -> Iterator[tuple[str, int, NDArray[np.floating]]]:
     """Yield image id, label and map of all maps of a chunk, one at a time.
 
     Raises

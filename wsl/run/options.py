@@ -59,7 +59,10 @@ class RunOptions(Options):
     row, and its thread is left to itself. Null waits for ever. Raise it where large images are
     segmented at their own size (``localize.working_size: null``)."""
     maps: bool = False
-    """Store the saliency maps beside the predictions, as float16 of the working size."""
+    """Store the saliency maps beside the predictions, at the working size."""
+    map_dtype: Literal["float16", "float32"] = "float16"
+    """Precision of the stored maps. ``float32`` takes twice the space; scores of maps then agree to
+    the last digit with a program that has the maps in memory."""
 
 
 class RayOptions(Options):

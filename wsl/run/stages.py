@@ -234,7 +234,7 @@ class Stages:
         except Exception as error:
             return Finished(failure(sample.image_id, error, size=size))
         stored = {
-            one.label: stored_map(one.saliency)
+            one.label: stored_map(one.saliency, self.options.map_dtype)
             for one in found
             if self.options.maps and one.saliency is not None
         }
