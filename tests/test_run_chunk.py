@@ -80,6 +80,14 @@ class Stops(nn.Module):
         return self.network(inputs)
 
 
+def stopping(after, kind=Stops):
+    """A classifier with such a network; what is tried on loading it does not count."""
+    module = kind(999)
+    found = classifier(module)
+    module.left = after
+    return found
+
+
 def settings(photos):
     """One chunk of all eleven images in batches of three."""
     return config(photos, run__chunk_size=100, run__maps=True)
@@ -93,7 +101,7 @@ def photos(tmp_path):
 @pytest.fixture
 def files(photos, tmp_path):
     """Files of the run that nothing interrupted."""
-    run_dataset(settings(photos), tmp_path / "whole", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "whole", classifier=stopping(999))
     return files_of(tmp_path / "whole")
 
 
@@ -107,7 +115,7 @@ def files_of(run):
 
 def interrupted(photos, out, after, **options):
     with pytest.raises(KeyboardInterrupt):
-        run_dataset(settings(photos), out, classifier=classifier(Stops(after)), **options)
+        run_dataset(settings(photos), out, classifier=stopping(after), **options)
 
 
 @pytest.mark.parametrize("after", [[0], [1], [3], [1, 1, 1]], ids=str)
@@ -117,7 +125,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(photos, files, tmp_path, afte
         interrupted(photos, out, batches)
         done += 3 * batches
         assert read_status(out).finished == done
-    network_ = classifier(Stops(-(-(11 - done) // 3)))  # one batch more would be an interrupt
+    network_ = stopping(-(-(11 - done) // 3))  # one batch more would be an interrupt
     summary = run_dataset(settings(photos), out, classifier=network_)
     assert summary.counts["images"] == 11
     assert files_of(out) == files
@@ -125,10 +133,10 @@ def test_an_interrupted_run_ends_in_the_same_bytes(photos, files, tmp_path, afte
 
 def test_an_image_that_cannot_be_read_moves_no_batch(photos, tmp_path):
     (sorted(photos.rglob("*.png"))[1]).write_bytes(b"no image")
-    run_dataset(settings(photos), tmp_path / "whole", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "whole", classifier=stopping(999))
     interrupted(photos, tmp_path / "run", 1)
     assert read_status(tmp_path / "run").finished == 4
-    run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert files_of(tmp_path / "run") == files_of(tmp_path / "whole")
 
 
@@ -143,9 +151,7 @@ class Told:
 def test_progress_counts_what_is_kept(photos, tmp_path):
     interrupted(photos, tmp_path / "run", 2)
     progress = Told()
-    run_dataset(
-        settings(photos), tmp_path / "run", classifier=classifier(Stops(999)), progress=progress
-    )
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999), progress=progress)
     assert progress.started == (11, 6)
 
 
@@ -159,7 +165,7 @@ def test_a_damaged_piece_is_made_again(photos, files, tmp_path, folder, damage, 
     interrupted(photos, tmp_path / "run", 2)
     (piece,) = (tmp_path / "run" / folder).glob(".part-*")
     damage(piece)
-    run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert "its images are done again" in caplog.text
     assert files_of(tmp_path / "run") == files
 
@@ -168,7 +174,7 @@ def test_a_piece_whose_maps_are_gone_is_made_again(photos, files, tmp_path):
     interrupted(photos, tmp_path / "run", 2)
     (piece,) = (tmp_path / "run" / "maps").glob(".part-*")
     piece.unlink()
-    run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert files_of(tmp_path / "run") == files
 
 
@@ -176,10 +182,10 @@ def test_a_shard_leaves_the_pieces_of_others(photos, tmp_path):
     out = tmp_path / "run"
     options = config(photos, run__chunk_size=6)
     with pytest.raises(KeyboardInterrupt):
-        run_dataset(options, out, classifier=classifier(Stops(1)), shard=Shard(0, 2))
-    run_dataset(options, out, classifier=classifier(Stops(999)), shard=Shard(1, 2))
+        run_dataset(options, out, classifier=stopping(1), shard=Shard(0, 2))
+    run_dataset(options, out, classifier=stopping(999), shard=Shard(1, 2))
     assert RunFolder(out).pieces(range(9)) == {0: [range(3)]}
-    run_dataset(options, out, classifier=classifier(Stops(999)), shard=Shard(0, 2))
+    run_dataset(options, out, classifier=stopping(999), shard=Shard(0, 2))
     assert RunFolder(out).pieces(range(9)) == {}
 
 
@@ -191,9 +197,9 @@ def test_an_error_keeps_what_is_finished_too(photos, files, tmp_path):
             return super().forward(inputs)
 
     with pytest.raises(RunError, match="the device is lost"):
-        run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Breaks(2)))
+        run_dataset(settings(photos), tmp_path / "run", classifier=stopping(2, Breaks))
     assert read_status(tmp_path / "run").finished == 6
-    run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert files_of(tmp_path / "run") == files
 
 
@@ -201,16 +207,16 @@ def test_a_killed_run_keeps_what_it_wrote_in_between(photos, files, tmp_path, mo
     monkeypatch.setattr("wsl.run.engines.local._KEEP_EVERY", 0)
     monkeypatch.setattr(Chunk, "write", lambda chunk: (_ for _ in ()).throw(SystemExit))
     with pytest.raises(SystemExit):
-        run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+        run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert read_status(tmp_path / "run").finished >= 9
     monkeypatch.undo()
-    run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(999)))
+    run_dataset(settings(photos), tmp_path / "run", classifier=stopping(999))
     assert files_of(tmp_path / "run") == files
 
 
 def test_what_is_kept_is_said(photos, tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_dataset(settings(photos), tmp_path / "run", classifier=classifier(Stops(2)))
+        run_dataset(settings(photos), tmp_path / "run", classifier=stopping(2))
     assert caught.value.__notes__ == [
         "6 of 11 images are finished and kept; start the same command again to go on"
     ]

@@ -194,7 +194,7 @@ def whole_file(path: Path, *, new: bool = False, scratch: Path | None = None) ->
     FileExistsError
         If there is one, and `new`.
     OutputError
-        If it cannot be written. What stood there before stands there still.
+        If it cannot be written. What was there before stays.
     """
     try:
         if isinstance(path, RemotePath):

@@ -13,10 +13,12 @@ from typing import Any
 
 from wsl.data.categories import Categories
 from wsl.errors import RunError
+from wsl.storage import read_file
 
 __all__ = ["RunInfo", "read_info"]
 
 SCHEMA = 1
+_MAX_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def read_info(folder: Path, name: str = "run.json") -> RunInfo:
     """
     path = folder / name
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, max_bytes=_MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is not a run: it has no {name}") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -40,12 +40,11 @@ class ClassOptions(Options):
 
 
 class RunOptions(Options):
-    """How the work is cut and spread.
+    """How the work is divided.
 
     Results do not depend on `workers`, which may change when a run is continued, as may
-    `time_limit`. They do depend
-    on `batch_size` in the last bits (the arithmetic of a batch depends on its size) and on
-    `chunk_size` (a batch never reaches over a chunk's border).
+    `time_limit`. Their last bits do depend on `batch_size` (the arithmetic of a batch depends on
+    its size) and on `chunk_size` (a batch never crosses a chunk's border).
     """
 
     chunk_size: int = Field(256, ge=1)
@@ -55,9 +54,10 @@ class RunOptions(Options):
     workers: int | None = Field(None, ge=1)
     """Threads for segmentation, and as many for decoding; null is one per core."""
     time_limit: float | None = Field(600.0, gt=0)
-    """Seconds for reading one image, and again for refining it; one that takes longer is a failed
-    row, and its thread is left to itself. Null waits for ever. Raise it where large images are
-    segmented at their own size (``localize.working_size: null``)."""
+    """Seconds for reading one image, and again for segmenting it; an image that takes longer is a
+    failed row, and its thread is abandoned. Time for which the process is stopped does not count.
+    Null: no limit. Raise it where large images are segmented at their own size
+    (``localize.working_size: null``)."""
     maps: bool = False
     """Store the saliency maps beside the predictions, at the working size."""
     map_dtype: Literal["float16", "float32"] = "float16"
@@ -70,7 +70,7 @@ class RayOptions(Options):
 
     address: str = "auto"
     """``HOST:PORT`` of the cluster's head; ``auto`` is the cluster that this machine belongs to;
-    ``local`` starts one of this machine alone."""
+    ``local`` starts one on this machine alone."""
     actors: int | None = Field(None, ge=1)
     """Most copies of the classifier; null is one per GPU of the cluster, or one without GPUs."""
     gpus_per_actor: float | None = Field(None, ge=0)

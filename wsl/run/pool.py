@@ -1,10 +1,10 @@
-"""Threads that can be given up: a pool with a time limit per task.
+"""A pool of threads with a time limit per task.
 
-A thread cannot be killed. One that exceeds the limit is left alone: its task fails, whatever it
-still returns is thrown away, and a fresh thread takes its place. The threads are daemons, so that
-one that hangs for ever (a dead network drive, a decoder in an endless loop) does not keep the
-process from ending. One that hangs while it holds the interpreter's lock stops everything; code
-that does not release the lock for long is not called here.
+A thread cannot be killed. One that exceeds the limit is abandoned: its task fails, what it still
+returns is ignored, and a new thread takes its place. The threads are daemons, so that one that
+hangs forever (a dead network drive, a decoder in an endless loop) does not keep the process from
+ending. One that hangs while it holds the interpreter's lock stops everything: do not submit code
+that holds the lock for long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the run in a folder is the one that is wanted there."""
+"""Check that the run in a folder is the wanted one."""
 
 from __future__ import annotations
 
