@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import fractional_boxes, integer_boxes
 
 from wsl.boxes import (
     as_boxes,
@@ -18,19 +19,6 @@ from wsl.boxes import (
 from wsl.masks import mask_iou, mask_to_box
 
 SIDE = 20
-
-
-@st.composite
-def integer_boxes(draw, *, side: int = SIDE):
-    x0, x1 = sorted(draw(st.tuples(st.integers(0, side), st.integers(0, side))))
-    y0, y1 = sorted(draw(st.tuples(st.integers(0, side), st.integers(0, side))))
-    return (x0, y0, x1, y1)
-
-
-coordinate = st.floats(-1e4, 1e4)
-fractional_boxes = st.tuples(coordinate, coordinate, coordinate, coordinate).map(
-    lambda c: (min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]), max(c[1], c[3]))
-)
 
 
 def devkit_iou(first, second) -> float:

@@ -6,13 +6,12 @@ import pytest
 from export_cases import BORDER, EMPTY, HOLE, PARTS, PIXEL, TOUCHING, drawn
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
+from strategies import masks
 
 from wsl.export.contours import boundary_rings, one_ring
 from wsl.masks import mask_to_box
 
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
 CASES = {
     "border": BORDER,
     "pixel": PIXEL,
@@ -45,7 +44,7 @@ def test_rings_enclose_the_mask(mask):
     assert np.array_equal(even_odd([*rings.outer, *rings.holes], mask.shape), mask)
 
 
-@given(masks)
+@given(masks())
 def test_rings_enclose_any_mask_clockwise_and_holes_counter_clockwise(mask):
     rings = boundary_rings(mask)
     assert np.array_equal(even_odd([*rings.outer, *rings.holes], mask.shape), mask)
@@ -64,7 +63,7 @@ def test_worked_by_hand():
     assert [ring.tolist() for ring in rings.holes] == [[[1, 1], [1, 2], [2, 2], [2, 1]]]
 
 
-@given(masks)
+@given(masks())
 def test_coco_gives_masks_without_holes_back_exactly(mask):
     rings = boundary_rings(mask)
     if not rings.outer or rings.holes:
@@ -74,7 +73,7 @@ def test_coco_gives_masks_without_holes_back_exactly(mask):
     assert np.array_equal(coco_mask.decode(packed).astype(bool), mask)
 
 
-@given(masks)
+@given(masks())
 def test_fill_poly_adds_at_most_a_pixel_to_the_right_and_below(mask):
     rings = boundary_rings(mask)
     filled = np.zeros(mask.shape, dtype=np.uint8)
@@ -88,7 +87,7 @@ def test_fill_poly_adds_at_most_a_pixel_to_the_right_and_below(mask):
     assert not (filled.astype(bool) & ~grown).any()
 
 
-@given(masks)
+@given(masks())
 def test_one_ring_encloses_the_mask_and_its_extremes_are_the_box(mask):
     if not mask.any():
         return

@@ -25,8 +25,8 @@ from export_cases import (
     write_run,
 )
 from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, arrays
 from label_studio_brush_rle_rs import encode_rle
+from strategies import masks
 
 from wsl.data.readers.coco import CocoDataset
 from wsl.errors import AnnotationError, DataError, RunError
@@ -248,7 +248,7 @@ def test_scored_before_and_after_and_exported_again(tmp_path):
     assert [item["area"] for item in content["annotations"]] == [NEW.sum()] * 2 + [LEFT.sum()] * 2
 
 
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
+@given(masks(9))
 def test_brushes_of_either_writer_are_read(mask):
     assert np.array_equal(_read_brush(brush_rle(mask), mask.shape), mask)
     theirs = brush_of(mask, "tench")["value"]["rle"]

@@ -17,12 +17,11 @@ from export_cases import (
 from export_cases import write_run as write
 from export_readers import cvat_mask
 from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, arrays
+from strategies import masks
 
 from wsl.export.formats.cvat import cropped_runs, run_lengths
 from wsl.masks import mask_to_box
 
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 REQUIRED = {
     "box": {"xtl", "ytl", "xbr", "ybr"},
     "polygon": {"points"},
@@ -97,7 +96,7 @@ def test_labels_can_be_pasted(tmp_path):
     assert [label["name"] for label in labels] == ["tench", "hen", "žába & co"]
 
 
-@given(masks)
+@given(masks(9))
 def test_run_lengths_alternate_from_background(mask):
     counts = run_lengths(mask)
     assert sum(counts) == mask.size
@@ -105,7 +104,7 @@ def test_run_lengths_alternate_from_background(mask):
     assert np.array_equal(np.repeat(np.arange(len(counts)) % 2 == 1, counts), mask.ravel())
 
 
-@given(masks)
+@given(masks(9))
 def test_crops_begin_at_the_first_pixel(mask):
     if not mask.any():
         with pytest.raises(ValueError, match="an empty mask has no rectangle"):

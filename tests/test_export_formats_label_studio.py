@@ -20,8 +20,8 @@ from export_cases import (
 from export_readers import brush_mask, decode_brush
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from label_studio_brush_rle_rs import decode_rle
+from strategies import masks
 
 from wsl.export.formats.label_studio import brush_rle
 
@@ -34,7 +34,7 @@ def exported(tmp_path, predictions, *, dataset=None, **options) -> list[dict]:
     return [task for path in files for task in json.loads(path.read_text("ascii"))]
 
 
-@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9)))
+@given(masks(9))
 def test_brush_code_comes_back(mask):
     pixels = decode_brush(brush_rle(mask)).reshape(*mask.shape, 4)
     assert np.array_equal(pixels, np.repeat(mask[:, :, None], 4, axis=2) * 255)

@@ -4,16 +4,14 @@ import numpy as np
 from export_cases import HOLE, export, found, image, write_run
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from scipy.stats import norm
+from strategies import masks
 
 from wsl.export.formats.masks import soft_mask
 
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
-
-@given(masks, st.floats(0.1, 20))
+@given(masks(9), st.floats(0.1, 20))
 def test_the_mask_is_half_and_more_of_its_soft_mask(mask, sigma):
     assert np.array_equal(soft_mask(mask, sigma) >= 128, mask)
 

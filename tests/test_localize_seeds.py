@@ -5,17 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 from skimage.filters import threshold_otsu
+from strategies import maps
 
 from wsl.localize.seeds import SeedOptions, quantile_seeds, smooth_map
-
-maps = arrays(
-    np.float32,
-    st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    elements=st.integers(0, 9).map(lambda value: value / 8),
-)
 
 
 def test_a_ramp_is_cut_at_its_quantiles():

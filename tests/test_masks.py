@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from strategies import mask_pairs, masks
 
 from wsl.masks import (
     components,
@@ -14,11 +13,6 @@ from wsl.masks import (
     mask_iou,
     mask_to_box,
     rle_area,
-)
-
-masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
-mask_pairs = array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
-    lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape))
 )
 
 
@@ -42,7 +36,7 @@ def flood_components(mask: np.ndarray) -> list[set[tuple[int, int]]]:
     return sorted(found, key=lambda pixels: (-len(pixels), min(pixels)))
 
 
-@given(masks)
+@given(masks())
 def test_run_lengths_round_trip(mask):
     rle = encode_rle(mask)
     decoded = decode_rle(rle, mask.shape)
@@ -62,7 +56,7 @@ def test_run_lengths_of_sides_without_pixels_of_a_kind():
     assert encode_rle(empty) == chr(54)
 
 
-@given(mask_pairs)
+@given(mask_pairs())
 def test_iou_is_symmetric_and_in_0_to_1(pair):
     first, second = pair
     assert 0 <= mask_iou(first, second) <= 1
@@ -91,7 +85,7 @@ def test_what_is_no_mask_is_refused(function, wrong):
         function(wrong)
 
 
-@given(masks)
+@given(masks())
 def test_components_are_those_of_a_flood(mask):
     found = components(mask)
     as_pixels = [{(int(y), int(x)) for y, x in np.argwhere(part)} for part in found]
@@ -108,7 +102,7 @@ def test_touching_corners_connect_and_the_first_of_equals_is_first():
     assert [int(part.sum()) for part in components(mask)] == [2, 2, 1]
 
 
-@given(masks)
+@given(masks())
 def test_the_box_of_a_mask_is_tight(mask):
     box = mask_to_box(mask)
     if box is None:

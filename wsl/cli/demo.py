@@ -18,7 +18,7 @@ def demo(
         "wsl-demo"
     ),
     count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 120,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawings.")] = 0,
     pictures: Annotated[int, typer.Option(min=0, help="Strips to draw.")] = 24,
 ) -> None:
     """Draw a small dataset, localize its objects, score and report. Needs no download."""

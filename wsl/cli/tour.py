@@ -27,7 +27,7 @@ class DemoPlan:
     count : int
         Images to draw.
     seed : int
-        Of the drawing.
+        Seed of the drawings.
     """
 
     def __init__(self, out: Path, *, count: int, seed: int) -> None:

@@ -68,7 +68,7 @@ def write_overlays(
     target : TargetOptions, optional
         A channel or neuron in place of the classes.
     height : int
-        Of a panel in pixels.
+        Height of a panel in pixels.
 
     Yields
     ------
@@ -106,7 +106,7 @@ def draw_overlay(
     method : str
         For the title and the caption.
     height : int
-        Of the panels in pixels.
+        Height of the panels in pixels.
 
     Returns
     -------

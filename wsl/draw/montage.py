@@ -55,7 +55,7 @@ def side_by_side(
     title : str, optional
         Cut to the width that the panels have.
     height : int
-        Of the row of pictures, in pixels; the type's size follows it.
+        Height of the row of pictures in pixels; the type's size follows it.
     captions : bool
         Whether the captions are written.
 

@@ -136,7 +136,7 @@ def overlay_saliency(
     colors : str
         One of matplotlib's color maps.
     opacity : float
-        Of the colors, in [0, 1].
+        Opacity of the colors, in [0, 1].
 
     Returns
     -------
@@ -170,11 +170,12 @@ def overlay_mask(
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     mask : ndarray of bool, shape (H, W)
-        Of an empty mask nothing is drawn: all of the image is faded.
+        An empty mask has no outline, and the whole image is faded.
     color : (int, int, int)
-        Of the outline.
+        Color of the outline.
     thickness : int
-        Of the outline in pixels; it lies inside the mask, so that it is seen at the image's border.
+        Width of the outline in pixels; it lies inside the mask, so that it is seen at the image's
+        border.
     """
     check_sizes(image, mask=mask)
     faded = _blend(_gray(image), np.full_like(image, 255), 0.55)

@@ -68,7 +68,7 @@ def strip(
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     saliency : ndarray, shape (h, w), optional
-        Of the image's size or of the size at which the work was done: it is stretched to fit.
+        At the image's size or the working size: it is stretched to fit.
     seeds : ndarray of uint8, shape (h, w), optional
         Likewise.
     mask : ndarray of bool, shape (H, W), optional

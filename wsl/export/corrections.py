@@ -59,7 +59,7 @@ class ImportSummary:
     Attributes
     ----------
     images : int
-        Of the run.
+        Images of the run.
     corrected : int
         Images that a person has been through.
     objects : int

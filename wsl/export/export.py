@@ -42,7 +42,7 @@ class ExportSummary:
     classes : {'ground_truth', 'top1', 'all'}
         Which classes of an image were meant.
     images : int
-        Of the run.
+        Images of the run.
     images_exported : int
     images_without_mask : int
         Listed in ``without_mask.csv`` with the reason, whether they went in or not.

@@ -142,7 +142,7 @@ class ErrorGroup:
     Attributes
     ----------
     column : {'kind', 'top1_kind'}
-        Of the runs' images.
+        Categories of the runs' images.
     metric : {'top1', 'gt_known'}
     kinds : tuple of str
         Those that any run has, in the order of `wsl.score.protocols.diagnosis`.

@@ -45,10 +45,10 @@ class PictureOptions:
     count : int
         Images in the gallery; 0 for none.
     height : int or None
-        Of a picture in pixels; smaller images are not enlarged. None: 224, but 160 if there are
-        more than 300 pictures, so that a page with 650 photographs stays below 15 MB.
+        Height of a picture in pixels; smaller images are not enlarged. None: 224, but 160 if there
+        are more than 300 pictures, so that a page with 650 photographs stays below 15 MB.
     quality : int
-        Of the JPEGs, from 1 to 95.
+        Quality of the JPEGs, from 1 to 95.
     """
 
     count: int = 200

@@ -36,7 +36,7 @@ class Steps:
     ----------
     image : ndarray of uint8, shape (H, W, 3)
     saliency : ndarray, shape (h, w), or None
-        Of the image's size or the working size.
+        At the image's size or the working size.
     seeds : ndarray of uint8, shape (h, w), or None
     mask : ndarray of bool, shape (H, W), or None
     box : Box or None

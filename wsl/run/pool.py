@@ -51,7 +51,7 @@ class WorkerPool:
     ----------
     threads : int
     name : str
-        Of the threads.
+        Name of the threads.
     time_limit : float, optional
         Seconds for one task; None is no limit. Exceeding it makes the task's future raise a
         `TimeLimitError`, at most half of the limit (or two seconds) late. The time for which the

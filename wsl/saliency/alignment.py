@@ -62,7 +62,7 @@ def cell_centers(
     layers : sequence of str
         Names as in ``named_modules()``, of layers that return (N, C, h, w) or (N, h, w, C).
     channels : int
-        Of the network's input.
+        Shape of the network's input.
 
     Returns
     -------

@@ -116,7 +116,7 @@ def saliency_maps(
     ----------
     method : SaliencyMethod
     attributions : Attributions
-        Of that method.
+        Attributions by that method.
     classes : Tensor of int64, shape (N, K)
         -1 for none.
     size : (int, int)

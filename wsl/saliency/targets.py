@@ -328,7 +328,7 @@ class TargetClassifier(Classifier):
         classifier : Classifier
         targets : sequence of Target
         names : sequence of str
-            Of the categories; numbered by default.
+            Names of the categories; numbered by default.
         posterior : bool
             Hand the targets the logarithms of the classes' probabilities in place of the scores.
 

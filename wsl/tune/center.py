@@ -30,7 +30,7 @@ def center_ious(
     ----------
     dataset : Dataset
     truth : AnnotatedImages
-        Of the dataset.
+        Annotations of the dataset.
     max_pixels : int
         An image with more is not read: its size is the annotation's.
     masks : bool

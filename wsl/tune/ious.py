@@ -47,9 +47,9 @@ class Ious:
     Attributes
     ----------
     box : ndarray of float64, shape (N,)
-        Of the box with the instance that it meets best; 0 without a box.
+        IoU of the box with the instance that it meets best; 0 without a box.
     mask : ndarray of float64, shape (N,)
-        Of the mask with the union of the instances' masks; NaN where these are not known.
+        IoU of the mask with the union of the instances' masks; NaN where these are not known.
     """
 
     box: NDArray[np.float64]

@@ -217,7 +217,7 @@ def write_tuning(result: TuningResult, config: RunConfig, folder: Path) -> Path:
     Returns
     -------
     Path
-        Of the configuration.
+        Path of the configuration.
     """
     write_json(folder / "tuning.json", result.to_json())
     write_text(folder / "tuning.md", _markdown(result))

@@ -1,4 +1,4 @@
-"""Label Studio: tasks with predictions, to be imported there and corrected, and the way back.
+"""Label Studio: tasks with predictions, to be imported there and corrected, and read back.
 
 ::
 
