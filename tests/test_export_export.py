@@ -303,8 +303,8 @@ def test_one_id_twice_is_refused(tmp_path):
         ("voc", {"shape": "box"}, "shape\n.*not permitted"),
         ("coco", {"shape": ("mask", "box")}, "should be 'mask', 'polygon' or 'box'"),
         ("yolo", {"shape": "mask"}, "should be 'box' or 'polygon'"),
-        ("cvat", {"shapes": ()}, "must name at least one"),
-        ("cvat", {"shapes": ("box", "box")}, "none twice"),
+        ("cvat", {"shapes": ()}, "must be at least one"),
+        ("cvat", {"shapes": ("box", "box")}, "without repetition"),
         ("label_studio", {"image_url": "/data"}, "should match pattern"),
         ("ilsvrc", {}, "ilsvrc_map\n.*required"),
         ("ilsvrc", {"ilsvrc_map": "x", "classes": "ground_truth"}, "should be 'top1' or 'all'"),
@@ -312,7 +312,7 @@ def test_one_id_twice_is_refused(tmp_path):
         ("coco", {"split": "../up"}, "should match pattern"),
         ("csv", {"min_score": 1.5}, "less than or equal to 1"),
         ("csv", {"top_fraction": 0}, "greater than 0"),
-        ("csv", {"class_list": ()}, "must name at least one"),
+        ("csv", {"class_list": ()}, "must be at least one"),
     ],
 )
 def test_options_are_checked(name, options, message):

@@ -40,7 +40,7 @@ def test_a_line_per_image_in_order_with_inclusive_boxes(tmp_path, ids_file):
         "2 0.5 0 5 3",
         "",
     ]
-    assert summary.notes == ("1 images have no guess: their line is 0 -1 -1 -1 -1",)
+    assert summary.notes == ("1 images have no prediction: their line is 0 -1 -1 -1 -1",)
     assert (summary.masks, summary.images_exported) == (4, 4)
 
 
@@ -59,8 +59,8 @@ def test_at_most_five_groups_and_no_given_class(tmp_path, ids_file):
     written = (tmp_path / "out/submission.txt").read_text()
     assert written.split()[::5] == ["18", "17", "16", "15", "14"]
     assert summary.left_out == {
-        "more than five guesses": 1,
-        "not among the classifier's first": 1,
+        "more than five predictions": 1,
+        "not among the classifier's top predictions": 1,
     }
 
 

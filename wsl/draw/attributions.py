@@ -135,7 +135,7 @@ def write_maximized(
     target: TargetOptions | None = None,
     height: int = 224,
 ) -> Iterator[Visual]:
-    """Find the images that classes, or a channel or neuron, like best, and write them.
+    """Maximize the activation of classes, or of a channel or neuron, and write the images.
 
     Yields
     ------

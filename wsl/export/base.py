@@ -1,4 +1,4 @@
-"""What all export formats are made of: the shared options, and what they know of the run."""
+"""The base of the export formats: shared options, and the context that a format writes in."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _Item = TypeVar("_Item", bound=Hashable)
 
 def _each_once(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
     if not values or len(set(values)) < len(values):
-        raise ValueError("it must name at least one, and none twice")
+        raise ValueError("there must be at least one, without repetition")
     return values
 
 
@@ -95,16 +95,16 @@ class Run(RunFolder):
 
 @dataclass(frozen=True)
 class Scan:
-    """What must be known of the whole run before its first image is written.
+    """Facts about the whole run that are needed before its first image is written.
 
     Attributes
     ----------
     images : int
     has_ground_truth : bool
-        Some row is of its image's label.
+        Whether some row is of its image's label.
     has_quality : bool
     numeric_ids : bool
-        All image ids are whole numbers >= 0 that fit a COCO file.
+        Whether all image ids are whole numbers >= 0 that fit a COCO file.
     names : FileNames
     """
 
@@ -117,7 +117,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Context:
-    """What a format knows of the run.
+    """The run and its files, as a format needs them.
 
     Attributes
     ----------
@@ -145,9 +145,9 @@ class Context:
         return self.images.place(image.image_id, image_size(image), chunk, target, ending=ending)
 
     def placed_or_original(self, image: Prediction, chunk: Chunk) -> tuple[str, bool]:
-        """Path of an image, and whether it is below the export's ``images/``.
+        """Path of an image, and whether it is relative to the export's ``images/``.
 
-        Otherwise images do not go in, and the path is below the dataset's root.
+        If the export holds no images, the path is relative to the dataset's root.
         """
         placed = self.place(image, chunk, "images")
         if placed is None:
@@ -156,18 +156,18 @@ class Context:
 
 
 class ExportFormat(Options, ABC):
-    """A format: its options, and how it is written. It remembers nothing from image to image.
+    """An export format: its options and its writer, which keeps no state between images.
 
     Attributes
     ----------
     label : str
-        The format's name, as people write it.
+        Name of the format in prose.
     summary : str
-        What it is for, in half a line.
+        What the format is for, in half a line.
     takes_every_image : bool
-        All images go in, failed ones too: the format has a line for each.
+        Whether failed images are written too, because the format has a line per image.
     names_files : bool
-        Files are named after images.
+        Whether files are named after images.
     """
 
     label: ClassVar[str]
@@ -183,27 +183,27 @@ class ExportFormat(Options, ABC):
     ``top1``."""
 
     class_list: Literal["occurring", "all"] | ClassNames | Path = "occurring"
-    """Classes that the export names and numbers: those that occur in it, in the classifier's order;
-    all of the classifier's; or the given ones (names, ids or numbers; or a text file of one per
-    line) in the given order, without the localizations of others. Exports that are used together,
-    such as ``train`` and ``val``, need the same list."""
+    """Classes that the export names and numbers. ``occurring``: the classes in the export, in the
+    classifier's order; ``all``: all classes of the classifier; or a list of names, ids or numbers
+    (or a text file with one per line), which also leaves out the localizations of other classes.
+    Exports that are used together, such as ``train`` and ``val``, need the same list."""
 
     min_score: Proportion | None = None
-    """Least probability of a localization's class."""
+    """Minimum probability of a localization's class."""
 
     min_quality: Proportion | None = None
-    """Least quality of a localization; one without a quality is left out."""
+    """Minimum quality of a localization; one without a quality is left out."""
 
     top_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Fraction of the localizations to keep, the best by quality: the smallest number that is at
-    least this fraction, and all that are as good as the last of them."""
+    """Fraction of the localizations to keep, those of the highest quality, rounded up; ties with
+    the last one are kept, too."""
 
     top_fraction_per_class: bool = True
-    """Whether `top_fraction` is taken of each class, which keeps their proportions, or of all
-    localizations together, which prefers the easy classes."""
+    """Whether `top_fraction` applies to each class, which keeps their proportions, or to all
+    localizations together, which favors the easy classes."""
 
     allow_partial: bool = False
-    """Whether an unfinished run may be exported as far as it got."""
+    """Whether to export an unfinished run as far as it is done."""
 
     @model_validator(mode="after")
     def _fraction_is_given(self) -> Self:
@@ -213,11 +213,11 @@ class ExportFormat(Options, ABC):
 
     @property
     def needs(self) -> Needs:
-        """What a localization must have to be written: a mask, a box (or a mask), or neither."""
+        """Whether a localization must have a mask, a box (or a mask), or just a class."""
         return "mask"
 
     def check(self, context: Context) -> None:
-        """Refuse a run that this format cannot hold.
+        """Refuse a run that this format cannot represent.
 
         Raises
         ------
@@ -231,7 +231,7 @@ class ExportFormat(Options, ABC):
         Parameters
         ----------
         image : Prediction
-            With those of its localizations that go in.
+            With the selected localizations only.
         chunk : Chunk
         context : Context
 
@@ -243,15 +243,15 @@ class ExportFormat(Options, ABC):
         Raises
         ------
         ImageError
-            If its image file cannot be used; nothing was written then.
+            If the image file cannot be used; nothing has been written in this case.
         """
 
     @abstractmethod
     def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
-        """Put the files together that all images share; return their paths in the export."""
+        """Write the files that all images share; return their paths in the export."""
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say what a person should know of this export, beside the counts."""
+        """Return remarks for the user, beside the counts."""
         upright, holes = counts["upright"], counts["holes"]
         notes = {
             f"{upright:,} images have an EXIF orientation and were written upright": upright,
@@ -261,25 +261,25 @@ class ExportFormat(Options, ABC):
 
 
 class ImageFormat(ExportFormat):
-    """A format that can hold the images."""
+    """A format that can contain the images."""
 
     images: ImageMode = "none"
-    """Whether the images go beside their annotations, as symbolic links or copies."""
+    """Whether to add the images, as symbolic links or copies."""
 
     empty_images: bool = False
-    """Whether images without a localization go in, without objects. A network takes such an image
-    for plain background. ``without_mask.csv`` lists them in any case."""
+    """Whether to write images without a localization, as images without objects. A network learns
+    such an image as background. ``without_mask.csv`` lists them in any case."""
 
 
 class DatasetFormat(ImageFormat):
-    """A format that is a training set."""
+    """A format for training sets."""
 
     split: Split = "train"
-    """Name of the part of the dataset, such as train or val."""
+    """Name of the split, such as train or val."""
 
 
 def numbering_notes(options: ExportFormat, context: Context) -> list[str]:
-    """Say that classes are numbered by their order in the export, where they are."""
+    """Return a remark if classes are numbered by their order in the export."""
     classes = context.classes
     text = (
         f"classes are numbered in the order of the {len(classes):,} that occur; exports that "
@@ -312,7 +312,7 @@ def box_corner_size(found: Localization) -> list[float | int]:
 
 
 def number_text(value: float) -> str:
-    """Write a number: whole numbers without a point, others so that they come back exactly.
+    """Format a number: integers without a decimal point, others with all digits.
 
     Examples
     --------

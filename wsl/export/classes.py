@@ -20,7 +20,7 @@ class ClassList:
     categories : Categories
         The classifier's.
     labels : sequence of int
-        Indices into them.
+        Indices into the categories.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def read_class_list(
     Raises
     ------
     ConfigError
-        If a file cannot be read, or an entry is no class or names one twice.
+        If a file cannot be read, an entry is not a class, or a class is repeated.
     """
     if chosen == "occurring":
         return None

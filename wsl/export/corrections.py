@@ -11,10 +11,9 @@ both are scored against: ``wsl score RUN --set data.format=coco --set
 data.annotations=OUT/annotations/instances_corrected.json``.
 
 In the run, a class of a corrected image has one row: its mask is the union of its objects, its box
-that of the largest of them. The row counts as the image's label, with the rank, score and quality
-that the old run gave the class; a class that it had not localized comes after those that it had,
-with score 0. An object that was only given a box keeps the old run's mask of its class inside of
-that box.
+that of the largest of them. The row is marked as the image's label and has the rank, score and
+quality of the class in the old run; a class that was not localized there ranks last with score 0.
+An object with a box only keeps the old run's mask of its class inside of that box.
 """
 
 from __future__ import annotations
@@ -182,7 +181,7 @@ def _image_id(name: str, known: Mapping[str, str]) -> str | None:
 
 @dataclass
 class _Importer:
-    """Puts corrections in the place of what the run had found, and counts."""
+    """Replaces localizations of a run by corrections, and counts."""
 
     run: Run
     by_id: Mapping[str, AnnotatedImage]

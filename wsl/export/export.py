@@ -1,4 +1,4 @@
-"""A run to another tool's format: scan it, write chunk by chunk, put together, sum up."""
+"""Export of a run: scan, write chunk by chunk, assemble, summarize."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEFT_OUT = "left out: "
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export came to; also in its ``export.json``.
+    """Summary of an export; also stored in its ``export.json``.
 
     Attributes
     ----------
@@ -40,22 +40,22 @@ class ExportSummary:
     dataset : str
         Name of the run's dataset.
     classes : {'ground_truth', 'top1', 'all'}
-        Which classes of an image were meant.
+        Which classes of an image were selected.
     images : int
         Images of the run.
     images_exported : int
     images_without_mask : int
-        Listed in ``without_mask.csv`` with the reason, whether they went in or not.
+        Listed in ``without_mask.csv`` with the reason, whether they were written or not.
     images_failed : int
-        Of those without a mask, the ones that the run could not process.
+        Images without a mask because the run could not process them.
     masks : int
-        Localizations that were written.
+        Number of localizations written.
     left_out : dict of str to int
-        Localizations that were not, by reason.
+        Number of localizations not written, by reason.
     notes : tuple of str
-        What else a person should know.
+        Remarks for the user.
     files : tuple of str
-        The files that all images share; paths in the export.
+        Paths of the files that all images share, relative to the export.
     """
 
     format: str
@@ -91,9 +91,8 @@ def export_run(
 ) -> ExportSummary:
     """Write the masks and boxes of a run in the format of another tool.
 
-    The run is read only, one part file at a time. An export that was interrupted goes on where it
-    stopped when the same call is made again, and gives the same files; one that is whole is left as
-    it is.
+    The run is not changed. An interrupted export continues when the same call is made again, with
+    the same files as a result; a complete one is left as it is.
 
     Parameters
     ----------
@@ -107,7 +106,7 @@ def export_run(
         The run's dataset, which knows the image files. Formats that hold no image do without it;
         paths in them are image ids then.
     progress : Progress, optional
-        Told of every image.
+        Informed of every image.
 
     Returns
     -------
@@ -158,7 +157,7 @@ def export_run(
 
 @dataclass(frozen=True)
 class _Export:
-    """One export, with all its parts."""
+    """An export in progress."""
 
     format: ExportFormat
     context: Context

@@ -1,4 +1,4 @@
-"""The images of an export: where they are, and how they get beside what is said of them.
+"""The image files of an export: finding, linking and copying them.
 
 Masks and boxes are in pixels of the upright image. Many tools do not turn images by their EXIF
 orientation, so an image that has one is written upright, as PNG, instead of linked or copied. An
@@ -28,12 +28,12 @@ ImageMode = Literal["link", "copy", "none"]
 
 
 class ImageFiles:
-    """Finds the image files of a run through its dataset.
+    """The image files of a run, found through its dataset.
 
     Parameters
     ----------
     dataset : Dataset or None
-        None: image files are not known, and an image's path is its id.
+        None if image files are not known; an image's path is its id then.
     mode : {'link', 'copy', 'none'}
 
     Raises
@@ -72,7 +72,7 @@ class ImageFiles:
     def relative_path(self, image_id: str) -> str:
         """Path of an image below the dataset's root, with ``/``; without a dataset, its id.
 
-        A path outside of the root is given whole.
+        A path outside of the root is returned in full.
         """
         if self._dataset is None:
             return image_id
@@ -91,23 +91,23 @@ class ImageFiles:
         *,
         ending: str | None = None,
     ) -> str | None:
-        """Put an image into the export.
+        """Add an image to the export.
 
         Parameters
         ----------
         image_id : str
         size : (int, int)
-            (height, width) that the run saw.
+            (height, width) in the run.
         chunk : Chunk
         stem : str
             Path in the export, without an ending.
         ending : str or None
-            Such as ``.jpg``; None is the file's own.
+            Such as ``.jpg``; None keeps the file's own.
 
         Returns
         -------
         str or None
-            Path in the export; None if images do not go in.
+            Path in the export; None if the export holds no images.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class ImageFiles:
 
 
 def _turned(source: Path, size: tuple[int, int]) -> bytes | None:
-    """PNG of an image that has to be turned by its EXIF orientation; None if it has not.
+    """PNG of an image turned upright by its EXIF orientation; None if it is upright already.
 
     Raises
     ------
@@ -157,5 +157,5 @@ def _turned(source: Path, size: tuple[int, int]) -> bytes | None:
 
 
 def url(template: str, path: str) -> str:
-    """Fill ``{path}`` of an address, percent-encoded."""
+    """Fill in ``{path}`` of an address, percent-encoded."""
     return template.replace("{path}", quote(path))

@@ -24,7 +24,7 @@ class InstanceFormat(ExportFormat):
     components are left out where `instances` is set."""
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say what became of components."""
+        """Add remarks on components."""
         notes = super().notes(counts, context)
         if self.instances and counts["small components"]:
             notes.append(

@@ -70,7 +70,7 @@ class FileNames:
 
     @staticmethod
     def key(image_id: str) -> str:
-        """Return what must differ between two images for their names to be told apart."""
+        """Return the part of a name that must be unique among images."""
         return escaped(image_id).casefold()
 
     def stem(self, image_id: str) -> str:

@@ -55,7 +55,7 @@ class PseudoLabels:
     shared : int
         Number of pixels in several masks.
     by_score : bool
-        They went by probability, for want of maps.
+        Whether they went to the more probable class because there are no maps.
     """
 
     owners: NDArray[np.int32]

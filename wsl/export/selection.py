@@ -1,15 +1,15 @@
-"""Which localizations of a run an export takes, and why the others are left out.
+"""Selection of the localizations that an export contains, with the reasons for the others.
 
 In this order:
 
-1. `classes` says which rows are meant. Rows of other classes are not counted as left out.
+1. `classes` selects rows. Rows of other classes are not counted as left out.
 2. ``not in the class list``: another class than those of `class_list`.
 3. ``nothing found``: the run found no object (an empty mask; no box, where boxes are written).
 4. ``score too low``: below `min_score`.
 5. ``quality too low``: below `min_quality`, or without a quality.
-6. ``not among the best``: by `top_fraction`, a fraction of what the steps before leave. Of n
-   localizations (of one class, or of all) the best ceil(fraction × n) by quality stay, and all that
-   equal the last of them.
+6. ``not among the best``: by `top_fraction`, a fraction of what passes the steps before. Of n
+   localizations (of one class, or of all) the ceil(fraction × n) of the highest quality are kept,
+   and those that tie with the last of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLUMNS = (
 
 
 def scan(run: Run) -> Scan:
-    """Look through a run once, a part file at a time.
+    """Scan a run once, one part file at a time.
 
     Raises
     ------
@@ -71,16 +71,16 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Takes localizations or leaves them out.
+    """The rule by which localizations are taken or left out.
 
     Attributes
     ----------
     format : ExportFormat
     classes : {'ground_truth', 'top1', 'all'}
     labels : tuple of int or None
-        The classes that the export names; None while those that occur are not known.
+        The classes that the export names; None until the occurring ones are known.
     thresholds : Series or None
-        Least quality of each label that is among the best.
+        Minimum quality of each label by `top_fraction`.
     """
 
     format: ExportFormat
@@ -89,7 +89,7 @@ class Selection:
     thresholds: pd.Series[float] | None = None
 
     def reasons(self, part: Path) -> dict[tuple[str, int], str]:
-        """Why each localization of a part file that is meant is left out; empty if it is taken.
+        """Reason why each selected localization is left out; empty if it is taken.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class Selection:
         return dict(zip(keys, rows["reason"], strict=True))
 
     def judged(self, part: Path) -> pd.DataFrame:
-        """Rows of a part file that are meant, with the column ``reason``."""
+        """Rows of a part file for the selected classes, with the column ``reason``."""
         rows = _rows(part, *_COLUMNS)
         rows = rows[rows["label"].notna()]
         if self.classes == "ground_truth":
@@ -130,7 +130,7 @@ class Selection:
 
 
 def make_selection(run: Run, options: ExportFormat, scanned: Scan) -> Selection:
-    """Prepare the selection; looks through the run again for what the options leave open.
+    """Prepare the selection; the run is read again for thresholds and the occurring classes.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def make_selection(run: Run, options: ExportFormat, scanned: Scan) -> Selection:
 
 
 def _candidates(run: Run, selection: Selection) -> Iterator[pd.DataFrame]:
-    """Label and quality of what a selection takes, part file by part file."""
+    """Yield label and quality of the rows that a selection takes, one part file at a time."""
     for part in run.parts():
         rows = selection.judged(part)
         taken = rows.loc[rows["reason"] == "", ["label", "quality"]]
@@ -174,7 +174,7 @@ def _candidates(run: Run, selection: Selection) -> Iterator[pd.DataFrame]:
 def quality_thresholds(
     candidates: pd.DataFrame, fraction: float, *, per_class: bool
 ) -> pd.Series[float]:
-    """Least quality of each label that is among the best.
+    """Minimum quality of the best localizations of each label.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def quality_thresholds(
     fraction : float
         In (0, 1].
     per_class : bool
-        Whether it is taken of each class.
+        Whether the fraction applies to each class.
     """
 
     def threshold(qualities: pd.Series[float]) -> float:

@@ -1,17 +1,17 @@
-"""How an export gets onto the disk: in chunks, whole or not at all, and again where it stopped.
+"""The folder of an export while it is written: in chunks, so that it can be continued.
 
 While an export is being made, its folder holds ``.export/``::
 
-    .export/state.json           whose export it is (format, options, the run's identity)
-    .export/done/part-00000/     of each finished part file of the run: its lines for the files that
+    .export/state.json           identity of the export: format, options and the run's digest
+    .export/done/part-00000/     for each finished part file of the run: its lines of the files that
                                  all images share, one text file per stream, and ``counts.json``
-    .export/lock                 held by the process that works here
-    .export/scratch/             everything is written here first and then renamed into its place
+    .export/lock                 held by the process that writes the export
+    .export/scratch/             temporary files, renamed when they are complete
 
-Files of single images go straight to their place. An export that was killed does the part files
-again that are not in ``done``, writes the same files as before, and goes on. At the end the shared
-files are put together, ``.export/`` goes, and ``export.json`` is written last: where it stands, the
-export is whole.
+Files of single images are renamed straight to their places. An interrupted export repeats the part
+files that are not in ``done``, with the same files as a result, and continues. At the end the
+shared files are assembled, ``export.json`` is written, and ``.export/`` is removed: an export with
+an ``export.json`` is complete.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Staging:
     out : Path
         New, empty, or of the same export.
     state : dict
-        What makes this export this one; JSON values.
+        Identity of the export; JSON values.
 
     Raises
     ------

@@ -88,7 +88,7 @@ class MetricRow:
 
 
 def metric_label(name: str) -> str:
-    """Return how people read an estimate's name."""
+    """Return the label of an estimate."""
     return _LABELS.get(name, name.replace("_", " "))
 
 
@@ -154,7 +154,7 @@ class ErrorGroup:
 
     @property
     def title(self) -> str:
-        """The metric, for people."""
+        """Title of the metric."""
         return _METRICS[self.metric]
 
     def diagnosis(self, table: RunTable) -> Diagnosis | None:
@@ -179,7 +179,7 @@ def _kinds(tables: Sequence[RunTable], column: str) -> tuple[str, ...]:
 
 
 def kind_label(kind: str) -> str:
-    """Return how people read an error kind."""
+    """Return the label of an error kind."""
     return _KIND_LABELS[kind]
 
 
@@ -246,7 +246,7 @@ def class_table(table: RunTable) -> pd.DataFrame:
 
 
 def confusions(tables: Sequence[RunTable]) -> pd.DataFrame | None:
-    """Which class was taken for which, the most frequent pairs first.
+    """Pairs of confused classes, the most frequent first.
 
     Returns
     -------

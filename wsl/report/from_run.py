@@ -1,4 +1,4 @@
-"""From a run's folder to what its report shows."""
+"""Content of a report from a run's folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["report_run"]
 def report_run(
     opened: OpenedRun, options: IlsvrcOptions | None = None, *, pictures: bool = True
 ) -> ReportRun:
-    """Score a run and gather what its report shows.
+    """Score a run and collect the content of its report.
 
     Parameters
     ----------

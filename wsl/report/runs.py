@@ -1,4 +1,4 @@
-"""What a report is made of, checked: runs with their scores, laid out image by image."""
+"""Input of a report, validated: runs with their scores, one row per image."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ the run has it, else the top-1 prediction."""
 
 @dataclass(frozen=True, eq=False)
 class ReportRun:
-    """One run, as a report shows it.
+    """Content of a report about one run.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The steps of a run's images: from what it has stored, or computed again."""
+"""The steps of a run's images, read from the run or computed again."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _by_id(part: Path) -> dict[str, Prediction]:
 
 
 def steps_of(opened: OpenedRun) -> Callable[[str], Steps]:
-    """Return what gives the steps of an image: computed again if the run has stored no maps."""
+    """Return a function from image ids to steps: stored if the run has maps, else computed."""
     stored = StoredSteps(opened)
     if opened.config.run.maps:
         return stored

@@ -8,8 +8,8 @@
 
 ``instances`` is an object with the lists
 
-- ``images``: ``id``, ``width``, ``height``, ``file_name`` (below the dataset's root; below
-  ``images/`` where images go in), and ``image_id``, the id in the run;
+- ``images``: ``id``, ``width``, ``height``, ``file_name`` (relative to the dataset's root, or to
+  ``images/`` if the export has images), and ``image_id``, the id in the run;
 - ``categories``: ``id`` from 1 (the classifier's index + 1), ``name``, ``supercategory``;
 - ``annotations``: ``id``, ``image_id``, ``category_id``, ``bbox`` ``[x, y, width, height]`` with
   the corner of the first pixel at 0, ``area``, ``iscrowd`` (always 0), ``segmentation``, and
@@ -64,7 +64,7 @@ class CocoFormat(DatasetFormat, InstanceFormat):
 
     @property
     def needs(self) -> Needs:
-        """A box will do where boxes are written."""
+        """Return box if only boxes are written."""
         return "box" if self.shape == "box" else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:

@@ -8,8 +8,9 @@
     OUT/labels.json          to paste into the raw view of the task's labels, before the upload
     OUT/images/…             if `images` is link or copy
 
-CVAT finds an image by ``name``, its path below the dataset's root (below ``images/`` where images
-go in). Shapes, each with ``label``, ``source="auto"``, ``occluded="0"`` and ``z_order``:
+CVAT finds an image by ``name``, its path relative to the dataset's root (or to ``images/`` if the
+export has images). Shapes, each with ``label``, ``source="auto"``, ``occluded="0"`` and
+``z_order``:
 
 - ``<box xtl ytl xbr ybr>``: pixel corners, the image's first at 0, its last at width and height;
 - ``<polygon points="x,y;…">``: one per part of the mask, along pixel
@@ -70,11 +71,11 @@ class CvatFormat(ImageFormat, InstanceFormat):
     ``box``."""
 
     empty_images: bool = True
-    """Whether images without a localization go in, so that a person can add what is missing."""
+    """Whether to write images without a localization, so that a person can annotate them."""
 
     @property
     def needs(self) -> Needs:
-        """A box will do where boxes are written alone."""
+        """Return box if only boxes are written."""
         return "box" if self.shapes == ("box",) else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:

@@ -10,11 +10,13 @@ One line per image, in the order of the list of images, with at most five groups
 (`ilsvrc_map`; the development kit has it in ``meta.mat``). Boxes are 0-based with inclusive corners
 as in the challenge's annotations.
 
-A guess without a box keeps its label, for the classification error, with the box
-``-1 -1 -1 -1``, which meets no object. An image without a guess (it failed, or its guesses were
-left out) has the line ``0 -1 -1 -1 -1``, since readers skip empty lines: no class is 0.
+A prediction without a box keeps its label, for the classification error, with the box
+``-1 -1 -1 -1``, which overlaps no object. An image without a prediction (it failed, or its
+predictions were left out) has the line ``0 -1 -1 -1 -1``, since readers skip empty lines: no class
+is 0.
 
-Guesses are the classifier's: a row that is there only because its class was given is left out.
+Only the classifier's own top predictions count: a row that exists because its class was given is
+left out.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from wsl.localize.prediction import Localization, Prediction
 
 __all__ = ["IlsvrcFormat", "read_ilsvrc_ids"]
 
-GUESSES = 5
+PREDICTIONS = 5
 NO_BOX = "-1 -1 -1 -1"
 
 
@@ -93,7 +95,7 @@ class IlsvrcFormat(ExportFormat):
     format: Literal["ilsvrc"] = "ilsvrc"
 
     classes: Literal["top1", "all"] = "all"
-    """The classifier's first guess of each image, or its first five."""
+    """The classifier's top-1 prediction of each image, or its top five."""
 
     ilsvrc_map: Path
     """Text file with one WNID and its ILSVRC id (1 to 1000) per line, in either order."""
@@ -102,7 +104,7 @@ class IlsvrcFormat(ExportFormat):
 
     @property
     def needs(self) -> Needs:
-        """Every guess counts, with a box or without."""
+        """Return class: every prediction counts, with a box or without."""
         return "class"
 
     def check(self, context: Context) -> None:
@@ -116,16 +118,16 @@ class IlsvrcFormat(ExportFormat):
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Write an image's line; see `ExportFormat.write_image`."""
-        guesses = [found for found in image.localizations if found.in_top_k]
-        chunk.counts["left out: not among the classifier's first"] += len(
+        predictions = [found for found in image.localizations if found.in_top_k]
+        chunk.counts["left out: not among the classifier's top predictions"] += len(
             image.localizations
-        ) - len(guesses)
-        chunk.counts["left out: more than five guesses"] += len(guesses[GUESSES:])
-        guesses = guesses[:GUESSES]
-        groups = [f"{self._ids[found.label]} {_box_text(found)}" for found in guesses]
-        chunk.counts["no guess"] += int(not groups)
+        ) - len(predictions)
+        chunk.counts["left out: more than five predictions"] += len(predictions[PREDICTIONS:])
+        predictions = predictions[:PREDICTIONS]
+        groups = [f"{self._ids[found.label]} {_box_text(found)}" for found in predictions]
+        chunk.counts["no prediction"] += int(not groups)
         chunk.line("submission", " ".join(groups) or f"0 {NO_BOX}")
-        return len(guesses)
+        return len(predictions)
 
     def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
         """Write the file."""
@@ -133,9 +135,9 @@ class IlsvrcFormat(ExportFormat):
         return ["submission.txt"]
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say how many lines are placeholders."""
-        lines = counts["no guess"]
-        return [f"{lines:,} images have no guess: their line is 0 {NO_BOX}"] if lines else []
+        """Return the number of lines that are placeholders."""
+        lines = counts["no prediction"]
+        return [f"{lines:,} images have no prediction: their line is 0 {NO_BOX}"] if lines else []
 
 
 def _box_text(found: Localization) -> str:

@@ -5,8 +5,8 @@
     OUT/<split>/metadata.jsonl           one object per line and image
     OUT/<split>/CLASS/NAME.jpg           links or copies
 
-CLASS is the id (the WNID, say) or else the name of the image's class, escaped as file names are:
-the given label, or else the most probable of the classes that go in. So
+CLASS is the id (such as the WNID) or else the name of the image's class, escaped as file names are:
+the given label, or else the most probable of the exported classes. So
 ``torchvision.datasets.ImageFolder(OUT/<split>)`` reads the folder too, with the classes for labels.
 
 A line of ``metadata.jsonl`` holds ``file_name`` (below the split), ``image_id``, ``width``,
@@ -38,10 +38,10 @@ class ImageFolderFormat(ExportFormat):
     format: Literal["image_folder"] = "image_folder"
 
     images: Literal["link", "copy"] = "link"
-    """Whether the images go in as symbolic links or as copies."""
+    """Whether to add the images as symbolic links or as copies."""
 
     split: Split = "train"
-    """Name of the part of the dataset, such as train or val."""
+    """Name of the split, such as train or val."""
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Write an image and its line; see `ExportFormat.write_image`."""

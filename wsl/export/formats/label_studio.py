@@ -1,4 +1,4 @@
-"""Label Studio: tasks with predictions, to be imported there and corrected, and read back.
+"""Label Studio: tasks with predictions to correct there, and the reader of corrected tasks.
 
 ::
 
@@ -76,18 +76,18 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
     ``box``."""
 
     empty_images: bool = True
-    """Whether images without a localization go in, so that a person can add what is missing."""
+    """Whether to write images without a localization, so that a person can annotate them."""
 
     image_url: Annotated[str, Field(pattern=r"\{path\}")] = "/data/local-files/?d={path}"
     """Address at which Label Studio finds an image; ``{path}`` stands for its path below the
-    dataset's root (or in the export, where images go in), percent-encoded."""
+    dataset's root (or in the export, if it has images), percent-encoded."""
 
     tasks_per_file: Annotated[int, Field(ge=1)] = 5000
     """Most tasks in a file: Label Studio refuses uploads that are too large."""
 
     @property
     def needs(self) -> Needs:
-        """A box will do where boxes are written alone."""
+        """Return box if only boxes are written."""
         return "box" if self.shapes == ("box",) else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:

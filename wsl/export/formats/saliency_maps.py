@@ -46,7 +46,7 @@ class SaliencyMapsFormat(ExportFormat):
 
     @property
     def needs(self) -> Needs:
-        """Every class has a map, whether an object was found or not."""
+        """Return class: every class has a map, whether an object was found or not."""
         return "class"
 
     def check(self, context: Context) -> None:

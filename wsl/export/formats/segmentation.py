@@ -99,7 +99,7 @@ class LabelImageFormat(DatasetFormat):
             file.writelines(f"{csv_line(row)}\n".encode() for row in rows)
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say how pixels of several masks were labeled, and what the band took away."""
+        """Add remarks on overlapping masks, the uncertain band and the values."""
         notes = super().notes(counts, context)
         if counts["overlaps"]:
             by_score = counts["overlaps by score"]

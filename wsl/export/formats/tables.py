@@ -7,8 +7,10 @@
 
 Columns: ``image_id, width, height, label, category, category_id, rank, score, quality,
 is_ground_truth, x0, y0, x1, y1, mask_area``. ``label`` is the classifier's index from 0,
-``category_id`` the dataset's own identifier (a WNID, say; empty if there is none). Boxes are
+``category_id`` the dataset's own identifier (such as a WNID; empty if there is none). Boxes are
 0-based and half-open: ``x1 - x0`` is the width, and the whole image is ``0, 0, width, height``.
+In CSV files of all formats, a text that a spreadsheet could take for a formula has an apostrophe in
+front (`wsl.storage.plain_cell`).
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ class _TableFormat(ExportFormat):
 
     @property
     def needs(self) -> Needs:
-        """A table has no mask."""
+        """Return box: a table has no mask."""
         return "box"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:

@@ -18,7 +18,7 @@ name is the category's (see `wsl.export.classes.class_names`). ``pose`` is Unspe
 Overlaps and the uncertain band follow the rules of `wsl.export.pseudo_labels`, for both
 label images. With ``boundary_ignore=0`` every mask comes back exactly where masks do not overlap.
 With more than 254 classes ``SegmentationClass`` files are 16-bit; ``SegmentationObject`` is 8-bit
-always, and of an image with more than 254 objects the first 254 go in.
+always, and only the first 254 objects of an image are written.
 
 Readers of VOC look for ``.jpg`` and nothing else: an image of another kind keeps its bytes and gets
 that ending, which readers that go by content (PIL, OpenCV, torchvision) open all the same.
@@ -52,7 +52,7 @@ class VocFormat(LabelImageFormat, InstanceFormat):
     format: Literal["voc"] = "voc"
 
     images: ImageMode = "link"
-    """Whether the images go in, as symbolic links or copies; readers of VOC ask for them."""
+    """Whether to add the images, as symbolic links or copies; readers of VOC need them."""
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Write an image's files; see `ExportFormat.write_image`."""
@@ -95,7 +95,7 @@ class VocFormat(LabelImageFormat, InstanceFormat):
                 file.write(line.encode())
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say how many images only seem to be JPEG."""
+        """Add how many images only seem to be JPEG."""
         notes = super().notes(counts, context)
         if counts["other ending"]:
             notes.append(

@@ -52,11 +52,11 @@ class YoloFormat(DatasetFormat, InstanceFormat):
     """Form of an object."""
 
     images: ImageMode = "link"
-    """Whether the images go in, as symbolic links or copies; YOLO finds labels by its images."""
+    """Whether to add the images, as symbolic links or copies; YOLO finds labels by its images."""
 
     @property
     def needs(self) -> Needs:
-        """A box will do where boxes are written."""
+        """Return box if only boxes are written."""
         return "box" if self.shape == "box" else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
@@ -82,7 +82,7 @@ class YoloFormat(DatasetFormat, InstanceFormat):
         return ["data.yaml"]
 
     def notes(self, counts: Counter[str], context: Context) -> list[str]:
-        """Say how classes are numbered."""
+        """Add a remark on the numbers of classes."""
         return [*super().notes(counts, context), *numbering_notes(self, context)]
 
 
