@@ -148,8 +148,9 @@ def test_one_score_stands_for_two_classes(flat):
     torch.testing.assert_close(found, expected)
     assert load_classifier(OneScore(flat)).categories == Categories.numbered(2)
     assert load_classifier(OneScore(), categories=["no", "yes"]).categories.names[1] == "yes"
-    with pytest.raises(ModelError, match="one category per score of OneScore, but got 3"):
-        load_classifier(OneScore(), categories=["a", "b", "c"])
+    three = load_classifier(OneScore(), categories=["a", "b", "c"])
+    with pytest.raises(ModelError, match="OneScore must return one score per image and category"):
+        three.scores(inputs)
 
 
 def test_one_score_is_explained_for_both_classes():

@@ -193,7 +193,9 @@ def _from_module(
     if preprocessing is None:
         preprocessing = _GRAY if _input_channels(module) == 1 else Preprocessing()
     name = name or type(module).__name__
-    made = Classifier(module, preprocessing, Categories(()), target, precision, name)
+    made = Classifier(module, preprocessing, given or Categories(()), target, precision, name)
+    if given is not None and len(given) > 1:  # the first scores are checked against them
+        return made
     # Nothing but its output tells how many classes a module has.
     inputs = torch.zeros(1, len(preprocessing.mean), *preprocessing.crop_size)
     with made.inference(), torch.no_grad():

@@ -8,8 +8,11 @@ moves every map by half a cell. Here the shift is measured, whatever the network
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,8 +23,9 @@ from wsl.saliency.layers import grid_axes, measured_once, observing
 
 __all__ = ["CellCenters", "aligned", "cell_centers"]
 
-# The probe's input: a strip long enough that receptive fields of 500 pixels do not reach its ends.
-_HEIGHT, _LENGTH = 64, 768
+# The probe's input: a strip so long that receptive fields of 700 pixels do not reach its ends, and
+# where they do, one for 3000 (densenet121 has 2071).
+_HEIGHTS, _LENGTHS = (32, 64), (768, 3072)
 _MOST_STRIDE = 64  # what is wider has been pooled to a fixed number of cells
 
 
@@ -51,14 +55,13 @@ def cell_centers(
 ) -> dict[str, CellCenters | None]:
     """Measure the centers of the receptive fields of some layers' cells, once per network.
 
-    A column of a long input is made NaN, and the cells that become NaN are those that see it. Over
-    all columns of one stride, the middle of these cells is the column's place on the grid.
+    A column of a long input is made NaN, and the cells that become NaN are those that see it. Their
+    middle, averaged over the columns of one stride, is the place of these columns on the grid.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Copied: the copy runs on the CPU in double precision, whose convolutions take no short cuts
-        over windows.
+        Copied: the copy runs on the CPU.
     layers : sequence of str
         Names as in ``named_modules()``, of layers that return (N, C, h, w) or (N, h, w, C).
     channels : int
@@ -79,35 +82,69 @@ def _measure(
     module: nn.Module, layers: Sequence[str], channels: int
 ) -> dict[str, CellCenters | None]:
     try:
-        probe = copy.deepcopy(module).cpu().double().eval()
+        probe = copy.deepcopy(module).cpu().float().eval()
     except Exception:  # a network that holds parts of a graph, say
         return dict.fromkeys(layers)
-    inputs = torch.ones(1, channels, _HEIGHT, _LENGTH, dtype=torch.float64)
-    clean = _blind_columns(probe, layers, inputs)
+    found: dict[str, CellCenters] = {}
+    for length in _LENGTHS:
+        if left := [name for name in layers if name not in found]:
+            found |= _measure_on(probe, left, channels, length)
+    return {name: found.get(name) for name in layers}
+
+
+def _measure_on(
+    probe: nn.Module, layers: Sequence[str], channels: int, length: int
+) -> dict[str, CellCenters]:
+    """Measure the layers whose cells do not see the ends of a strip of a length."""
+    for height in _HEIGHTS:  # the first that all layers take
+        inputs = torch.ones(1, channels, height, length)
+        clean = _blind_columns(probe, layers, inputs)
+        if len(clean) == len(layers):
+            break
     strides = {
-        name: round(_LENGTH / len(blind))
+        name: round(length / len(blind))
         for name, blind in clean.items()
-        if len(blind) >= _LENGTH / _MOST_STRIDE and not blind.any()
+        if len(blind) >= length / _MOST_STRIDE and not blind.any()
     }
-    centers: dict[str, CellCenters | None] = dict.fromkeys(layers)
-    middles: dict[str, list[float]] = {name: [] for name in strides}
-    begin, column = _LENGTH // 2, 0
-    while middles:
+    begin = length // 2
+
+    @cache
+    def seen(column: int) -> dict[str, tuple[int, int]]:
+        """First and last cell that see a column, of the layers in which no end does."""
         marked = inputs.clone()
         marked[..., begin + column] = torch.nan
-        blind = _blind_columns(probe, list(middles), marked)
-        for name in list(middles):
-            cells = blind[name].nonzero().flatten().tolist()
-            if not cells or cells[0] == 0 or cells[-1] == len(blind[name]) - 1:
-                del middles[name]
-                continue
-            middles[name].append((cells[0] + cells[-1]) / 2)
-            if len(middles[name]) == (stride := strides[name]):
-                place = sum(middles.pop(name)) / stride
-                first = begin + (stride - 1) / 2 - stride * place
-                centers[name] = CellCenters(first, float(stride))
-        column += 1
-    return centers
+        blind = _blind_columns(probe, list(strides), marked)
+        cells = {name: each.nonzero().flatten().tolist() for name, each in blind.items()}
+        return {
+            name: (each[0], each[-1])
+            for name, each in cells.items()
+            if each and each[0] > 0 and each[-1] < len(blind[name]) - 1
+        }
+
+    found = {}
+    for name, stride in strides.items():
+        with suppress(KeyError):  # of a layer whose ends see a column
+            means = [_mean_cell(name, end, stride, seen) for end in (0, 1)]
+            first = begin + (stride - 1) / 2 - stride * sum(means) / 2
+            found[name] = CellCenters(first, float(stride))
+    return found
+
+
+def _mean_cell(
+    name: str, end: int, stride: int, seen: Callable[[int], dict[str, tuple[int, int]]]
+) -> float:
+    """Average the first (or last) cell over the columns of one stride.
+
+    It is the next one from one of these columns on, which is searched by halves.
+    """
+    start, before, after = seen(0)[name][end], 0, stride
+    while after - before > 1:
+        column = (before + after) // 2
+        if seen(column)[name][end] > start:
+            after = column
+        else:
+            before = column
+    return start + (stride - after) / stride
 
 
 def _blind_columns(probe: nn.Module, layers: Sequence[str], inputs: Tensor) -> dict[str, Tensor]:
@@ -116,18 +153,27 @@ def _blind_columns(probe: nn.Module, layers: Sequence[str], inputs: Tensor) -> d
 
     def observe(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
-            channels_last = grid_axes(output, (_HEIGHT, _LENGTH)) == (1, 2)
+            channels_last = grid_axes(output, (inputs.shape[2], inputs.shape[3])) == (1, 2)
             grid = output.movedim(3, 1) if channels_last else output
             blind[name] = grid.isnan().any(dim=0).any(dim=0).any(dim=0)
         if len(blind) == len(layers):
             raise _AllSeen
 
     try:
-        with observing(probe, layers, observe), torch.no_grad():
+        with observing(probe, layers, observe), _exact_windows(), torch.no_grad():
             probe(inputs)
     except Exception:  # of the network's own, of any type
         pass  # what comes behind the layers may not take this shape, and does not matter
     return blind
+
+
+@contextmanager
+def _exact_windows() -> Iterator[None]:
+    """Run convolutions without oneDNN, which takes short cuts over several windows at once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of what its own switch sets beside this one
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 class _AllSeen(Exception):  # noqa: N818 no error: it ends a forward pass early

@@ -286,6 +286,8 @@ def _positions(name: str, output: Tensor, size: tuple[int, int]) -> Iterator[_Ou
     if output.ndim == 4 and (axes := grid_axes(output, size)):
         grid = (output.shape[axes[0]], output.shape[axes[1]])
         channels = output.shape[1 if axes == (2, 3) else 3]
+        if axes == (1, 2) and 2 * grid[0] > size[0]:  # attention over tokens, its heads last
+            return
         yield _Output(name, grid, channels, False, bool((output >= 0).all()))
     elif output.ndim == 3 and (tokens := token_grid(output.shape[1], size)):
         yield _Output(name, tokens, output.shape[2], True, bool((output >= 0).all()))
