@@ -29,7 +29,7 @@ from label_studio_brush_rle_rs import encode_rle
 from strategies import masks
 
 from wsl.data.readers.coco import CocoDataset
-from wsl.errors import AnnotationError, DataError, RunError
+from wsl.errors import AnnotationError, ConfigError, DataError, RunError
 from wsl.export.annotated import polygon_mask
 from wsl.export.corrections import import_corrections
 from wsl.export.formats.label_studio import _read_brush, brush_rle, read_label_studio
@@ -100,7 +100,7 @@ def test_what_was_not_changed_comes_back(tmp_path, tool, known):
     dataset = write_images(tmp_path / "photos", predictions) if known else None
     run = write_run(tmp_path / "run", predictions)
     path = corrected_by(tool, tmp_path, run, dataset)
-    summary = import_corrections(run, [path], tmp_path / "new", dataset=dataset)
+    summary = import_corrections(run, [path], tmp_path / "new", classes="all", dataset=dataset)
     # all but the image that could not be read
     assert (summary.images, summary.corrected, summary.objects) == (13, 12, 11)
     assert (summary.unchanged, summary.changed) == (11, 0)
@@ -178,7 +178,7 @@ def correction(tmp_path):
 
 def test_all_kinds_of_corrections(tmp_path, correction):
     run, path, dataset = correction
-    summary = import_corrections(run, [path], tmp_path / "new", dataset=dataset)
+    summary = import_corrections(run, [path], tmp_path / "new", classes="all", dataset=dataset)
     after = objects_of(tmp_path / "new")
     assert set(after) == {
         *(("kept", 0), ("redrawn", 0), ("polygon", 0), ("another", 1), ("added", 0)),
@@ -205,7 +205,7 @@ def test_all_kinds_of_corrections(tmp_path, correction):
 
 def test_the_annotations_are_a_dataset_of_the_corrected_images(tmp_path, correction):
     run, path, dataset = correction
-    import_corrections(run, [path], tmp_path / "new", dataset=dataset)
+    import_corrections(run, [path], tmp_path / "new", classes="all", dataset=dataset)
     file = tmp_path / "new/annotations/instances_corrected.json"
     truth = CocoDataset(dataset.root, CATEGORIES, annotations=file)
     assert truth.image_ids == (
@@ -359,6 +359,8 @@ def test_other_files_and_used_folders_are_refused(tmp_path):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))])
     with pytest.raises(DataError, match=r"x\.csv must be one of \.json, \.xml, \.zip"):
         import_corrections(run, [tmp_path / "x.csv"], tmp_path / "new")
+    with pytest.raises(ConfigError, match="top1 or all, but got 'top5'"):
+        import_corrections(run, [], tmp_path / "new", classes="top5")
     with pytest.raises(RunError, match="holds a run already"):
         import_corrections(run, [], run)
 
@@ -374,7 +376,34 @@ def test_polygons_come_back_as_masks(tmp_path, tool):
     predictions = hard_predictions()
     run = write_run(tmp_path / "run", predictions)
     path = corrected_by(tool, tmp_path, run, shapes=("polygon",))
-    import_corrections(run, [path], tmp_path / "new")
+    import_corrections(run, [path], tmp_path / "new", classes="all")
     before, after = objects_of(run), objects_of(tmp_path / "new")
     assert set(after) == set(before)
     assert all(np.array_equal(one.mask, before[key].mask) for key, one in after.items())
+
+
+def test_classes_that_were_not_exported_keep_what_the_run_found(tmp_path):
+    predictions = [
+        image("a", found(LEFT, 0), found(RIGHT, 1, rank=2, truth=False)),
+        image("b", found(LEFT, 0), found(RIGHT, 1, rank=2, truth=False)),
+    ]
+    run = write_run(tmp_path / "run", predictions)
+    export(run, "label_studio", tmp_path / "ls")
+    tasks = accepted(tmp_path / "ls")
+    tasks[0]["annotations"][0]["result"].clear()
+    tasks[1]["annotations"][0]["result"] = [brush_of(NEW, "hen")]
+    summary = import_corrections(run, [write_tasks(tmp_path / "x.json", tasks)], tmp_path / "new")
+    assert (summary.added, summary.removed) == (1, 2)
+    rows = {
+        (one.image_id, each.label): each
+        for one in RunFolder(tmp_path / "new").predictions()
+        for each in one.localizations
+    }
+    for image_id in ("a", "b"):  # the row stays, with nothing found
+        assert rows[image_id, 0].box is None
+        assert rows[image_id, 0].run_lengths.area == 0
+        assert rows[image_id, 0].is_ground_truth
+    assert np.array_equal(rows["a", 1].mask, RIGHT)
+    assert not rows["a", 1].is_ground_truth
+    assert np.array_equal(rows["b", 1].mask, NEW)
+    assert rows["b", 1].is_ground_truth

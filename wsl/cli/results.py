@@ -180,6 +180,9 @@ def import_(
         list[Path], typer.Argument(help="Label Studio's JSON export, or CVAT's XML or archive.")
     ],
     out: Annotated[Path, typer.Option(help="New folder for the corrected run.")],
+    classes: Annotated[
+        str | None, typer.Option(help="ground_truth, top1 or all, as the export was made.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override data.root of a moved dataset."),
@@ -190,4 +193,6 @@ def import_(
     from wsl.run.opened import open_run
 
     opened = open_run(run, overrides or ())
-    typer.echo(import_corrections(run, corrections, out, dataset=opened.dataset).text())
+    typer.echo(
+        import_corrections(run, corrections, out, classes=classes, dataset=opened.dataset).text()
+    )

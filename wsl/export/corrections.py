@@ -10,7 +10,9 @@ The run can be scored beside the old one and exported again. The annotations can
 both are scored against: ``wsl score RUN --set data.format=coco --set
 data.annotations=OUT/annotations/instances_corrected.json``.
 
-In the run, a class of a corrected image has one row: its mask is the union of its objects, its box
+Of a corrected image the classes that had been exported (`classes`, as in the export) are replaced:
+one that has no object any more keeps its row, without mask and box; other classes keep what the run
+found. In the run, a class has one row: its mask is the union of its objects, its box
 that of the largest of them. The row is marked as the image's label and has the rank, score and
 quality of the class in the old run; a class that was not localized there ranks last with score 0.
 An object with a box only keeps the old run's mask of its class inside of that box.
@@ -21,15 +23,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from wsl.boxes import Box
 from wsl.data.sample import Dataset
-from wsl.errors import DataError, RunError
+from wsl.errors import ConfigError, DataError, RunError
 from wsl.export.annotated import AnnotatedImage, AnnotatedObject
-from wsl.export.base import Run
+from wsl.export.base import ClassChoice, Run
 from wsl.export.classes import class_names
 from wsl.export.formats.cvat import read_cvat
 from wsl.export.formats.label_studio import read_label_studio
@@ -102,6 +104,7 @@ def import_corrections(
     corrections: Sequence[Path],
     out: Path | str,
     *,
+    classes: str | None = None,
     dataset: Dataset | None = None,
 ) -> ImportSummary:
     """Read corrections of a run's export into a new run and into annotations.
@@ -114,11 +117,15 @@ def import_corrections(
         Label Studio's JSON exports, or CVAT's XML files or archives.
     out : Path or str
         New or empty; see this module for what it gets.
+    classes : {'ground_truth', 'top1', 'all'}, optional
+        As the export was made.
     dataset : Dataset, optional
         The run's dataset, by which images are found that the tool knows by their paths.
 
     Raises
     ------
+    ConfigError
+        If `classes` is something else.
     DataError
         If a file cannot be read, names an image that is not in the run, corrects one twice, or has
         a class that the classifier does not know.
@@ -129,8 +136,11 @@ def import_corrections(
     if target.info_path.exists():
         raise RunError(f"{target.path} holds a run already: choose another folder")
     by_id = _by_image_id(run, corrections, dataset)
+    classes = classes or ("ground_truth" if scan(run).has_ground_truth else "top1")
+    if classes not in get_args(ClassChoice):
+        raise ConfigError(f"classes must be ground_truth, top1 or all, but got {classes!r}")
     names = {name: label for label, name in enumerate(class_names(run.categories))}
-    importer = _Importer(run, by_id, names)
+    importer = _Importer(run, by_id, names, classes)
     target.make()
     for part in run.parts():
         corrected = map(importer.image, read_predictions(part))
@@ -186,6 +196,7 @@ class _Importer:
     run: Run
     by_id: Mapping[str, AnnotatedImage]
     names: Mapping[str, int]
+    classes: str
     summary: ImportSummary = field(default_factory=ImportSummary)
     ious: list[float] = field(default_factory=list)
     entries: list[tuple[Prediction, AnnotatedImage]] = field(default_factory=list)
@@ -206,20 +217,32 @@ class _Importer:
         self.summary.objects += len(correction.objects)
         self.summary.skipped += correction.skipped
         old = {found.label: found for found in before.localizations}
+        exported = {label: one for label, one in old.items() if self.was_exported(one)}
         by_label: dict[int, list[AnnotatedObject]] = {}
         for one in correction.objects:
             by_label.setdefault(self.label(one), []).append(one)
         last = max((found.rank for found in before.localizations), default=0)
-        after = []
+        nothing = RunLengths.of(np.zeros(before.size, dtype=bool))
+        after = [
+            replace(found, box=None, mask=nothing) if label in exported else found
+            for label, found in old.items()
+            if label not in by_label
+        ]
         for label, objects in by_label.items():
             corrected = self.localization(label, objects, old.get(label), before.size)
             if label not in old:
                 last += 1
                 corrected = replace(corrected, rank=last)
             after.append(corrected)
-        self.count(old, {found.label: found for found in after})
+        self.count(exported, {found.label: found for found in after if found.label in by_label})
         found = tuple(sorted(after, key=lambda one: one.rank))
         return Prediction(before.image_id, before.size, found)
+
+    def was_exported(self, found: Localization) -> bool:
+        """Whether a localization was in the export."""
+        if self.classes == "ground_truth":
+            return found.is_ground_truth
+        return self.classes == "all" or found.rank == 1
 
     def label(self, one: AnnotatedObject) -> int:
         """Label of an object's class."""
