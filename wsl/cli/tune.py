@@ -36,7 +36,10 @@ def tune(
         str, typer.Option(help="grid: all combinations; descent: one key after the other.")
     ] = "grid",
     objective: Annotated[
-        str, typer.Option(help="gt_known_mean (of IoU 0.3, 0.5, 0.7), gt_known_0.5 or mean_iou.")
+        str,
+        typer.Option(
+            help="gt_known_mean (of IoU 0.3, 0.5, 0.7), gt_known_0.5, mean_iou; mask_iou."
+        ),
     ] = "gt_known_mean",
     overrides: SetOption = None,
 ) -> None:

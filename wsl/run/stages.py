@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A decoded image on its way."""
+    """A decoded image with its views."""
 
     sample: Sample
     size: tuple[int, int]

@@ -39,7 +39,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Settings that were tried.
+    """A candidate with its estimates.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class TuningResult:
 
     @property
     def ordered(self) -> list[Trial]:
-        """All that was tried, the best first."""
+        """Trials, the best first."""
         name = self.options.objective
         others = [one for one in self.trials if one is not self.best]
         return [self.best, *sorted(others, key=lambda one: -one.estimate(name).value)]
