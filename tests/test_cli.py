@@ -135,3 +135,20 @@ def test_config_show_and_schema(tmp_path):
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_help_and_version_import_nothing_heavy(argument):
     assert without_heavy_imports(argument).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["worst", "doubtful"])
+def test_a_sheet_shows_some_images_of_a_run(demo, tmp_path, order):
+    out, _ = demo
+    result = wsl_here("show", out / "run", f"--{order}", 3, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("*.png")
+    assert str(path) in result.stdout
+    assert np.asarray(Image.open(path)).std() > 10
+
+
+def test_a_sheet_is_of_one_run(tmp_path):
+    result = wsl_here("show", tmp_path, tmp_path, "--worst", 3)
+    assert result.returncode == 1
+    assert "a sheet is of one run" in result.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,12 +17,15 @@ from wsl.cli.configuration import (
     ModelOption,
     RecipeOption,
 )
+from wsl.errors import ConfigError
 
 __all__ = ["show"]
 
 
 def show(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files; or one run's folder.")
+    ],
     model: ModelOption = None,
     recipe: RecipeOption = None,
     class_: Annotated[
@@ -34,9 +38,18 @@ def show(
     device: DeviceOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
     height: Annotated[int, typer.Option(min=16, help="Height of a panel in pixels.")] = 224,
+    worst: Annotated[
+        int | None, typer.Option(min=1, help="Of a run: so many of its worst images on one sheet.")
+    ] = None,
+    doubtful: Annotated[
+        int | None, typer.Option(min=1, help="Of a run: so many of the lowest quality.")
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
     """Draw one strip per class of an image: image, saliency, seeds, mask and box."""
+    if worst or doubtful:
+        _sheet(images, out, worst=worst, doubtful=doubtful, overrides=overrides or ())
+        return
     from wsl.cli.configuration import configuration
     from wsl.draw.pictures import file_part, save_png
     from wsl.run.runner import build_localizer
@@ -63,3 +76,25 @@ def show(
                 f"{path}: {found.category}, rank {found.rank}, "
                 f"probability {found.score:.3f}, box {found.box}"
             )
+
+
+def _sheet(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    worst: int | None,
+    doubtful: int | None,
+    overrides: Sequence[str],
+) -> None:
+    if len(runs) != 1 or (worst and doubtful):
+        raise ConfigError("a sheet is of one run: wsl show RUN --worst 20, or --doubtful 20")
+    from wsl.draw.pictures import save_png
+    from wsl.report.sheet import run_sheet
+    from wsl.run.opened import open_run
+
+    order: Literal["worst", "doubt"] = "worst" if worst else "doubt"
+    opened = open_run(runs[0], overrides)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{opened.folder.path.name}-{'worst' if worst else 'doubtful'}.png"
+    save_png(path, run_sheet(opened, count=worst or doubtful or 1, order=order))
+    typer.echo(path)
