@@ -91,7 +91,7 @@ def main() -> None:
         if scenario == "gradients":
             module = KilledOnce(Path(out) / "killed")
         if scenario == "refinement":
-            threading.Thread(target=kill_one, args=("refine_chunk", killed, stop)).start()
+            threading.Thread(target=kill_one, args=("segment_chunk", killed, stop)).start()
         begin = time.monotonic()
         summary = run_dataset(
             config(photos, run__chunk_size=2, run__maps=True),

@@ -427,7 +427,8 @@ SHARD = """
 import sys
 sys.path.insert(0, {tests!r})
 import small_runs as s
-from wsl.run import Shard, run_dataset
+from wsl.run.runner import run_dataset
+from wsl.run.shard import Shard
 run_dataset(s.config({photos!r}), {out!r}, classifier=s.classifier(), shard=Shard({index}, 2))
 """
 
