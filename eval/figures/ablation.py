@@ -104,8 +104,9 @@ def all_ious(
     iou: dict[str, NDArray[np.float64]] = {}
     for names in groups.values():
         saliency = configs[names[0]].saliency
-        changed = saliency.model_dump(mode="json", exclude_defaults=True)
-        folder = work / (slug(json.dumps(changed)) or "gradient")
+        own = saliency.model_dump(mode="json", exclude_defaults=True)
+        changed = {"method": saliency.method, **own}
+        folder = work / (slug(json.dumps(changed)))
         iou |= group_ious({name: configs[name] for name in names}, classifier, folder)
     return {name: iou[name] for name in configs}
 
