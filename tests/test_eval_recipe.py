@@ -99,7 +99,7 @@ def test_the_ablation_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     path = tmp_path / "out" / "ablation-demo.json"
     first = json.loads(path.read_text())
     stores = sorted(each.name for each in (tmp_path / "work").iterdir())
-    assert stores == ["gradient", "method-grad_cam"]
+    assert stores == ["method-grad_cam", "method-gradient"]
     found = {row["name"]: row for row in first["rows"]}
     for name in ("one round", "grad-cam"):
         for key, figure in found[name]["differences"].items():
