@@ -87,8 +87,10 @@ def test_the_second_signal_stops_at_once(command, tmp_path):
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert process.poll() is None
+    begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 2
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "again to stop at once" in said
