@@ -523,17 +523,9 @@ def test_a_report_of_fifty_thousand_images_knows_them_all(visit, tmp_path: Path)
     page.uncheck("[name=drawn]")
     assert page.locator("#gallery-count").inner_text() == "50000 of 50000 images"
     for order in ("worst", "random", ""):
-        spent = page.evaluate(
-            """(order) => {
-                const field = document.querySelector("[name=order]");
-                field.value = order;
-                const begin = performance.now();
-                field.dispatchEvent(new Event("input", { bubbles: true }));
-                return performance.now() - begin;
-            }""",
-            order,
-        )
-        assert spent < 500
+        page.select_option("[name=order]", order)
+        # However many pass the filters, cards are drawn a page at a time.
+        assert page.locator(".card").count() == 24
     page.fill("[name=search]", "drawn_49999")
     assert page.locator(".card").count() == 1
     assert "without a picture" in page.locator(".card").inner_text()
