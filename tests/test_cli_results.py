@@ -11,7 +11,7 @@ import pytest
 from command_line import wsl_here
 
 from wsl import cli
-from wsl.config import choices
+from wsl.config.options import choices
 from wsl.demo.draw import write_dataset
 from wsl.run.config import build_config
 from wsl.run.runner import run_dataset

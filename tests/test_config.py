@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wsl.config import _RENAMED_KEYS, option_keys
+from wsl.config.messages import RENAMED_KEYS
+from wsl.config.options import option_keys
 from wsl.errors import ConfigError
 from wsl.localize.recipes import recipe_names
 from wsl.run.config import RunConfig, build_config, load_config, to_yaml
@@ -110,7 +111,7 @@ def test_every_option_is_documented_in_the_schema():
 
 def test_renamed_keys_are_now_what_there_is():
     keys = {key for key, _ in option_keys(RunConfig)}
-    for old, new in _RENAMED_KEYS.items():
+    for old, new in RENAMED_KEYS.items():
         assert not any(f".{key}".endswith(f".{old}") for key in keys), old
         named = new.split(",")[0].rpartition(".")[2]
         assert any(key.rpartition(".")[2] == named for key in keys) or new.startswith(

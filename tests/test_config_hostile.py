@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from wsl.config import parse_yaml
+from wsl.config.yaml import parse_yaml
 from wsl.errors import ConfigError
 from wsl.run.config import load_config
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from wsl.config import Options, build_options, choices, merge, option_keys
+from wsl.config.layers import build_options, merge
+from wsl.config.options import Options, choices, option_keys
 from wsl.errors import ConfigError
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from wsl.config import build_options, choices
+from wsl.config.layers import build_options
+from wsl.config.options import choices
 from wsl.data.categories import Categories
 from wsl.data.open import DataOptions, find_format, open_dataset
 from wsl.data.readers.coco import CocoOptions

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wsl.config import build_options
+from wsl.config.layers import build_options
 from wsl.data.categories import Categories
 from wsl.data.open import DataOptions, open_dataset
 from wsl.data.parsing import inside

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsl.config import build_options
+from wsl.config.layers import build_options
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.refiners.grabcut import GrabCut
 from wsl.localize.refiners.none import NoRefinement

@@ -13,7 +13,7 @@ from torchvision import models
 
 from wsl.data.categories import Categories
 from wsl.errors import CheckpointError, ModelError
-from wsl.models import sources
+from wsl.models import networks
 from wsl.models.options import ModelOptions
 from wsl.models.preprocessing import Preprocessing
 from wsl.models.sources import load_classifier
@@ -127,8 +127,10 @@ def test_a_last_matrix_of_other_rows_does_not_tell_the_number_of_classes(
     tmp_path, squeezenet, monkeypatch
 ):
     built = []
-    build = sources._untrained
-    monkeypatch.setattr(sources, "_untrained", lambda *a, **o: built.append(a[1]) or build(*a, **o))
+    build = networks._untrained
+    monkeypatch.setattr(
+        networks, "_untrained", lambda *a, **o: built.append(a[1]) or build(*a, **o)
+    )
     state = squeezenet | {"classifier.1.weight": torch.zeros(3_000_000)}
     path = save(tmp_path / "w.pth", state)
     with pytest.raises(CheckpointError, match=r"1 of another shape: classifier\.1\.weight"):

@@ -17,7 +17,8 @@ from wsl.run.config import build_config
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.occlusion import Occlusion, make_fill, occlude
 from wsl.saliency.occlusion_grid import MaskGrid
-from wsl.saliency.targets import Filter, Neuron, Regression, TargetClassifier
+from wsl.saliency.target_classifier import TargetClassifier
+from wsl.saliency.targets import Filter, Neuron, Regression
 
 SIZE = (6, 5)
 PREPROCESSING = Preprocessing(

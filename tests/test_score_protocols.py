@@ -9,15 +9,16 @@ import pytest
 from scored_runs import MadeRun, made_images, write_run
 
 from wsl.boxes import box_iou
-from wsl.config import choices
+from wsl.config.options import choices
 from wsl.data.sample import Annotation, Instance, Sample
 from wsl.errors import AnnotationError, ScoreError
 from wsl.localize.prediction import Prediction
 from wsl.masks import RunLengths, mask_iou, mask_to_box
+from wsl.score.evaluator import prepare_map
 from wsl.score.protocols import ProtocolOptions
 from wsl.score.protocols.ilsvrc import IlsvrcOptions
 from wsl.score.protocols.mask_iou import MaskIoUOptions
-from wsl.score.protocols.max_box_acc import MaxBoxAcc, MaxBoxAccOptions, prepare_map
+from wsl.score.protocols.max_box_acc import MaxBoxAcc, MaxBoxAccOptions
 from wsl.score.protocols.pointing import PointingOptions
 from wsl.score.protocols.pxap import PxAP, PxAPOptions
 

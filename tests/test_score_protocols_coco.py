@@ -16,16 +16,8 @@ from wsl.data.sample import Annotation, Instance, Sample
 from wsl.errors import ScoreError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import RunLengths, encode_rle, mask_to_box
-from wsl.score.protocols.coco import (
-    _METRICS,
-    _by_category,
-    _curves,
-    _resampled,
-    _summary,
-    coco_detections,
-    coco_ground_truth,
-    score_coco,
-)
+from wsl.score.average_precision import METRICS, _by_category, _curves, _resampled, _summary
+from wsl.score.protocols.coco import coco_detections, coco_ground_truth, score_coco
 
 _NAMES = ["ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"]
 _NAMES += ["ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"]
@@ -163,7 +155,7 @@ def test_replicates_in_which_each_image_counts_once_have_the_scores_values():
     once = np.ones((3, len(samples)), dtype=np.int64)
     replicates = [_resampled(evaluation, once) for evaluation in by_category]
     values = _summary([_curves(evaluation) for evaluation in by_category])
-    for (which, ious, *key), value in zip(_METRICS.values(), values, strict=True):
+    for (which, ious, *key), value in zip(METRICS.values(), values, strict=True):
         found = np.stack([one[tuple(key)][which][:, ious] for one in replicates])
         assert np.nanmean(found, axis=(0, 2)) == pytest.approx([value] * 3)
 

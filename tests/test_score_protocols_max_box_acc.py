@@ -8,9 +8,7 @@ import pytest
 
 from wsl.errors import ScoreError
 from wsl.score.estimates import wilson
-from wsl.score.protocols.max_box_acc import (
-    MaxBoxAcc,
-    MaxBoxAccOptions,
+from wsl.score.evaluator import (
     best_ious,
     boxes_at_level,
     evaluator_map,
@@ -20,6 +18,7 @@ from wsl.score.protocols.max_box_acc import (
     scaled_ground_truth,
     threshold_grid,
 )
+from wsl.score.protocols.max_box_acc import MaxBoxAcc, MaxBoxAccOptions
 
 # ---- the oracle ----
 

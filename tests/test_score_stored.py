@@ -8,12 +8,8 @@ import pytest
 from command_line import wsl_here
 from pycocotools import mask as coco_mask
 
-from wsl.score.protocols.max_box_acc import (
-    MaxBoxAccOptions,
-    boxes_at_level,
-    inclusive_iou,
-    scale_corners,
-)
+from wsl.score.evaluator import boxes_at_level, inclusive_iou, scale_corners
+from wsl.score.protocols.max_box_acc import MaxBoxAccOptions
 from wsl.score.protocols.pxap import PxAPOptions
 from wsl.score.stored import open_annotated
 

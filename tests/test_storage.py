@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel
 from small_runs import classifier, config, draw_photos, rows
 
-from wsl.config import build_options
+from wsl.config.layers import build_options
 from wsl.data.categories import Categories
 from wsl.data.images import image_size, load_image
 from wsl.data.open import DataOptions, dataset_fingerprint, open_dataset

@@ -40,7 +40,8 @@ from wsl.run.folder import RunFolder
 from wsl.run.maps import read_maps
 from wsl.run.runner import run_dataset
 from wsl.score.estimates import difference_estimate, mean_estimate
-from wsl.score.images import ImageList, ScoredImage, scored_images
+from wsl.score.image_list import ImageList
+from wsl.score.images import ScoredImage, scored_images
 from wsl.score.protocols.boundary import BoundaryOptions
 from wsl.score.protocols.mask_iou import MaskIoUOptions
 

@@ -48,7 +48,7 @@ def score(
 ) -> None:
     """Score a run, or a folder of maps, beside the trivial baselines, with 95 % intervals."""
     from wsl.cli.terminal import print_table
-    from wsl.config import build_options
+    from wsl.config.layers import build_options
     from wsl.errors import ConfigError
     from wsl.run.opened import open_run
     from wsl.score.protocols import ScoreConfig, protocol_lines
@@ -98,7 +98,7 @@ def report(
 ) -> None:
     """Write a report of one run, or compare several over the same images."""
     from wsl.cli.terminal import ProgressBar
-    from wsl.config import build_options, split_overrides
+    from wsl.config.layers import build_options, split_overrides
     from wsl.report.from_run import report_run
     from wsl.report.gallery import PictureOptions
     from wsl.report.page import build_report
@@ -147,7 +147,7 @@ def export(
 ) -> None:
     """Write masks and boxes in the format of another tool. Started again, it goes on."""
     from wsl.cli.terminal import ProgressBar
-    from wsl.config import build_options, split_overrides
+    from wsl.config.layers import build_options, split_overrides
     from wsl.errors import ConfigError
     from wsl.export.export import export_run
     from wsl.export.formats import AnyFormat, format_lines

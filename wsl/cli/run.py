@@ -137,7 +137,7 @@ def run(
 def _ray_options(
     engine: str, address: str, actors: int | None, gpus_per_actor: float | None
 ) -> RayOptions | None:
-    from wsl.config import build_options
+    from wsl.config.layers import build_options
     from wsl.errors import choices_hint
     from wsl.run.options import RayOptions
 

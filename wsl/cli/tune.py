@@ -45,7 +45,7 @@ def tune(
 ) -> None:
     """Choose seeds, smoothing, working size and other settings on an annotated split."""
     from wsl.cli.terminal import ProgressBar, print_table
-    from wsl.config import build_options
+    from wsl.config.layers import build_options
     from wsl.run.config import load_config
     from wsl.tune.options import TuneOptions
     from wsl.tune.result import tuning_table, write_tuning

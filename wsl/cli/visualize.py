@@ -75,7 +75,7 @@ def _visuals(
     overrides: list[str] | None,
 ) -> Iterator[Visual]:
     from wsl.cli.terminal import ProgressBar
-    from wsl.config import build_options, split_overrides
+    from wsl.config.layers import build_options, split_overrides
     from wsl.draw.attributions import write_maximized, write_overlays
     from wsl.models.sources import load_classifier
     from wsl.run.config import build_config, load_config

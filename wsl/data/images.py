@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import io
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from wsl.data.exif import UPRIGHT, orientation_of, png_exif
 from wsl.errors import ImageError
 from wsl.storage import RemotePath, as_path
 
@@ -88,7 +88,7 @@ def load_image(
         holds 32-bit floating-point pixels. The message names the file.
     """
     with _opened(as_path(path), max_pixels, admit) as (image, orientation):
-        return np.ascontiguousarray(_UPRIGHT[orientation](to_rgb(image)))
+        return np.ascontiguousarray(UPRIGHT[orientation](to_rgb(image)))
 
 
 def image_size(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
@@ -156,7 +156,7 @@ def load_values(
                 f"but is a {image.format} of mode {image.mode}"
             )
         values = np.asarray(image.convert("L") if colors else image, dtype=np.uint8)
-        return np.ascontiguousarray(_UPRIGHT[orientation](values))
+        return np.ascontiguousarray(UPRIGHT[orientation](values))
 
 
 def is_upright(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool:
@@ -318,8 +318,8 @@ def _parsed(
         image = _FORMATS[name](file)
         if name != "WebP":
             check(image.size)
-        exif = _png_exif(file) if name == "PNG" else image.info.get("exif", b"")
-    return image, _orientation(exif)
+        exif = png_exif(file) if name == "PNG" else image.info.get("exif", b"")
+    return image, orientation_of(exif)
 
 
 def _format_of(head: bytes) -> str:
@@ -362,53 +362,6 @@ def _webp_size(head: bytes) -> tuple[int, int]:
         width, height = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
         return width & 0x3FFF, height & 0x3FFF
     raise ImageError("cannot be read as WebP: the header is damaged or truncated")
-
-
-def _png_exif(file: _WholeFile) -> bytes:
-    """EXIF data of a PNG; Pillow sees those behind the pixels only after decoding."""
-    back = file.tell()
-    file.seek(8)
-    exif, kind = b"", b""
-    while kind != b"IEND":
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if kind == b"eXIf":
-            exif = file.read(length)
-            break
-        file.seek(length + 4, io.SEEK_CUR)
-    file.seek(back)
-    return exif
-
-
-def _orientation(exif: bytes) -> int:
-    """Orientation, 1 to 8, from EXIF data; 1 if they do not say or cannot be read."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (first,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, first)
-        for entry in range(first + 2, first + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-            if tag == 0x0112:
-                return int(value) if kind == 3 and 1 <= value <= 8 else 1
-    except struct.error:
-        return 1
-    return 1
-
-
-# What brings pixels stored with an EXIF orientation upright (EXIF 2.32, tag 0x0112).
-_Pixels = NDArray[np.uint8]
-_UPRIGHT: dict[int, Callable[[_Pixels], _Pixels]] = {
-    1: lambda pixels: pixels,
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
-}
 
 
 @contextmanager

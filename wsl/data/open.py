@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wsl.config import choices
+from wsl.config.options import choices
 from wsl.data.categories import Categories
 from wsl.data.options import ReaderOptions
 from wsl.data.readers.coco import CocoOptions

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.categories import Categories
 from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.data.sample import Dataset

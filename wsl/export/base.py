@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from wsl.boxes import Box
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.export.classes import ClassList
 from wsl.export.image_files import ImageFiles, ImageMode
 from wsl.export.names import FileNames

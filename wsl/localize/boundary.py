@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.masks import Mask
 
 __all__ = ["GuidedFilter", "guided_filter", "resize_mask"]

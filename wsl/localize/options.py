@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
-from wsl.config import Options, build_options, merge, read_yaml
+from wsl.config.layers import build_options, merge
+from wsl.config.options import Options
+from wsl.config.yaml import read_yaml
 from wsl.localize.recipes import RECIPES, read_source
 from wsl.localize.segment import LocalizeOptions
 from wsl.saliency.methods import SaliencyOptions

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsl.config import read_yaml
+from wsl.config.yaml import read_yaml
 from wsl.errors import ConfigError, choices_hint
 
 __all__ = ["RECIPES", "Extends", "read_layers", "read_source", "recipe_names", "resolve"]
@@ -69,7 +69,7 @@ def read_source(
 def read_layers(
     content: Mapping[str, Any], folder: Path | str = "", *, below: tuple[Path, ...] = ()
 ) -> list[dict[str, Any]]:
-    """Read what nested keys and values build on, for `wsl.config.merge`.
+    """Read what nested keys and values build on, for `wsl.config.layers.merge`.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from skimage.filters import threshold_otsu
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.masks import Mask
 
 __all__ = [

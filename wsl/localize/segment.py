@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wsl.boxes import Box
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.geometry import resize_array
 from wsl.localize.boundary import GuidedFilter, resize_mask
 from wsl.localize.image_maps import working_size

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsl.config import read_yaml
+from wsl.config.yaml import read_yaml
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier, logits_of

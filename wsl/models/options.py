@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wsl.config import Options
+from wsl.config.options import Options
 
 __all__ = ["ModelOptions", "Precision", "Source"]
 

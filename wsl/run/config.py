@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from wsl.config import build_options, merge
+from wsl.config.layers import build_options, merge
 from wsl.data.open import DataOptions
 from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.localize.options import LocalizerOptions

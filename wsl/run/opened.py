@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
-from wsl.config import Options, build_options
+from wsl.config.layers import build_options
+from wsl.config.options import Options
 from wsl.data.open import DataOptions, open_dataset
 from wsl.data.sample import Dataset
 from wsl.run.folder import RunFolder

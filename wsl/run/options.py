@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from wsl.config import Options
+from wsl.config.options import Options
 
 __all__ = ["ClassOptions", "RayOptions", "RunOptions"]
 

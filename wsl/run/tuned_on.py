@@ -16,7 +16,7 @@ from typing import Self
 
 from pydantic import Field
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.images import image_size, load_image
 from wsl.data.sample import Dataset
 from wsl.errors import AnnotationError, ConfigError, ImageError

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.gradient import gradients
-from wsl.saliency.targets import ClassScore, TargetClassifier, TargetLike, as_target
+from wsl.saliency.target_classifier import TargetClassifier
+from wsl.saliency.targets import ClassScore, TargetLike, as_target
 
 __all__ = ["ActivationMaximization", "MaximizedImages", "maximize_activation"]
 

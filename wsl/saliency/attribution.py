@@ -14,7 +14,8 @@ from wsl.models.preprocessing import Preprocessing
 from wsl.saliency.base import SaliencyMethod, resized
 from wsl.saliency.methods import METHODS
 from wsl.saliency.modifiers import Modifier, ModifierName, ReductionName
-from wsl.saliency.targets import ClassScore, Target, TargetClassifier, TargetLike, as_target
+from wsl.saliency.target_classifier import TargetClassifier
+from wsl.saliency.targets import ClassScore, Target, TargetLike, as_target
 
 __all__ = ["attribute"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.categories import Categories
 from wsl.data.geometry import Geometry
 from wsl.models.classifier import Classifier

@@ -18,7 +18,8 @@ from wsl.models.classifier import Classifier
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
 from wsl.saliency.layers import measured_once
-from wsl.saliency.targets import TargetClassifier, TargetOptions
+from wsl.saliency.target_classifier import TargetClassifier
+from wsl.saliency.targets import TargetOptions
 from wsl.saliency.views import ViewOptions, Views, make_views
 
 __all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target", "fitting_views"]

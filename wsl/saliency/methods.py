@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from wsl.config import choices
+from wsl.config.options import choices
 from wsl.saliency.activation_maximization import ActivationMaximization
 from wsl.saliency.attention import AttentionRollout
 from wsl.saliency.auto import Auto

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.geometry import Geometry
 from wsl.errors import choices_hint
 

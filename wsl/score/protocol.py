@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
 from wsl.run.folder import RunFolder
 from wsl.run.tuned_on import TunedOn
 from wsl.score.baselines import TrivialBoxes
-from wsl.score.images import ImageList, ScoredImage, only_class, scored_images
+from wsl.score.image_list import ImageList
+from wsl.score.images import ScoredImage, only_class, scored_images
 from wsl.score.result import Scores
 
 __all__ = ["MapOptions", "ScoreOptions", "needs_run", "tuning_notes"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wsl.config import build_options
+from wsl.config.layers import build_options
 from wsl.data.categories import Categories
 from wsl.data.open import DataOptions, open_dataset
 from wsl.data.options import ReaderOptions

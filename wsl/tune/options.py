@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from wsl.config import Options
+from wsl.config.options import Options
 
 __all__ = ["Objective", "TuneOptions"]
 

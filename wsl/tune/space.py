@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsl.config import parse_yaml
+from wsl.config.yaml import parse_yaml
 from wsl.errors import ConfigError
 from wsl.localize.segment import LocalizeOptions
 from wsl.run.config import RunConfig, build_config

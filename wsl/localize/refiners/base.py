@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.localize.seeds import PROBABLE_FOREGROUND, Seeds, is_foreground
 from wsl.masks import Mask
 

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from wsl.config import Options
+from wsl.config.options import Options
 from wsl.score.protocols.boundary import BoundaryOptions
 from wsl.score.protocols.coco import CocoOptions
 from wsl.score.protocols.diagnosis import DiagnosisOptions

@@ -28,7 +28,8 @@ from wsl.errors import ScoreError
 from wsl.run.folder import RunFolder
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
-from wsl.score.images import ImageList, boxed_class
+from wsl.score.image_list import ImageList
+from wsl.score.images import boxed_class
 from wsl.score.maps import Map, check_map, resize_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores

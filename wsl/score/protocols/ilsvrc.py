@@ -30,7 +30,7 @@ from wsl.run.folder import RunFolder
 from wsl.run.rows import SCALARS
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
-from wsl.score.images import ImageList, check_listed
+from wsl.score.image_list import ImageList, check_listed
 from wsl.score.inputs import PredictionRows, SampleList, read_annotations
 from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
 from wsl.score.protocol import ScoreOptions, needs_run

@@ -29,7 +29,8 @@ from wsl.score.estimates import (
     mean_estimate,
     percentile_interval,
 )
-from wsl.score.images import ImageList, scored_images
+from wsl.score.image_list import ImageList
+from wsl.score.images import scored_images
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Baseline, Scores
 

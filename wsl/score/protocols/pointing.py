@@ -33,7 +33,8 @@ from wsl.score.estimates import (
     percentile_interval,
     proportion_estimate,
 )
-from wsl.score.images import ImageList, ScoredImage
+from wsl.score.image_list import ImageList
+from wsl.score.images import ScoredImage
 from wsl.score.maps import check_map, resize_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Baseline, Scores

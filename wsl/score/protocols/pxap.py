@@ -26,10 +26,10 @@ from wsl.masks import Mask, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
-from wsl.score.images import ImageList
+from wsl.score.evaluator import evaluator_map, threshold_grid
+from wsl.score.image_list import ImageList
 from wsl.score.maps import MAP_SIDE, check_unit_map
 from wsl.score.protocol import MapOptions
-from wsl.score.protocols.max_box_acc import evaluator_map, threshold_grid
 from wsl.score.result import Curve, Scores
 
 __all__ = ["PxAP", "PxAPOptions", "average_precision", "scaled_mask"]
@@ -139,7 +139,7 @@ class PxAP:
         ----------
         map_ : array_like, shape (224, 224)
             Map of the ground-truth class, in [0, 1]; see
-            `wsl.score.protocols.max_box_acc.evaluator_map`.
+            `wsl.score.evaluator.evaluator_map`.
         masks : sequence of ndarray of bool, shape (H, W)
             The instances, each of any size; their union is the foreground.
         ignore : ndarray of bool, shape (H, W), or a sequence of them, or None
