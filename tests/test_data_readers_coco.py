@@ -6,7 +6,7 @@ import string
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 from pycocotools import mask as coco_mask
@@ -101,7 +101,6 @@ def test_masks_are_those_of_pycocotools(opened, tmp_path):
         assert (decode_rle(instance.mask, annotation.size) == expected).all()
 
 
-@settings(deadline=None)
 @given(stnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_the_text_of_run_lengths_is_understood(mask):
     lengths = _unpacked(encode_rle(mask), "here")
@@ -110,7 +109,6 @@ def test_the_text_of_run_lengths_is_understood(mask):
     assert packed["counts"].decode() == encode_rle(mask)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from(string.printable), max_size=12))
 def test_any_other_text_is_refused_or_fits(text):
     # What passes the checks must be safe to decode.

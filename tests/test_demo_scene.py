@@ -20,7 +20,7 @@ def brute_force_box(mask):
     return (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(index=st.integers(0, 10**6), seed=st.integers(0, 2**32))
 def test_same_arguments_same_picture(index, seed):
     first, second = draw_image(index, seed=seed), draw_image(index, seed=seed)

@@ -74,7 +74,7 @@ def test_on_a_flat_image_the_boundary_stays():
     assert mask_iou(GuidedFilter()(flat, mask), mask) > 0.99
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     tile=st.integers(5, 40),

@@ -252,7 +252,7 @@ def test_nothing_given_is_changed():
         assert (array == before).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_quality_is_in_0_to_1(data):
     size = data.draw(st.tuples(st.integers(1, 70), st.integers(1, 70)))

@@ -136,9 +136,7 @@ def of_tuning(store: MapStore):
     return found
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=contents)
 def test_local_runs_ray_runs_and_tuning_are_the_same(drawn, monkeypatch, content):
     ray = pytest.importorskip("ray")

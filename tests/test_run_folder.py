@@ -1,6 +1,7 @@
 """run.json: what is no run's is refused with a reason."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,22 @@ def test_run_json_comes_back(tmp_path):
     assert folder.read_info() == info()
     assert folder.add_timings({"wall": 2.5}).timings == {"wall": 2.5}
     assert folder.add_timings({"wall": 1.0, "decode": 3.0}).timings == {"wall": 3.5, "decode": 3.0}
+
+
+def test_a_run_that_another_process_begins_meanwhile_is_a_run(tmp_path, monkeypatch):
+    """It wrote its run.json and a part after ours had looked for one."""
+    folder = RunFolder(tmp_path / "run")
+    folder.make()
+    listed = Path.iterdir
+
+    def late(path):
+        if path == folder.path:
+            write_json(folder.info_path, asdict(info()))
+            folder.part_path(0).touch()
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", late)
+    folder.check()
 
 
 # Found by tests/fuzz.py.

@@ -303,7 +303,7 @@ def test_wrong_options_are_refused(option):
         ActivationMaximization(**option)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),

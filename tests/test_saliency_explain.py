@@ -216,7 +216,7 @@ def given_scores(rows):
     return made, [Views((image,), (geometry,) * scores.shape[1]) for image in inputs]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 4).flatmap(
         lambda views: st.lists(

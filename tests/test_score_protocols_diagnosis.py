@@ -168,7 +168,7 @@ IMAGES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(IMAGES)
 def test_every_image_is_of_exactly_one_kind_the_slow_program_s(images):
     rows, samples, known, top1 = [], [], {}, {}

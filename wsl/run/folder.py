@@ -112,9 +112,11 @@ class RunFolder:
             If it holds something else, or ``run.json`` is damaged.
         """
         with _written(self.path):
+            # Listed first: what another process writes meanwhile comes after its run.json.
+            strange = self.path.exists() and any(map(_is_strange, self.path.iterdir()))
             if self.info_path.exists():
                 self.read_info()
-            elif self.path.exists() and any(_is_strange(path) for path in self.path.iterdir()):
+            elif strange:
                 raise RunError(f"{self.path} exists, is not empty, and is not a run")
 
     def make(self) -> None:
