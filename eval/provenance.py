@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,10 +29,10 @@ def commit() -> str:
     return f"commit {git('rev-parse', 'HEAD')}{changed}"
 
 
-def stamp(command: str, packages: Sequence[str]) -> dict[str, Any]:
-    """Say with what figures were made: the first keys of a file of results."""
+def stamp(module: str, *packages: str) -> dict[str, Any]:
+    """Say how and with what a module made figures: keys of a file of results."""
     return {
-        "command": command,
+        "command": command(module, sys.argv[1:]),
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),

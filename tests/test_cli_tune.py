@@ -25,13 +25,13 @@ def test_tuning_writes_a_configuration_that_runs(drawn):
                  cwd=drawn)  # fmt: skip
     assert result.returncode == 0, result.stderr
     printed = " ".join(result.stdout.split())
-    assert "tuned on ilsvrc val, part 1/2: gt_known_mean" in printed
+    assert "tuned on ilsvrc val, subset 1/2: gt_known_mean" in printed
     assert "as configured" in printed
     assert "report figures on other images" in printed
     run = wsl_here("run", "tuned/tuned.yaml", "--out", "run", "--set", "data.subset=2/2", cwd=drawn)
     assert run.returncode == 0, run.stderr
     scores = wsl_here("score", "run", cwd=drawn)
-    assert "chosen elsewhere: on ilsvrc val, part 1/2" in " ".join(scores.stdout.split())
+    assert "chosen elsewhere: on ilsvrc val, subset 1/2" in " ".join(scores.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_part_is_consecutive_and_knows_its_samples(photos, subset, ids):
     dataset = opened(root=photos, subset=subset)
     assert dataset.image_ids == tuple(ids)
     assert [sample.path.stem for sample in dataset] == list(ids)
-    assert dataset.name == f"files {photos.name}, part {subset}"
+    assert dataset.name == f"files {photos.name}, subset {subset}"
     assert dataset.root == photos
 
 

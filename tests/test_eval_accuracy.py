@@ -70,7 +70,7 @@ def test_the_table_is_of_the_test_part_and_goes_on_where_it_was(work):
     names = [method["name"] for method in found["methods"]]
     for name in METHODS:
         assert any(one.startswith(name) for one in names), name
-    assert found["test"]["name"] == "ilsvrc val, part 2/2"
+    assert found["test"]["name"] == "ilsvrc val, subset 2/2"
     assert all(
         figure["n"] == 2 for method in found["methods"] for figure in method["figures"].values()
     )
@@ -80,7 +80,7 @@ def test_the_table_is_of_the_test_part_and_goes_on_where_it_was(work):
         right = proportion_estimate("gt_known_0.5", table["iou"] >= 0.5)
         assert method["figures"]["gt_known_0.5"] == right.to_json()
     best = [m for m in found["methods"] if "best threshold" in m["name"]]
-    assert all("on ilsvrc val, part 1/2 (2 images)" in method["note"] for method in best)
+    assert all("on ilsvrc val, subset 1/2 (2 images)" in method["note"] for method in best)
     own = [one for one in found["differences"] if one["method"] == "own"]
     assert {one["as"] for one in own} == {"paper", "best baseline"}
     values = {m["name"]: m["figures"]["mean_iou"]["value"] for m in found["methods"]}

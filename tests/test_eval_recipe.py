@@ -172,7 +172,7 @@ def method(name, value, seconds):
 def test_the_cost_curve_is_drawn_and_laid_out(tmp_path, monkeypatch):
     content = {
         "classifier": "small net.pth",
-        "test": "drawn, part 2/2",
+        "test": "drawn, subset 2/2",
         "n": 9,
         "images": 2,
         **dict.fromkeys(("command", "commit", "date", "machine"), "x"),

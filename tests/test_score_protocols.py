@@ -393,10 +393,10 @@ def test_the_pointing_game_has_a_pair_for_each_class(made, tmp_path):
 
 
 def test_the_side_of_the_centered_box_is_the_tuned_one(tmp_path):
-    tuned = {"dataset": "drawn, part 1/2", "center_side": 0.6}
+    tuned = {"dataset": "drawn, subset 1/2", "center_side": 0.6}
     boxes = IlsvrcOptions().boxes({"tuned_on": tuned})
     assert boxes.side == 0.6
-    assert "drawn, part 1/2" in boxes.origin
+    assert "drawn, subset 1/2" in boxes.origin
     given = IlsvrcOptions(center_side=0.9).boxes({"tuned_on": tuned})
     assert (given.side, given.origin) == (0.9, "given by score.center_side")
     assert IlsvrcOptions().boxes({}).side == 0.75

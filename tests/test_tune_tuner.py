@@ -310,7 +310,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
     assert written.data == given.data
     assert written.localize == result.best.candidate.options
     assert written.tuned_on is not None
-    assert written.tuned_on.dataset == "ilsvrc val, part 1/2"
+    assert written.tuned_on.dataset == "ilsvrc val, subset 1/2"
     assert written.tuned_on.count == 5
     assert written.tuned_on.center_side == result.center_side
     notes = {}
@@ -320,7 +320,7 @@ def test_what_is_written_can_be_run_and_is_called_an_oracle_on_the_same_images(d
         dataset = open_dataset(settings.data, classifier().categories)
         notes[part] = IlsvrcOptions().score(run.folder, dataset).notes[-1]
     assert notes["1/2"].startswith("oracle: the settings were chosen on scored images: 5 of the 5")
-    assert notes["2/2"].startswith("the settings were chosen elsewhere: on ilsvrc val, part 1/2")
+    assert notes["2/2"].startswith("the settings were chosen elsewhere: on ilsvrc val, subset 1/2")
 
 
 def test_the_report_says_what_was_looked_at(drawn, tmp_path):
@@ -338,5 +338,5 @@ def test_the_report_says_what_was_looked_at(drawn, tmp_path):
     assert page.count("\n| seeds.foreground=") == 7
     assert page.count("\n| as configured |") == 1
     for text in (*found["notes"], page):
-        assert "part 1/2" in text or "could not be processed" in text
+        assert "subset 1/2" in text or "could not be processed" in text
     assert "report figures on other images" in found["notes"][0]

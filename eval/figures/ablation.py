@@ -15,7 +15,6 @@ The recipe's figures on images that it was not chosen on are those of ``eval/fig
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.figures.ablation_steps import SECTIONS, Step, steps
-from eval.provenance import command, commit
+from eval.provenance import stamp
+from eval.tables import interval, line, slug
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, WslError
@@ -59,9 +59,7 @@ def main() -> None:
     iou = all_ious(configs, classifier, arguments.work)
     name = arguments.name or base.model.architecture or base.model.source
     content = {
-        "command": command("eval.figures.ablation", sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp("eval.figures.ablation", "torch", "opencv-python", "numpy"),
         "classifier": classifier.name,
         "layers": list(layers),
         "dataset": open_dataset(base.data, classifier.categories).name,
@@ -196,20 +194,6 @@ def section_lines(title: str, rows: Sequence[dict[str, Any]]) -> Iterable[str]:
         expected = before if row["section"] == "path" else rows[0]["against"]
         other = f" (beside: {row['against']})" if row["against"] != expected else ""
         yield line([row["name"] + other, *cells])
-
-
-def interval(figure: dict[str, Any], *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
-
-
-def line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name.lower()).split())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ interruption. The table goes to ``eval/results/accuracy-CLASSIFIER.json`` and ``
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,7 +32,8 @@ import numpy as np
 import pandas as pd
 
 from eval.figures.accuracy_table import markdown
-from eval.provenance import command, commit
+from eval.provenance import stamp
+from eval.tables import slug
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.errors import ConfigError, ModelError, WslError
@@ -313,9 +313,7 @@ def describe(
     """Everything that the table and a later reader need, as JSON's types."""
     info = RunFolder(study.work / "runs" / slug(PLAIN)).read_info()
     return {
-        "command": command("eval.figures.accuracy", sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp("eval.figures.accuracy"),
         "versions": info.versions,
         "model": info.model,
         "cores": worker_count(study.test.run.workers),
@@ -371,10 +369,6 @@ def differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def of_sign(figure: Estimate) -> int:
     return 1 if figure.higher_is_better else -1
-
-
-def slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name.lower()).split())
 
 
 if __name__ == "__main__":

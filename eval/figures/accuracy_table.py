@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from eval.tables import interval, line
+
 __all__ = ["markdown"]
 
 COLUMNS = (
@@ -26,23 +28,23 @@ def markdown(content: dict[str, Any]) -> str:
     lines = [
         f"# Accuracy: {model['name']}",
         "",
-        f"{test['count']} images of {test['name']}; thresholds and sides chosen on part "
+        f"{test['count']} images of {test['name']}; thresholds and sides chosen on subset "
         f"{content['tuning_part']}. Percent, with 95 % intervals: GT-known localization at an IoU "
         "of 0.3, 0.5 and 0.7 and their mean, mean IoU, localization and classification error. "
         f"Seconds per image for one class, by the clock, on {model['device']}, {content['cores']} "
         "cores; processor seconds stand in `cost_curve.md`.",
         "",
-        row_of(["method", *(heading for _, heading in COLUMNS), "s/image"]),
-        row_of(["---", *["---:"] * (len(COLUMNS) + 1)]),
+        line(["method", *(heading for _, heading in COLUMNS), "s/image"]),
+        line(["---", *["---:"] * (len(COLUMNS) + 1)]),
     ]
     for method in content["methods"]:
         wall = method["seconds_per_image"].get("wall")
         cells = [interval(method["figures"][name]) for name, _ in COLUMNS]
-        lines.append(row_of([method["name"], *cells, "" if wall is None else f"{wall:.2f}"]))
+        lines.append(line([method["name"], *cells, "" if wall is None else f"{wall:.2f}"]))
     lines += ["", "Paired differences on the same images, in points:", ""]
-    lines += [row_of(["method", "against", *(heading for _, heading in COLUMNS[:-2])])]
-    lines += [row_of(["---", "---", *["---:"] * (len(COLUMNS) - 2)])]
-    lines += [row_of(cells) for cells in difference_cells(content["differences"])]
+    lines += [line(["method", "against", *(heading for _, heading in COLUMNS[:-2])])]
+    lines += [line(["---", "---", *["---:"] * (len(COLUMNS) - 2)])]
+    lines += [line(cells) for cells in difference_cells(content["differences"])]
     notes = [f"{one['name']}: {one['note']}" for one in content["methods"] if one["note"]]
     notes += [f"{name} is left out: {why}" for name, why in content["omitted"].items()]
     lines += ["", *(f"- {note}" for note in notes), ""]
@@ -61,13 +63,3 @@ def difference_cells(found: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
             against = f" ({one['against']})" if one["as"] == "best baseline" else ""
             cells.append(f"{interval(one, signed=True)}{against}")
         yield [key[0], f"the {key[1]}", *cells]
-
-
-def interval(figure: dict[str, Any], *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
-
-
-def row_of(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -16,7 +16,6 @@ Writes ``eval/results/cost-CLASSIFIER.json``, and from all such files ``cost_cur
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import platform
 import sys
@@ -31,7 +30,8 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 
-from eval.provenance import command, commit
+from eval.provenance import stamp
+from eval.tables import interval, line
 from wsl.data.open import open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, WslError
@@ -91,9 +91,7 @@ def measure(arguments: argparse.Namespace) -> None:
     }
     seconds = time_all(configs, classifier, dataset, arguments.images)
     content = {
-        "command": command("eval.figures.cost_curve", sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp("eval.figures.cost_curve", "torch", "opencv-python", "numpy"),
         "machine": f"{platform.machine()}, one thread, processor seconds",
         "images": min(arguments.images, len(dataset)),
         "classifier": accuracy["model"]["name"],
@@ -214,7 +212,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
         for one in content["methods"]:
             cells = [one["name"], *cost_cells(one["seconds"], unit)]
             cells += [interval(one["figures"][name]) for name in FIGURES]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(line(cells))
         lines += ["", f"`{content['command']}`, {content['images']} images timed, "
                   f"{content['machine']}; {content['commit']}, {content['date']}"]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -225,11 +223,6 @@ def cost_cells(seconds: dict[str, float] | None, unit: float) -> list[str]:
         return ["", ""]
     low, median, high = (seconds[end] for end in ("low", "median", "high"))
     return [f"{median:.3f} ({low:.3f} to {high:.3f})", f"{median / unit:.2f}"]
-
-
-def interval(figure: dict[str, Any]) -> str:
-    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
 if __name__ == "__main__":

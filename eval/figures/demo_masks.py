@@ -15,17 +15,16 @@ Writes ``eval/results/demo_masks.json``.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.provenance import command, commit
+from eval.provenance import stamp
+from eval.tables import interval, line
 from wsl.boxes import box_iou
 from wsl.data.open import open_dataset
 from wsl.demo.draw import draw_image, write_dataset
@@ -61,10 +60,7 @@ def main() -> None:
     }
     content = {
         "what": "masks of the label's class beside the exact masks of all that is drawn",
-        "command": command("eval.figures.demo_masks", sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: version(name) for name in ("torch", "opencv-python", "numpy")},
+        **stamp("eval.figures.demo_masks", "torch", "opencv-python", "numpy"),
         "images": arguments.count,
         "seed": arguments.seed,
         "methods": {name: figures(each, found[RECIPE]) for name, each in found.items()},
@@ -118,15 +114,10 @@ def table(content: dict[str, Any]) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for name, found in content["methods"].items():
-        lead = interval(found["recipe_minus_this"], "+") if name != RECIPE else ""
+        lead = interval(found["recipe_minus_this"], signed=True) if name != RECIPE else ""
         cells = [interval(found["mask_iou"]), interval(found["gt_known_0.5"]), lead]
-        lines.append(f"| {' | '.join([name, *cells])} |")
+        lines.append(line([name, *cells]))
     return "\n".join(lines)
-
-
-def interval(figure: dict[str, Any], sign: str = "") -> str:
-    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
 if __name__ == "__main__":

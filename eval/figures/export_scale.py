@@ -13,7 +13,6 @@ one to read on a machine that is shared. Tables go to ``eval/results/export.json
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import platform
 import re
@@ -22,7 +21,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.provenance import commit
+from eval.provenance import stamp
 from wsl.data.categories import Categories
 from wsl.data.sample import Dataset, Sample
 from wsl.export.export import export_run
@@ -233,13 +231,8 @@ def main() -> None:
         **counts,
         "size": size,
         "formats": formats,
-        "command": "python -m eval.figures.export_scale --work FOLDER "
-        f"--few {options.few} --many {options.many}",
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp("eval.figures.export_scale", "numpy", "pillow", "pyarrow"),
         "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("numpy", "pillow", "pyarrow")}
-        | {"python": platform.python_version()},
     }
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "export.json").write_text(json.dumps(report, indent=2) + "\n")

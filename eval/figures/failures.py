@@ -14,7 +14,6 @@ mend the errors: how many wrong boxes would be right if one thing about them wer
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eval.provenance import command, commit
+from eval.provenance import stamp
+from eval.tables import interval, line
 from wsl import Localizer, load_classifier
 from wsl.boxes import box_iou
 from wsl.data.images import load_image
@@ -48,9 +48,7 @@ def main() -> None:
     runs = [open_run(path, arguments.set) for path in arguments.runs]
     content = {
         "what": "kinds of errors of the label's box, the class known; counts of images",
-        "command": command("eval.figures.failures", sys.argv[1:]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **stamp("eval.figures.failures", "torch", "opencv-python", "numpy"),
         "runs": [describe(opened) for opened in runs],
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -189,13 +187,9 @@ def markdown(content: dict[str, Any]) -> str:
 def cells(name: str, one: dict[str, Any]) -> Iterator[str]:
     yield name
     yield str(one["n"])
-    yield f"{100 * one['right']:.1f} ({100 * one['low']:.1f} to {100 * one['high']:.1f})"
+    yield interval(one | {"value": one["right"]})
     yield f"{100 * one['mean_iou']:.1f}"
     yield from (str(one["kinds"][kind]) for kind in SHOWN[1:])
-
-
-def line(texts: Any) -> str:
-    return f"| {' | '.join(texts)} |"
 
 
 def look(opened: OpenedRun, folder: Path) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.provenance import command, stamp
+from eval.provenance import stamp
+from eval.tables import interval, line
 from wsl.boxes import centered_box
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
@@ -79,7 +79,7 @@ def main() -> None:
     found[WHOLE] = judge(true_images(dataset), lambda image: np.ones(image.known_size, bool))
     name = arguments.name or config.model.architecture or config.model.source
     content = {
-        **stamp(command("eval.figures.masks", sys.argv[1:]), ["torch", "opencv-python", "numpy"]),
+        **stamp("eval.figures.masks", "torch", "opencv-python", "numpy"),
         "classifier": network.name,
         "photographs": len(dataset),
         "chosen": {name: round(value, 2) for name, value in chosen.items()},
@@ -221,20 +221,11 @@ def markdown(files: Iterable[dict[str, Any]]) -> str:
 
 
 def cell(found: dict[str, Any], is_paper: bool) -> str:
-    text = f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
     if is_paper:
-        return text
+        return interval(found)
     other = found["minus_paper"]
     low, high = (f"{100 * other[end]:+.1f}" for end in ("low", "high"))
-    return f"{text} [{100 * other['value']:+.1f}, {low} to {high}]"
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"{interval(found)} [{100 * other['value']:+.1f}, {low} to {high}]"
 
 
 if __name__ == "__main__":

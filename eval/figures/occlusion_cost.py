@@ -12,18 +12,16 @@ of stride 4 alone would be 1.9 GB.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import platform
 import resource
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from eval.provenance import commit
+from eval.provenance import stamp
 
 RESULTS = Path(__file__).parents[1] / "results" / "occlusion.json"
 STRIDES = (32, 16, 8, 4)
@@ -44,10 +42,8 @@ def main() -> None:
     if arguments.stride is not None:
         print(json.dumps(measure(arguments)))
         return
-    made_at, command = (
-        commit(),
-        [sys.executable, "-m", "eval.figures.occlusion_cost", *sys.argv[1:]],
-    )
+    made_with = stamp("eval.figures.occlusion_cost", "torch", "torchvision", "numpy")
+    command = [sys.executable, "-m", "eval.figures.occlusion_cost", *sys.argv[1:]]
     rows = [
         json.loads(subprocess.check_output([*command, "--stride", str(stride)], text=True))
         for stride in STRIDES
@@ -61,12 +57,8 @@ def main() -> None:
         "batch_size": arguments.batch_size,
         "rows": rows,
         "highest_memory_growth": rows[-1]["peak_mib"] / rows[0]["peak_mib"] - 1,
-        "command": f"python -m eval.figures.occlusion_cost {arguments.image.name} --network "
-        f"{arguments.network} --checkpoint {arguments.checkpoint.name}",
-        "commit": made_at,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **made_with,
         "machine": f"{platform.machine()}, {arguments.threads} thread(s)",
-        "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
     }
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text(json.dumps(written, indent=2) + "\n")

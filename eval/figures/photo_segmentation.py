@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from eval.provenance import command, stamp
+from eval.provenance import stamp
 from wsl.models.checkpoint import load_state_dict, read_state_dict
 from wsl.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -238,10 +237,7 @@ def main() -> None:
     for row in rows:
         row["share_of_exact"] = row["miou"] / best
     content = {
-        **stamp(
-            command("eval.figures.photo_segmentation", sys.argv[1:]),
-            ("torch", "torchvision", "numpy"),
-        ),
+        **stamp("eval.figures.photo_segmentation", "torch", "torchvision", "numpy"),
         "images": len(names),
         "folds": FOLDS,
         "rows": rows,

@@ -14,12 +14,10 @@ refinement of the same maps, and beside the whole way of the same images. Tables
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import platform
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from eval.provenance import commit
+from eval.provenance import stamp
 from wsl.boxes import box_iou
 from wsl.data.images import load_image
 from wsl.localize.quality import localization_quality
@@ -201,12 +199,8 @@ def main() -> None:
     report = {
         "what": "the quality score beside IoU with the annotations; halves by the images' names",
         "runs": [report_run(path) for path in options.runs],
-        "command": "python -m eval.figures.quality " + " ".join(path.name for path in options.runs),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp("eval.figures.quality", "torch", "numpy", "scipy", "opencv-python"),
         "machine": f"{platform.machine()}, one thread, processor time; medians",
-        "versions": {name: version(name) for name in ("torch", "numpy", "scipy")}
-        | {"opencv": cv2.__version__, "python": platform.python_version()},
     }
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "quality.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import json
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,11 +31,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eval.provenance import commit
+from eval.figures.train_demo_classifier import Plan as ClassifierPlan
+from eval.figures.train_demo_classifier import normalized
+from eval.provenance import stamp
 from wsl.data.open import open_dataset
 from wsl.data.readers.ilsvrc import IlsvrcOptions
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
-from wsl.demo.network import MEAN, STD, demo_module
+from wsl.demo.network import demo_module
 from wsl.run.config import load_config
 from wsl.run.runner import run_dataset
 from wsl.score.protocols.mask_iou import MeanIoU
@@ -185,12 +183,6 @@ def _varied(
     return normalized(pixels * gain), wanted
 
 
-def normalized(pixels: Tensor) -> Tensor:
-    """RGB in [0, 1], (N, 3, h, w), to the network's input."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels - mean) / std
-
-
 def exact_labels(masks: Sequence[NDArray[np.bool_]], label: int) -> NDArray[np.uint8]:
     """Label image of a drawn picture: 0 is background, the class's number + 1 its objects."""
     return np.where(np.any(masks, axis=0), np.uint8(label + 1), np.uint8(0))
@@ -276,8 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures go")
     options = parser.parse_args(arguments)
     plan = Plan()
-    # The classifier was trained with the seeds 20130 and 20131 and measured with 20132.
-    if len({DEMO_SEED, 20130, 20131, 20132, plan.train_seed, plan.held_out_seed}) < 6:
+    classifier = ClassifierPlan()
+    seen = {classifier.easy_seed, classifier.train_seed, classifier.held_out_seed}
+    if len({DEMO_SEED, *seen, plan.train_seed, plan.held_out_seed}) < 6:
         raise SystemExit("all seeds must differ, or a network would be scored on what it has seen")
     torch.set_num_threads(plan.threads)
     torch.use_deterministic_algorithms(True)
@@ -303,14 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "plan": asdict(plan),
         "recipe": recipe,
         "cpu_seconds_of_this_process": round(time.process_time() - started),
-        "command": "python -m eval.figures.segmentation --work FOLDER",
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "pillow")},
-            "opencv": cv2.__version__,
-        },
+        **stamp("eval.figures.segmentation", "torch", "numpy", "pillow", "opencv-python"),
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(report, indent=2) + "\n")

@@ -11,15 +11,10 @@ drawn. On one machine two runs give the same weights, bit for bit.
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import json
-import math
 import multiprocessing
-import platform
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,8 +24,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import PIL
-import safetensors
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -38,9 +31,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eval.provenance import stamp
 from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
 from wsl.demo.network import INPUT_SIZE, MEAN, STD, build_network
 from wsl.demo.scene import DEMO_COMPOSITION, Composition
+from wsl.score.estimates import proportion_estimate
 
 RESULTS = Path(__file__).parents[1] / "results" / "demo_classifier.json"
 
@@ -166,13 +161,13 @@ def _varied(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     keep = (uniform(0, 1) < 0.7)[:, None, None, None]
     pixels = torch.where(keep, pixels, shuffled)
     gain, bias = uniform(0.8, 1.2, 3, 1, 1), uniform(-0.08, 0.08, 1, 1, 1)
-    return normalized(pixels * gain + bias)
+    return normalized(pixels * gain + bias).contiguous(memory_format=torch.channels_last)
 
 
 def normalized(pixels: Tensor) -> Tensor:
     """RGB in [0, 1], (N, 3, h, w), to the network's input."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+    return (pixels - mean) / std
 
 
 def stored(network: nn.Module) -> bytes:
@@ -195,19 +190,11 @@ def ranks(
     found = []
     for start in range(0, len(images), 100):
         pixels = torch.from_numpy(images[start : start + 100]).to(torch.float32) / 255
-        scores = network(normalized(pixels)).numpy()
+        inputs = normalized(pixels).contiguous(memory_format=torch.channels_last)
+        scores = network(inputs).numpy()
         own = scores[np.arange(len(scores)), labels[start : start + 100]]
         found.append((scores > own[:, None]).sum(axis=1))
     return np.concatenate(found)
-
-
-def share_with_interval(right: int, count: int) -> dict[str, object]:
-    """Share with its 95 % interval (Wilson 1927)."""
-    z = 1.959963984540054
-    share = right / count
-    center = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return {"share": share, "right": right, "n": count, "wilson95": [center - half, center + half]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -220,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             "the seeds of the demo, of training and of the held-out pictures must differ"
         )
-    started, commit = time.perf_counter(), _commit()
+    started = time.perf_counter()
     draw = partial(draw_inputs, workers=plan.workers)
     drawn = {
         "easy": draw(plan.easy_images, seed=plan.easy_seed, composition=EASY),
@@ -234,8 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = ranks(weights, images, labels)
     report = {
         "what": "bundled demo classifier on held-out drawn pictures, whole picture squeezed",
-        "top1": share_with_interval(int((found < 1).sum()), len(found)),
-        "top5": share_with_interval(int((found < 5).sum()), len(found)),
+        "top1": proportion_estimate("top1", found < 1).to_json(),
+        "top5": proportion_estimate("top5", found < 5).to_json(),
         "top1_per_class": {
             name: float((found[labels == number] < 1).mean())
             for number, name in enumerate(CATEGORIES.names)
@@ -245,10 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "demo_seed": DEMO_SEED,
         "wall_seconds": round(seconds),
         "cpu_seconds": round(cpu_seconds),
-        "command": "python " + " ".join(sys.argv),
-        "commit": commit,
-        "versions": _versions(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp(
+            "eval.figures.train_demo_classifier",
+            *("torch", "numpy", "pillow", "safetensors", "opencv-python"),
+        ),
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(report, indent=2) + "\n")
@@ -259,32 +246,6 @@ def _cpu_seconds() -> float:
     """Processor time of this process and of those that drew."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def _commit() -> str:
-    """Commit that is checked out, marked where the code that matters here differs from it."""
-    head = _git("rev-parse", "HEAD")
-    changed = _git("diff", "--name-only", "HEAD", "--", "wsl/demo/*.py", "eval/train_demo_*.py")
-    return (head or "unknown") + ("-dirty" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    run = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, check=False, cwd=RESULTS.parents[2]
-    )
-    return run.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "pillow": PIL.__version__,
-        "safetensors": safetensors.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
 
 
 if __name__ == "__main__":

@@ -33,13 +33,12 @@ import argparse
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eval.provenance import command, stamp
+from eval.provenance import stamp
 from eval.speed.refinement import grabcut, workers
 from eval.speed.runs import cold_start, end_to_end, memory, memory_probe
 from eval.speed.saliency import accelerator, saliency
@@ -93,7 +92,7 @@ def main() -> None:
 def about_this_run(arguments: argparse.Namespace, load: float, seconds: float) -> dict[str, Any]:
     """Everything that a figure depends on."""
     return {
-        **stamp(command("eval.speed", sys.argv[1:]), PACKAGES),
+        **stamp("eval.speed", *PACKAGES),
         "machine": f"{platform.machine()}, {arguments.threads} threads",
         "load_before": round(load, 1),
         "seconds": round(seconds),

@@ -11,10 +11,12 @@ from wsl.cli.common import SetOption
 from wsl.cli.configuration import (
     CategoriesOption,
     CheckpointOption,
+    DataOption,
     DeviceOption,
     GroupsOption,
     ModelOption,
     RecipeOption,
+    SubsetOption,
 )
 from wsl.errors import ConfigError
 
@@ -37,17 +39,12 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for the runs, the tables and the pictures.")],
     model: ModelOption = None,
     recipe: RecipeOption = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="FORMAT", help="Format of the dataset, if not found out."),
-    ] = None,
+    data: DataOption = None,
     groups: GroupsOption = None,
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,
     device: DeviceOption = None,
-    subset: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Part of the list, such as 1/2.")
-    ] = None,
+    subset: SubsetOption = None,
     form: Annotated[
         str, typer.Option("--format", help="Of the table: markdown, latex, csv or json.")
     ] = "markdown",

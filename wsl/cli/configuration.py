@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CategoriesOption",
     "CheckpointOption",
+    "DataOption",
     "DeviceOption",
     "GroupsOption",
     "ModelOption",
     "RecipeOption",
+    "SubsetOption",
     "configuration",
     "model_keys",
 ]
@@ -50,6 +52,16 @@ CategoriesOption = Annotated[
 GroupsOption = Annotated[
     Path | None,
     typer.Option("--groups", help="YAML or CSV file of class groups, such as all dogs."),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FORMAT", help="Format of the dataset; by default found out."),
+]
+SubsetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--subset", metavar="I/N", help="The I-th of N subsets, such as 1/2."
+    ),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; by default the best.")

@@ -11,10 +11,12 @@ from wsl.cli.common import FAILED_IMAGES, SetOption, say
 from wsl.cli.configuration import (
     CategoriesOption,
     CheckpointOption,
+    DataOption,
     DeviceOption,
     GroupsOption,
     ModelOption,
     RecipeOption,
+    SubsetOption,
 )
 from wsl.errors import ConfigError
 
@@ -43,10 +45,7 @@ def run(
     ] = None,
     model: ModelOption = None,
     recipe: RecipeOption = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="FORMAT", help="Format of the dataset, if not found out."),
-    ] = None,
+    data: DataOption = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -61,9 +60,7 @@ def run(
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,
     device: DeviceOption = None,
-    subset: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Part of the list, such as 1/2.")
-    ] = None,
+    subset: SubsetOption = None,
     overrides: SetOption = None,
     shard: Annotated[
         str | None,

@@ -101,7 +101,7 @@ class _DatasetSubset(Dataset):
         which, count = (int(number) for number in subset.split("/"))
         self._whole = whole
         self._start = len(whole) * (which - 1) // count
-        self.name = f"{whole.name}, part {subset}"
+        self.name = f"{whole.name}, subset {subset}"
         self.root, self.categories, self.skipped = whole.root, whole.categories, whole.skipped
         self.image_ids = whole.image_ids[self._start : len(whole) * which // count]
         if not self.image_ids:

@@ -100,18 +100,9 @@ def boundary_f(predicted: Mask, true: Mask, ignored: Mask, *, tolerance: float) 
 
 
 def trimap_iou(predicted: Mask, true: Mask, ignored: Mask, *, band: float) -> float:
-    """IoU of two masks among the pixels near the true boundary.
+    """IoU of two masks among the pixels within `band` of the true boundary; see `boundary_f`.
 
-    Parameters
-    ----------
-    predicted, true, ignored : ndarray of bool, shape (H, W)
-    band : float
-        As a fraction of the image's diagonal.
-
-    Returns
-    -------
-    float
-        In [0, 1]. If the true mask has no boundary: whether the predicted one equals it.
+    If the true mask has no boundary: 1 if the predicted one equals it, else 0.
     """
     mask_iou(predicted, true)  # refuses what is no mask
     real = mask_boundary(true)

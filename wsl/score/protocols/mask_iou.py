@@ -11,6 +11,7 @@ M. Everingham et al., "The PASCAL Visual Object Classes challenge: a retrospecti
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -63,9 +64,9 @@ class MaskOptions(ScoreOptions):
 
     protocol: str
 
+    @abstractmethod
     def metrics(self) -> Mapping[str, MaskMetric]:
         """Return the metrics by the name of their estimate."""
-        raise NotImplementedError
 
     def compute(self, folder: RunFolder | None, dataset: Dataset, boxes: TrivialBoxes) -> Scores:
         """Score the masks of a run's ground-truth classes."""
