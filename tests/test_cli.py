@@ -7,7 +7,7 @@ import pytest
 from command_line import without_heavy_imports, wsl, wsl_here
 from PIL import Image
 
-from wsl.demo.draw import CATEGORIES
+from wsl.demo.scene import CATEGORIES
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "Box",
-    "as_boxes",
-    "box_area",
-    "box_iou",
-    "box_to_mask",
-    "centered_box",
-    "clip_box",
-    "from_inclusive",
-    "to_inclusive",
-]
-
 Box = tuple[float, float, float, float]
 
 

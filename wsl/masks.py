@@ -17,18 +17,6 @@ from pycocotools import mask as coco_mask
 
 from wsl.boxes import Box
 
-__all__ = [
-    "Mask",
-    "RunLengths",
-    "components",
-    "decode_rle",
-    "encode_rle",
-    "largest_component",
-    "mask_iou",
-    "mask_to_box",
-    "rle_area",
-]
-
 Mask = NDArray[np.bool_]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["NoProgress", "Progress"]
-
 
 class Progress(Protocol):
     """Told of every image (or other unit) that is finished; the command line draws bars from it."""

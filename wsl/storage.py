@@ -40,18 +40,6 @@ from upath.extensions import ProxyUPath
 
 from wsl.errors import ConfigError, OutputError
 
-__all__ = [
-    "Location",
-    "RemotePath",
-    "as_path",
-    "is_temporary",
-    "plain_cell",
-    "read_file",
-    "whole_file",
-    "write_json",
-    "write_text",
-]
-
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _count = itertools.count()
 

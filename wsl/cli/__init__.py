@@ -19,8 +19,6 @@ from wsl.cli.common import INTERRUPTED, say
 from wsl.cli.signals import StopSignal, stop_signals
 from wsl.errors import WslError
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     help="Find where objects are with nothing but an image classifier.",
     no_args_is_help=True,

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["FAILED_IMAGES", "INTERRUPTED", "ConfigArgument", "SetOption", "say"]
-
 FAILED_IMAGES = 3
 INTERRUPTED = 130
 

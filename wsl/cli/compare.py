@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from wsl.run.opened import OpenedRun
 
-__all__ = ["compare"]
-
 
 def compare(
     sources: Annotated[

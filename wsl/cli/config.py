@@ -8,8 +8,6 @@ import typer
 
 from wsl.cli.common import ConfigArgument, SetOption
 
-__all__ = ["config_app"]
-
 config_app = typer.Typer(help="Show the effective configuration or its schema.")
 
 

@@ -14,19 +14,6 @@ from wsl.errors import ConfigError
 if TYPE_CHECKING:
     from wsl.run.config import RunConfig
 
-__all__ = [
-    "CategoriesOption",
-    "CheckpointOption",
-    "DataOption",
-    "DeviceOption",
-    "GroupsOption",
-    "ModelOption",
-    "RecipeOption",
-    "SubsetOption",
-    "configuration",
-    "model_keys",
-]
-
 _SOURCES = ("torchvision", "timm", "transformers")
 
 ModelOption = Annotated[
@@ -59,9 +46,7 @@ DataOption = Annotated[
 ]
 SubsetOption = Annotated[
     str | None,
-    typer.Option(
-        "--subset", metavar="I/N", help="The I-th of N subsets, such as 1/2."
-    ),
+    typer.Option("--subset", metavar="I/N", help="The I-th of N subsets, such as 1/2."),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; by default the best.")

@@ -10,8 +10,6 @@ import typer
 from wsl.cli.results import report, score
 from wsl.cli.run import exit_by, run_with_progress
 
-__all__ = ["demo"]
-
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the images, the run and pictures.")] = Path(

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["export", "import_", "report", "score"]
-
 
 def _run(place: str) -> Path:
     """Check that a folder is a run, before anything heavy is imported."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from wsl.run.runner import RunSummary
     from wsl.run.shard import Shard
 
-__all__ = ["exit_by", "run", "run_with_progress"]
-
 ENGINES = ("local", "ray")
 
 

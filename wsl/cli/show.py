@@ -19,8 +19,6 @@ from wsl.cli.configuration import (
 )
 from wsl.errors import ConfigError
 
-__all__ = ["show"]
-
 
 def show(
     images: Annotated[

@@ -11,8 +11,6 @@ from types import FrameType
 
 from wsl.cli.common import INTERRUPTED, say
 
-__all__ = ["StopSignal", "stop_signals"]
-
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -12,8 +12,6 @@ from typing import Self
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-__all__ = ["Pace", "ProgressBar", "duration", "print_table"]
-
 _FIRST_LINE = 10.0  # seconds
 _LEAST_SECONDS = 2.0  # of measuring, before a pace is stated
 _WINDOW = 120.0  # seconds over which it is measured

@@ -15,8 +15,6 @@ from wsl.run.runner import build_localizer
 from wsl.score.estimates import Estimate
 from wsl.score.protocols.mask_iou import MaskIoUOptions
 
-__all__ = ["DemoPlan"]
-
 
 class DemoPlan:
     """The demo in one folder: ``data`` (ILSVRC's layout), ``run`` and ``pictures``.

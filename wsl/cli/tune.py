@@ -9,8 +9,6 @@ import typer
 
 from wsl.cli.common import ConfigArgument, SetOption
 
-__all__ = ["tune"]
-
 
 def tune(
     config: ConfigArgument,

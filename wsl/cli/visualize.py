@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from wsl.draw.attributions import Visual
 
-__all__ = ["visualize"]
-
 
 def visualize(
     method: Annotated[

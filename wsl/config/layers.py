@@ -13,8 +13,6 @@ from wsl.config.options import Models, Options, discriminator_of, literals_of, m
 from wsl.config.yaml import parse_yaml
 from wsl.errors import ConfigError
 
-__all__ = ["build_options", "merge", "split_overrides"]
-
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 

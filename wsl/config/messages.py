@@ -11,8 +11,6 @@ from pydantic import ValidationError
 from wsl.config.options import Models, choices, discriminator_of, literals_of, models_of, unwrap
 from wsl.errors import choices_hint
 
-__all__ = ["RENAMED_KEYS", "explain"]
-
 # Keys and values of earlier versions, by the end of the dotted key, with what replaces them.
 RENAMED_KEYS = {
     "views.scales": "input_sizes",

@@ -9,17 +9,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-__all__ = [
-    "Models",
-    "Options",
-    "choices",
-    "discriminator_of",
-    "literals_of",
-    "models_of",
-    "option_keys",
-    "unwrap",
-]
-
 
 class Options(BaseModel):
     """Base of the options models: frozen, without unknown keys, with finite numbers."""

@@ -11,8 +11,6 @@ import yaml
 from wsl.errors import ConfigError
 from wsl.storage import read_file
 
-__all__ = ["parse_yaml", "read_yaml"]
-
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 50
 _MAX_NODES = 100_000

@@ -10,8 +10,6 @@ from pathlib import Path
 from wsl.data.parsing import read_text, whole_number
 from wsl.errors import ConfigError, DataError, choices_hint
 
-__all__ = ["Categories"]
-
 
 @dataclass(frozen=True)
 class Categories:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UPRIGHT", "orientation_of", "png_exif"]
-
 
 def png_exif(file: io.BufferedReader) -> bytes:
     """EXIF data of a PNG; Pillow sees those behind the pixels only after decoding."""

@@ -17,8 +17,6 @@ from PIL import Image
 
 from wsl.boxes import Box
 
-__all__ = ["Geometry", "average_maps", "resize_array"]
-
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 _MAX_SIDE = 16_384

@@ -32,17 +32,6 @@ from wsl.data.exif import UPRIGHT, orientation_of, png_exif
 from wsl.errors import ImageError
 from wsl.storage import RemotePath, as_path
 
-__all__ = [
-    "DECODING_BYTES",
-    "DEFAULT_MAX_PIXELS",
-    "IMAGE_EXTENSIONS",
-    "image_size",
-    "is_upright",
-    "load_image",
-    "load_values",
-    "to_rgb",
-]
-
 # Pillow's own limit: a quarter of a gigabyte at three bytes per pixel.
 DEFAULT_MAX_PIXELS = 89_478_485
 

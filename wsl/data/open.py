@@ -22,8 +22,6 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 
-__all__ = ["DataOptions", "dataset_fingerprint", "find_format", "open_dataset"]
-
 DataOptions = Annotated[
     IlsvrcOptions
     | FolderOptions

@@ -14,8 +14,6 @@ from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.data.sample import Dataset
 from wsl.storage import Location
 
-__all__ = ["ReaderOptions"]
-
 
 class ReaderOptions(Options):
     """Which images of a dataset; each format adds a field ``format`` and options of its own."""

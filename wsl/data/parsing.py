@@ -26,24 +26,6 @@ from wsl.storage import read_file
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = [
-    "checked_box",
-    "checked_size",
-    "gray_image",
-    "inside",
-    "label_image",
-    "parse_numbers",
-    "read_rows",
-    "read_text",
-    "read_xml",
-    "shorten",
-    "stated_size",
-    "unique_ids",
-    "whole_number",
-    "xml_corners",
-    "xml_size",
-]
-
 # The largest lists and JSON files of published datasets take half of this.
 _MAX_TEXT_BYTES = 2**31
 # A thousand objects take a third of this.

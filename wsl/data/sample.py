@@ -15,8 +15,6 @@ from wsl.data.categories import Categories
 from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.masks import RunLengths
 
-__all__ = ["Annotation", "Dataset", "Instance", "Sample"]
-
 
 @dataclass(frozen=True)
 class Instance:

@@ -7,8 +7,6 @@ from pathlib import Path
 from wsl.data.categories import Categories
 from wsl.errors import DataError
 
-__all__ = ["match_categories"]
-
 # Torchvision's names differ from the challenge's synonyms for 2 classes of 1000.
 _NAMES_THAT_AGREE = 0.9
 

@@ -23,8 +23,6 @@ from wsl.demo.shapes import (
     stroke,
 )
 
-__all__ = ["add_clutter", "background"]
-
 Field = NDArray[np.float32]
 Palette = NDArray[np.float32]
 

@@ -28,8 +28,6 @@ from wsl.demo.shapes import (
     vivid,
 )
 
-__all__ = ["butterfly", "fish", "mushroom", "starfish", "tree"]
-
 
 def fish(rng: np.random.Generator) -> list[Part]:
     """Draw a fish, from its left side."""

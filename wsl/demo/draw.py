@@ -27,16 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsl.boxes import Box, to_inclusive
-from wsl.demo.scene import CATEGORIES, DEMO_SEED, DrawnImage, draw_image
-
-__all__ = [
-    "CATEGORIES",
-    "DEMO_SEED",
-    "DrawnImage",
-    "draw_image",
-    "instance_map",
-    "write_dataset",
-]
+from wsl.demo.scene import CATEGORIES, DrawnImage, draw_image
 
 
 def write_dataset(root: Path | str, *, count: int, seed: int, split: str = "val") -> None:

@@ -13,9 +13,7 @@ from importlib import resources
 from safetensors.torch import load
 from torch import nn
 
-from wsl.demo.draw import CATEGORIES
-
-__all__ = ["INPUT_SIZE", "MEAN", "STD", "build_network", "demo_module"]
+from wsl.demo.scene import CATEGORIES
 
 INPUT_SIZE = 128
 """Side of the square to which the whole picture is squeezed, in pixels."""

@@ -10,8 +10,6 @@ from wsl.demo.creatures import butterfly, fish, mushroom, starfish, tree
 from wsl.demo.shapes import Part
 from wsl.demo.things import car, house, key, mug, umbrella
 
-__all__ = ["OBJECTS", "Maker"]
-
 Maker = Callable[[np.random.Generator], list[Part]]
 
 # In the order of the class numbers. The angle is by how much, in radians, an object of the class

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from wsl.demo.shapes import Color, Paint, Part
 
-__all__ = ["Layer", "noise", "paint_layer", "placed", "render"]
-
 Field = NDArray[np.float32]
 
 # Each pixel is sampled at so many points along each side.

@@ -20,15 +20,6 @@ from wsl.demo.render import Layer, paint_layer, render
 from wsl.demo.shapes import Part
 from wsl.masks import Mask, mask_to_box
 
-__all__ = [
-    "CATEGORIES",
-    "DEMO_COMPOSITION",
-    "DEMO_SEED",
-    "Composition",
-    "DrawnImage",
-    "draw_image",
-]
-
 CATEGORIES = Categories(
     tuple(OBJECTS), tuple(f"n{90000001 + number}" for number in range(len(OBJECTS)))
 )

@@ -14,28 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "DARK",
-    "Color",
-    "Outline",
-    "Paint",
-    "Part",
-    "arc",
-    "box_outline",
-    "darker",
-    "ellipse",
-    "hsv",
-    "lighter",
-    "metal",
-    "pale",
-    "part",
-    "patterned",
-    "polar",
-    "smooth",
-    "stroke",
-    "vivid",
-]
-
 Outline = NDArray[np.float64]
 Color = tuple[float, float, float]
 

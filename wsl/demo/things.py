@@ -30,8 +30,6 @@ from wsl.demo.shapes import (
     vivid,
 )
 
-__all__ = ["car", "house", "key", "mug", "umbrella"]
-
 
 def mug(rng: np.random.Generator) -> list[Part]:
     """Draw a mug, its handle to the right."""

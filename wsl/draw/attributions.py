@@ -25,13 +25,6 @@ from wsl.saliency.explain import Explanation, explain, explain_target
 from wsl.saliency.targets import TargetLike, TargetOptions
 from wsl.storage import whole_file
 
-__all__ = [
-    "Visual",
-    "draw_overlay",
-    "write_maximized",
-    "write_overlays",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Visual:

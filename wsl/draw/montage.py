@@ -11,17 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = [
-    "FAINT",
-    "INK",
-    "PAPER",
-    "Panel",
-    "color_bar",
-    "fit_text",
-    "side_by_side",
-    "type_of_size",
-]
-
 Color = tuple[int, int, int]
 
 FAINT: Color = (95, 99, 104)

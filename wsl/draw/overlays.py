@@ -20,22 +20,6 @@ from wsl.boxes import Box
 from wsl.draw.montage import Color
 from wsl.masks import Mask
 
-__all__ = [
-    "PREDICTED",
-    "SEED_COLORS",
-    "TRUE",
-    "Picture",
-    "check_sizes",
-    "color_table",
-    "colorize_map",
-    "draw_boxes",
-    "map_limits",
-    "overlay_mask",
-    "overlay_saliency",
-    "overlay_seeds",
-    "scale_map",
-]
-
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 

@@ -32,17 +32,6 @@ from wsl.draw.overlays import (
 from wsl.masks import Mask
 from wsl.storage import as_path, whole_file
 
-__all__ = [
-    "encode_jpeg",
-    "encode_png",
-    "file_part",
-    "mask_picture",
-    "resize_picture",
-    "save_jpeg",
-    "save_png",
-    "strip",
-]
-
 _WIDEST = 3.0  # no panel is wider than so many times its height
 
 

@@ -11,8 +11,6 @@ from PIL import Image, ImageDraw
 from wsl.draw.montage import FAINT, INK, PAPER, fit_text, type_of_size
 from wsl.draw.overlays import Picture
 
-__all__ = ["Cell", "contact_sheet"]
-
 
 @dataclass(frozen=True, eq=False)
 class Cell:

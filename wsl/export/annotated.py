@@ -12,8 +12,6 @@ from wsl.boxes import Box
 from wsl.errors import AnnotationError
 from wsl.masks import Mask, mask_to_box
 
-__all__ = ["AnnotatedImage", "AnnotatedObject", "ShapeGroups", "polygon_mask", "turned_box"]
-
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedObject:

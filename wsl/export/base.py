@@ -25,29 +25,6 @@ from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.storage import plain_cell
 
-__all__ = [
-    "ClassChoice",
-    "Context",
-    "DatasetFormat",
-    "ExportFormat",
-    "ImageFormat",
-    "ImageMode",
-    "Needs",
-    "Proportion",
-    "Run",
-    "Scan",
-    "Shape",
-    "Shapes",
-    "Split",
-    "box_corner_size",
-    "csv_line",
-    "image_size",
-    "json_line",
-    "number_text",
-    "numbering_notes",
-    "required_box",
-]
-
 ClassChoice = Literal["ground_truth", "top1", "all"]
 Needs = Literal["mask", "box", "class"]
 Shape = Literal["mask", "polygon", "box"]

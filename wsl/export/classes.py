@@ -9,8 +9,6 @@ from pathlib import Path
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 
-__all__ = ["ClassList", "class_names", "read_class_list"]
-
 
 class ClassList:
     """The classes that an export names, in its order.

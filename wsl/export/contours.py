@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 
 from wsl.masks import Mask
 
-__all__ = ["Ring", "Rings", "boundary_rings", "one_ring"]
-
 Ring = NDArray[np.int64]
 
 

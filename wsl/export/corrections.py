@@ -43,8 +43,6 @@ from wsl.run.folder import RunFolder
 from wsl.run.rows import read_predictions, write_part
 from wsl.storage import write_json
 
-__all__ = ["READERS", "ImportSummary", "import_corrections"]
-
 READERS: dict[str, Callable[[Path], Iterator[AnnotatedImage]]] = {
     ".json": read_label_studio,
     ".xml": read_cvat,

@@ -25,8 +25,6 @@ from wsl.run.maps import open_maps
 from wsl.run.rows import read_predictions
 from wsl.storage import RemotePath, as_path
 
-__all__ = ["ExportSummary", "export_run"]
-
 _LEFT_OUT = "left out: "
 
 

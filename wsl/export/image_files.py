@@ -22,8 +22,6 @@ from wsl.errors import ConfigError, DataError, ImageError
 from wsl.export.staging import Chunk
 from wsl.storage import RemotePath
 
-__all__ = ["ImageFiles", "ImageMode", "url"]
-
 ImageMode = Literal["link", "copy", "none"]
 
 

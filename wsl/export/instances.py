@@ -9,8 +9,6 @@ from wsl.export.base import Context, ExportFormat, Proportion
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import components, mask_to_box
 
-__all__ = ["InstanceFormat", "split_instances"]
-
 
 class InstanceFormat(ExportFormat):
     """A format that can tell objects of one class apart."""

@@ -14,8 +14,6 @@ from typing import Literal
 
 from PIL import Image
 
-__all__ = ["Pixels", "png_bytes"]
-
 Pixels = Literal["areas", "values"]
 
 _STRATEGY = {"areas": zlib.Z_RLE, "values": zlib.Z_HUFFMAN_ONLY}

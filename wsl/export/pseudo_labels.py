@@ -31,15 +31,6 @@ from wsl.localize.prediction import Prediction
 from wsl.masks import Mask
 from wsl.run.maps import Maps
 
-__all__ = [
-    "PseudoLabels",
-    "indexed_png",
-    "owners",
-    "pseudo_labels",
-    "uncertain_band",
-    "voc_palette",
-]
-
 Saliency = NDArray[np.float32]
 
 

@@ -28,8 +28,6 @@ from wsl.export.classes import read_class_list
 from wsl.export.names import FileNames, fingerprint, repeated
 from wsl.run.rows import read_table
 
-__all__ = ["Selection", "make_selection", "scan"]
-
 _COLUMNS = (
     *("image_id", "label", "rank", "is_ground_truth", "score", "quality", "mask_area", "x0"),
 )

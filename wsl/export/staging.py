@@ -29,8 +29,6 @@ from wsl.run.lock import lone_lock
 from wsl.run.maps import Maps
 from wsl.storage import whole_file
 
-__all__ = ["Chunk", "Staging"]
-
 WORK = ".export"
 MANIFEST = "export.json"
 

@@ -22,8 +22,6 @@ from pydantic import Field
 from wsl.config.options import Options
 from wsl.masks import Mask
 
-__all__ = ["GuidedFilter", "guided_filter", "resize_mask"]
-
 _TILE = 512
 
 

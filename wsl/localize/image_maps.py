@@ -17,8 +17,6 @@ from wsl.data.geometry import Geometry, average_maps
 if TYPE_CHECKING:
     from wsl.saliency.explain import ClassMaps
 
-__all__ = ["ImageMaps", "working_size"]
-
 
 @dataclass(frozen=True, eq=False)
 class ImageMaps:

@@ -29,9 +29,6 @@ from wsl.saliency.base import SaliencyMethod
 from wsl.saliency.explain import ClassMaps, Explanation, class_maps, explain, fitting_views
 from wsl.saliency.views import Views, make_views
 
-__all__ = ["AnyImage", "Localizer"]
-
-
 _BATCH = 16
 
 AnyImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor

@@ -16,8 +16,6 @@ from wsl.localize.recipes import RECIPES, read_source
 from wsl.localize.segment import LocalizeOptions
 from wsl.saliency.methods import SaliencyOptions
 
-__all__ = ["LocalizerOptions", "load_recipe"]
-
 
 @cache
 def _default() -> LocalizerOptions:

@@ -13,8 +13,6 @@ from wsl.boxes import Box
 from wsl.draw.pictures import encode_png, strip
 from wsl.masks import Mask, RunLengths
 
-__all__ = ["Localization", "Prediction"]
-
 
 class _MaskField:
     """A field that takes pixels or run lengths and gives pixels: each decoding is made anew."""

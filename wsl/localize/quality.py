@@ -43,8 +43,6 @@ from wsl.localize.refiners.grabcut import GrabCut
 from wsl.localize.seeds import SeedOptions, quantile_seeds
 from wsl.masks import Mask, largest_component, mask_iou, mask_to_box
 
-__all__ = ["localization_quality"]
-
 # Chosen on one half of 650 photographs (eval/figures/quality.py), and round: nothing hangs on them.
 _SIDE = 32
 _PER_SIDE = 2.0

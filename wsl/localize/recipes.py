@@ -14,8 +14,6 @@ from typing import Any
 from wsl.config.yaml import read_yaml
 from wsl.errors import ConfigError, choices_hint
 
-__all__ = ["RECIPES", "Extends", "read_layers", "read_source", "recipe_names", "resolve"]
-
 RECIPES = Path(__file__).parents[1] / "recipes"
 """The folder of the recipes."""
 

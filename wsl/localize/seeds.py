@@ -18,18 +18,6 @@ from skimage.filters import threshold_otsu
 from wsl.config.options import Options
 from wsl.masks import Mask
 
-__all__ = [
-    "BACKGROUND",
-    "FOREGROUND",
-    "PROBABLE_BACKGROUND",
-    "PROBABLE_FOREGROUND",
-    "SeedOptions",
-    "Seeds",
-    "is_foreground",
-    "quantile_seeds",
-    "smooth_map",
-]
-
 Seeds = NDArray[np.uint8]
 """(H, W) uint8 with OpenCV's seed codes: 0 background, 1 foreground, 2 probable background,
 3 probable foreground."""

@@ -29,8 +29,6 @@ from wsl.localize.seeds import (
 )
 from wsl.masks import Mask, largest_component, mask_to_box
 
-__all__ = ["CutOptions", "LocalizeOptions", "Refiner", "Segmentation", "segment"]
-
 Refiner = Annotated[GrabCut | RandomWalker | NoRefinement, Field(discriminator="method")]
 
 # Radius and standard deviation of the bilateral filter, as shares of the image's longer side.

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from wsl.errors import CheckpointError
 
-__all__ = ["fit_state_dict", "load_state_dict", "read_state_dict"]
-
 log = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")

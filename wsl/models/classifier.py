@@ -17,8 +17,6 @@ from wsl.errors import ModelError
 from wsl.models.options import Precision
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["Classifier", "count_of", "logits_of", "pick_device"]
-
 # Where torch keeps a module's hooks; there is no public way to list them.
 _HOOKS = (
     "_backward_hooks",

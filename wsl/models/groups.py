@@ -27,8 +27,6 @@ from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier, logits_of
 
-__all__ = ["group_classes", "read_groups"]
-
 Groups = Mapping[str, Sequence[str | int]]
 """From the name of each group to its classes."""
 

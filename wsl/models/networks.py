@@ -16,8 +16,6 @@ from wsl.models.checkpoint import fit_state_dict, load_state_dict, read_state_di
 from wsl.models.options import ModelOptions, Source
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["BUILDERS", "Network"]
-
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -199,8 +197,8 @@ def _transformers(options: ModelOptions, given: Categories | None) -> Network:
 
 
 def _demo(options: ModelOptions, given: Categories | None) -> Network:
-    from wsl.demo.draw import CATEGORIES
     from wsl.demo.network import INPUT_SIZE, MEAN, STD, demo_module
+    from wsl.demo.scene import CATEGORIES
 
     size = (INPUT_SIZE, INPUT_SIZE)
     preprocessing = Preprocessing(resize_size=size, crop_size=size, mean=MEAN, std=STD)

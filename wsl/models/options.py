@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 
 from wsl.config.options import Options
 
-__all__ = ["ModelOptions", "Precision", "Source"]
-
 Source = Literal["torchvision", "timm", "transformers", "demo"]
 Precision = Literal["float32", "bfloat16"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]

@@ -14,8 +14,6 @@ from PIL import Image
 
 from wsl.errors import ModelError, choices_hint
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

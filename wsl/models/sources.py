@@ -22,8 +22,6 @@ from wsl.models.networks import BUILDERS
 from wsl.models.options import ModelOptions, Precision, Source
 from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["load_classifier"]
-
 # ImageNet's mean and deviation, averaged over the channels.
 _GRAY = Preprocessing(mean=(0.449,), std=(0.226,))
 

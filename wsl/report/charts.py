@@ -15,18 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from wsl.score.estimates import Estimate, wilson
 
-__all__ = [
-    "confusion_chart",
-    "coverage_chart",
-    "coverage_curve",
-    "histogram_chart",
-    "interval_chart",
-    "proportion_bars",
-    "reliability_bins",
-    "reliability_chart",
-    "success_chart",
-]
-
 _WIDTH, _HEIGHT = 400, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 24, 40
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM

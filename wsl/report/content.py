@@ -15,26 +15,6 @@ from wsl.score.estimates import Estimate, difference_estimate, wilson
 from wsl.score.protocols.diagnosis import KINDS, Diagnosis
 from wsl.score.result import Scores
 
-__all__ = [
-    "DIFFERING_SHOWN",
-    "ErrorGroup",
-    "MetricRow",
-    "against_baseline",
-    "class_table",
-    "confusions",
-    "differences",
-    "differing_images",
-    "error_groups",
-    "kind_label",
-    "kind_shares",
-    "kinds_by_size",
-    "metric_label",
-    "metric_rows",
-    "percent",
-    "records",
-    "signed",
-]
-
 DIFFERING_SHOWN = 200
 """So many of the images on which two runs differ are listed, the largest differences first."""
 

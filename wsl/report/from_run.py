@@ -13,8 +13,6 @@ from wsl.score.protocol import tuning_notes
 from wsl.score.protocols.diagnosis import Diagnosis, DiagnosisOptions, Metric, diagnose
 from wsl.score.protocols.ilsvrc import IlsvrcOptions, score_ilsvrc
 
-__all__ = ["report_run"]
-
 
 def report_run(
     opened: OpenedRun, options: IlsvrcOptions | None = None, *, pictures: bool = True

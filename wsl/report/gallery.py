@@ -28,8 +28,6 @@ from wsl.masks import Mask
 from wsl.progress import NoProgress, Progress
 from wsl.report.runs import RunTable, Steps
 
-__all__ = ["Gallery", "PictureOptions", "choose_images", "image_columns", "make_gallery"]
-
 _LEAST_OF_A_KIND = 12
 _LISTED = 100_000  # of more images the page knows those with a picture alone
 _HEIGHT, _HEIGHT_OF_MANY, _MANY = 224, 160, 300

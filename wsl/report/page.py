@@ -32,8 +32,6 @@ from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.protocols.diagnosis import KINDS
 from wsl.storage import write_text
 
-__all__ = ["build_report"]
-
 _LISTED = 50  # so many images that could not be scored or drawn are named
 _CONFUSIONS = 100  # so many pairs of confused classes are listed
 _MATRIX = 24  # most classes of a confusion matrix

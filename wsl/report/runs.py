@@ -19,8 +19,6 @@ from wsl.score.matching import RIGHT_IOU
 from wsl.score.protocols.diagnosis import Diagnosis
 from wsl.score.result import Scores
 
-__all__ = ["ReportRun", "RunTable", "Steps", "StepsOf", "quality_by_image", "tabulate"]
-
 _NEEDED = (
     *("image_id", "status", "height", "width", "label", "predicted", "predicted_score"),
     *("predicted_iou", "class_right_top1", "gt_iou", "gt_x0", "gt_y0", "gt_x1", "gt_y1"),

@@ -15,8 +15,6 @@ from wsl.report.steps import StoredSteps
 from wsl.run.opened import OpenedRun
 from wsl.run.rows import SCALARS
 
-__all__ = ["Order", "run_sheet"]
-
 Order = Literal["worst", "best", "doubt", "surest"]
 
 

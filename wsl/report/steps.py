@@ -18,8 +18,6 @@ from wsl.run.maps import open_maps
 from wsl.run.opened import OpenedRun
 from wsl.run.rows import read_predictions, read_table
 
-__all__ = ["StoredSteps", "steps_of"]
-
 
 class StoredSteps:
     """Gives the steps of an image for the class whose box is scored: its label, or the first class.

@@ -21,8 +21,6 @@ from wsl.report.runs import ReportRun, RunTable, tabulate
 from wsl.score.estimates import Estimate
 from wsl.storage import plain_cell, write_text
 
-__all__ = ["FORMATS", "escape_latex", "escape_markdown", "write_tables"]
-
 _SCHEMA = 1
 
 

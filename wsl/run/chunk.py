@@ -27,8 +27,6 @@ from wsl.run.folder import RunFolder
 from wsl.run.maps import map_key, read_maps, write_maps
 from wsl.run.rows import read_predictions, write_part
 
-__all__ = ["Chunk", "Finished", "write_chunk"]
-
 
 @dataclass(frozen=True, eq=False)
 class Finished:

@@ -23,8 +23,6 @@ from wsl.models.options import ModelOptions
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.tuned_on import TunedOn
 
-__all__ = ["RunConfig", "build_config", "load_config", "to_yaml"]
-
 
 class RunConfig(LocalizerOptions):
     """A dataset through a localizer."""

@@ -45,8 +45,6 @@ from wsl.run.rows import (
 from wsl.run.shard import Shard
 from wsl.storage import as_path, is_temporary, write_json
 
-__all__ = ["RunFolder", "kept_images"]
-
 _NUMBER = re.compile(r"\.?part-(\d+)\.")
 _PIECE = re.compile(r"\.part-(\d+)\.(\d+)-(\d+)\.parquet")
 _READERS = 8  # threads that read many part files: most of the time is waiting for the disk

@@ -15,8 +15,6 @@ from wsl.data.categories import Categories
 from wsl.errors import RunError
 from wsl.storage import read_file
 
-__all__ = ["RunInfo", "read_info"]
-
 SCHEMA = 1
 _MAX_BYTES = 64 * 1024**2
 

@@ -35,8 +35,6 @@ from wsl.errors import RunError
 from wsl.run.shard import Shard
 from wsl.storage import RemotePath
 
-__all__ = ["info_lock", "is_lock", "lone_lock", "run_lock"]
-
 log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from wsl.run.rows import PartCounts, unreadable_errors
 from wsl.storage import whole_file
 
-__all__ = ["Maps", "check_maps", "map_key", "open_maps", "read_maps", "stored_map", "write_maps"]
-
 # What a damaged archive makes zipfile and NumPy raise.
 _ARCHIVE_ERRORS = (
     OSError,

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MemoryBudget"]
-
 
 class MemoryBudget:
     """Bytes of decoded images that may wait, and that may be worked on, at the same time.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from wsl.localize.localizer import Localizer
     from wsl.run.config import RunConfig
 
-__all__ = ["OpenedRun", "open_run"]
-
 
 @dataclass(frozen=True)
 class OpenedRun:

@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 
 from wsl.config.options import Options
 
-__all__ = ["ClassOptions", "RayOptions", "RunOptions"]
-
 
 class ClassOptions(Options):
     """Which classes of an image are localized."""

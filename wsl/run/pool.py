@@ -18,8 +18,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["TimeLimitError", "WorkerPool", "worker_count"]
-
 Result = TypeVar("Result")
 
 

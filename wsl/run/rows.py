@@ -51,17 +51,6 @@ from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import RunLengths
 from wsl.storage import RemotePath, whole_file
 
-__all__ = [
-    "SCALARS",
-    "SCHEMA",
-    "PartCounts",
-    "check_part",
-    "read_counts",
-    "read_predictions",
-    "read_table",
-    "write_part",
-]
-
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

@@ -33,8 +33,6 @@ from wsl.run.status import RunStatus, read_status
 if TYPE_CHECKING:
     from wsl.run.engines.ray import RayEngine
 
-__all__ = ["RunSummary", "build_localizer", "describe_run", "run_dataset"]
-
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pillow", "scikit-image", "pandas")

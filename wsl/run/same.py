@@ -10,8 +10,6 @@ from wsl.errors import RunMismatchError
 from wsl.run.config import RunConfig
 from wsl.run.info import RunInfo
 
-__all__ = ["check_same"]
-
 
 def check_same(path: Path, found: RunInfo, wanted: RunInfo, *, what: str = "run") -> None:
     """Check that a run (or a tuning) in a folder is the one that is wanted there.

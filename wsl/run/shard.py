@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from wsl.errors import ConfigError
 
-__all__ = ["Shard"]
-
 _FORM = re.compile(r"(\d+)/(\d+)", re.ASCII)
 
 

@@ -34,16 +34,6 @@ from wsl.run.pool import TimeLimitError, WorkerPool
 from wsl.saliency.explain import ClassMaps
 from wsl.saliency.views import Views
 
-__all__ = [
-    "Decoded",
-    "Stages",
-    "Step",
-    "Timings",
-    "chunk_range",
-    "explain_ahead",
-    "failure",
-]
-
 log = logging.getLogger(__name__)
 
 

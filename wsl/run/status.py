@@ -12,8 +12,6 @@ from wsl.run.folder import RunFolder, kept_images
 from wsl.run.rows import PartCounts
 from wsl.run.shard import Shard
 
-__all__ = ["RunStatus", "read_status"]
-
 
 @dataclass(frozen=True)
 class RunStatus:

@@ -23,8 +23,6 @@ from wsl.errors import AnnotationError, ConfigError, ImageError
 from wsl.localize.recipes import RECIPES
 from wsl.storage import write_text
 
-__all__ = ["TunedOn", "write_image_list", "write_pixel_list"]
-
 _READERS = 4  # threads that read images
 _BATCH = 256  # images that are asked for ahead
 

@@ -26,8 +26,6 @@ from wsl.saliency.gradient import gradients
 from wsl.saliency.target_classifier import TargetClassifier
 from wsl.saliency.targets import ClassScore, TargetLike, as_target
 
-__all__ = ["ActivationMaximization", "MaximizedImages", "maximize_activation"]
-
 Value = Callable[[Tensor], Tensor]
 """From inputs (K, C, h, w) to values (K,), each from its own input; differentiable."""
 

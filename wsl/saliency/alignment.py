@@ -21,8 +21,6 @@ from torch import Tensor, nn
 
 from wsl.saliency.layers import grid_axes, measured_once, observing
 
-__all__ = ["CellCenters", "aligned", "cell_centers"]
-
 # The probe's input: a strip so long that receptive fields of 700 pixels do not reach its ends, and
 # where they do, one for 3000 (densenet121 has 2071).
 _HEIGHTS, _LENGTHS = (32, 64), (768, 3072)

@@ -19,8 +19,6 @@ from wsl.saliency.base import SILENT, Attributions, SaliencyMethod
 from wsl.saliency.gradient import slot_gradients
 from wsl.saliency.layers import measured_once, token_grid
 
-__all__ = ["AttentionRollout", "reads_class_token"]
-
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 _LEAST_CELLS = 7
 

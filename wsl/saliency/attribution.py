@@ -17,8 +17,6 @@ from wsl.saliency.modifiers import Modifier, ModifierName, ReductionName
 from wsl.saliency.target_classifier import TargetClassifier
 from wsl.saliency.targets import ClassScore, Target, TargetLike, as_target
 
-__all__ = ["attribute"]
-
 
 def attribute(
     model: Classifier | nn.Module,

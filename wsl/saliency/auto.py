@@ -12,8 +12,6 @@ from wsl.saliency.attention import AttentionRollout, reads_class_token
 from wsl.saliency.base import SILENT, Attributions
 from wsl.saliency.layercam_fusion import FusionOptions, LayerCamFusion
 
-__all__ = ["Auto"]
-
 
 class Auto(FusionOptions):
     """`AttentionRollout` where scores are read from a class token, else `LayerCamFusion`.

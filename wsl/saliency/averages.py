@@ -16,8 +16,6 @@ from wsl.progress import Progress
 from wsl.saliency.base import SILENT, Attributions, scores_only
 from wsl.saliency.gradient import PixelMethod, pixel_gradients, slot_gradients
 
-__all__ = ["InputXGradient", "IntegratedGradients", "SmoothGrad"]
-
 
 class InputXGradient(PixelMethod):
     """The normalized input, whose 0 is the mean color, times its gradient; one forward pass."""

@@ -22,8 +22,6 @@ from wsl.progress import NoProgress, Progress
 from wsl.saliency.modifiers import Modifier, ModifierName, ReductionName, to_map
 from wsl.saliency.views import ViewOptions
 
-__all__ = ["SILENT", "Attributions", "SaliencyMethod", "saliency_maps", "scores_only"]
-
 SILENT = NoProgress()
 
 

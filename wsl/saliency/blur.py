@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["gaussian_blur"]
-
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur images with a Gaussian, cut off at three standard deviations.

@@ -22,8 +22,6 @@ from wsl.saliency.gradient import slot_gradients
 from wsl.saliency.layers import as_grid, last_grid_layer, recording
 from wsl.saliency.rules import graph_nodes, node_name
 
-__all__ = ["Cam", "GradCam", "LayerCam"]
-
 # Operations that are linear (or affine) in their one input that depends on the layer.
 _PRODUCTS = frozenset(
     ["Addmm", "Addmv", "Baddbmm", "Bmm", "Convolution", "Linear", "Mm", "Mul", "Mv"]

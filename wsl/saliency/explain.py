@@ -22,8 +22,6 @@ from wsl.saliency.target_classifier import TargetClassifier
 from wsl.saliency.targets import TargetOptions
 from wsl.saliency.views import ViewOptions, Views, make_views
 
-__all__ = ["ClassMaps", "Explanation", "class_maps", "explain", "explain_target", "fitting_views"]
-
 log = logging.getLogger(__name__)
 
 # Two inputs of the usual size: the largest activation of most networks is 2 to 5 MB an input there,

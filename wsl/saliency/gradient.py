@@ -16,16 +16,6 @@ from wsl.saliency.base import SILENT, Attributions, SaliencyMethod
 from wsl.saliency.modifiers import ModifierName
 from wsl.saliency.rules import Backpropagation, NonRelu
 
-__all__ = [
-    "Deconvnet",
-    "Gradient",
-    "GuidedBackprop",
-    "PixelMethod",
-    "gradients",
-    "pixel_gradients",
-    "slot_gradients",
-]
-
 
 class PixelMethod(SaliencyMethod):
     """What the methods share that give one value per pixel and channel."""

@@ -23,8 +23,6 @@ from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.gradient import slot_gradients
 from wsl.saliency.layers import as_grid, grid_layers, recording
 
-__all__ = ["FusionOptions", "LayerCamFusion"]
-
 
 class FusionOptions(SaliencyMethod):
     """Options of how maps are fused."""

@@ -16,19 +16,6 @@ from torch import Tensor, nn
 from wsl.errors import ModelError, choices_hint
 from wsl.models.classifier import Classifier, logits_of
 
-__all__ = [
-    "LayerOutputs",
-    "as_grid",
-    "find_layer",
-    "grid_axes",
-    "grid_layers",
-    "last_grid_layer",
-    "measured_once",
-    "observing",
-    "recording",
-    "token_grid",
-]
-
 _LEAST_CELLS = 7
 _MAX_PREFIX = 8  # class, distillation and register tokens in front of those of the positions
 

@@ -21,8 +21,6 @@ from wsl.saliency.gradient import Deconvnet, Gradient, GuidedBackprop
 from wsl.saliency.layercam_fusion import LayerCamFusion
 from wsl.saliency.occlusion import Occlusion
 
-__all__ = ["DRAWN", "METHODS", "SaliencyOptions"]
-
 SaliencyOptions = Annotated[
     Gradient
     | Deconvnet

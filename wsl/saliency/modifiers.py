@@ -9,8 +9,6 @@ from torch import Tensor
 
 from wsl.errors import choices_hint
 
-__all__ = ["MODIFIERS", "REDUCTIONS", "Modifier", "ModifierName", "ReductionName", "to_map"]
-
 ModifierName = Literal["absolute", "positive", "negate", "invert", "small_values"]
 ReductionName = Literal["max", "mean", "l2", "none"]
 Modifier = Callable[[Tensor], Tensor]

@@ -22,8 +22,6 @@ from wsl.saliency.base import SILENT, Attributions, SaliencyMethod, scores_only
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.occlusion_grid import MaskGrid
 
-__all__ = ["Lowest", "Occlusion", "OcclusionScores", "make_fill", "occlude"]
-
 Level = Annotated[int, Field(ge=0, le=255)]
 Fill = Literal["gray", "mean", "blurred", "noise"] | tuple[Level, Level, Level]
 

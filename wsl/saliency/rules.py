@@ -32,8 +32,6 @@ from torch.overrides import TorchFunctionMode
 
 from wsl.errors import ModelError, choices_hint
 
-__all__ = ["Backpropagation", "NonRelu", "Rule", "RuleName", "graph_nodes"]
-
 RuleName = Literal["gradient", "deconvnet", "guided_backprop"]
 NonRelu = Literal["gradient", "rule"]
 Rule = Callable[[Tensor, Tensor], Tensor]

@@ -15,8 +15,6 @@ from wsl.models.classifier import Classifier
 from wsl.saliency.layers import find_layer, recording
 from wsl.saliency.targets import Target
 
-__all__ = ["TargetClassifier"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TargetClassifier(Classifier):

@@ -30,20 +30,6 @@ from wsl.errors import ConfigError, choices_hint
 from wsl.saliency.layers import LayerOutputs
 from wsl.saliency.modifiers import ModifierName
 
-__all__ = [
-    "ClassScore",
-    "Direction",
-    "Filter",
-    "Loss",
-    "Neuron",
-    "Regression",
-    "Target",
-    "TargetLike",
-    "TargetOptions",
-    "WeightedSum",
-    "as_target",
-]
-
 Direction = Literal["increase", "decrease", "maintain"]
 
 

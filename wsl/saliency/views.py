@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from wsl.models.preprocessing import Preprocessing
 
-__all__ = ["ViewKind", "ViewOptions", "Views", "make_views", "view_geometries"]
-
 ViewKind = Literal["squash", "center_crop", "ten_crop"]
 InputSize = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?x$")]
 

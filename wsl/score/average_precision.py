@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from wsl.score.estimates import Estimate, percentile_interval
 
-__all__ = ["METRICS", "estimates_of"]
-
 # Each metric in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
 # objects (all, small, medium, large), and detections per image and category.
 METRICS = {

@@ -14,8 +14,6 @@ from wsl.masks import Mask
 from wsl.score.estimates import Estimate
 from wsl.score.result import Baseline
 
-__all__ = ["CENTER_SIDE", "TrivialBoxes"]
-
 CENTER_SIDE = 0.75
 """Side of the centered box where none was chosen."""
 

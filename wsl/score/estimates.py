@@ -15,18 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from wsl.errors import ScoreError
 
-__all__ = [
-    "Estimate",
-    "PoissonBootstrap",
-    "difference_estimate",
-    "exact_mean",
-    "mean_estimate",
-    "mean_interval",
-    "percentile_interval",
-    "proportion_estimate",
-    "wilson",
-]
-
 Unit = Literal["proportion", "mean", "difference"]
 
 # Indices drawn at once: bounds the memory of the bootstrap to about 30 MB for any n.

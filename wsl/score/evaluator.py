@@ -10,19 +10,6 @@ from wsl.boxes import as_boxes
 from wsl.errors import ScoreError
 from wsl.score.maps import MAP_SIDE, Map, check_map, check_unit_map, resize_map
 
-__all__ = [
-    "Floats",
-    "Ints",
-    "best_ious",
-    "boxes_at_level",
-    "evaluator_map",
-    "inclusive_iou",
-    "prepare_map",
-    "scale_corners",
-    "scaled_ground_truth",
-    "threshold_grid",
-]
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,6 @@ from wsl.data.sample import Dataset
 from wsl.errors import ScoreError
 from wsl.score.result import Scores
 
-__all__ = ["AnyScores", "ImageList", "Size", "check_listed", "check_size"]
-
 Size = tuple[int, int]
 AnyScores = TypeVar("AnyScores", bound=Scores)
 

@@ -27,15 +27,6 @@ from wsl.run.rows import read_predictions
 from wsl.score.image_list import ImageList, Size, check_listed, check_size
 from wsl.score.maps import find_maps, read_map
 
-__all__ = [
-    "ScoredImage",
-    "boxed_class",
-    "instance_boxes",
-    "only_class",
-    "read_truth",
-    "scored_images",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:

@@ -18,15 +18,6 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import ScoreError
 from wsl.score.images import boxed_class, instance_boxes, read_truth
 
-__all__ = [
-    "BOX_COLUMNS",
-    "AnnotatedImages",
-    "PredictionRows",
-    "SampleList",
-    "best_instances",
-    "read_annotations",
-]
-
 BOX_COLUMNS = ["x0", "y0", "x1", "y1"]
 _REQUIRED = [
     *("image_id", "width", "height", "status", "label", "rank", "in_top_k", "is_ground_truth"),

@@ -14,8 +14,6 @@ from PIL import Image
 from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.errors import ScoreError
 
-__all__ = ["MAP_SIDE", "check_map", "check_unit_map", "find_maps", "read_map", "resize_map"]
-
 Map = NDArray[np.float64]
 
 MAP_SIDE = 224

@@ -13,8 +13,6 @@ from wsl.errors import ScoreError
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.inputs import AnnotatedImages, PredictionRows, best_instances
 
-__all__ = ["RIGHT_IOU", "TOPS", "MatchedImages", "match_images"]
-
 RIGHT_IOU = 0.5
 TOPS = (1, 5)
 

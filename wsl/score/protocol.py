@@ -25,8 +25,6 @@ from wsl.score.image_list import ImageList
 from wsl.score.images import ScoredImage, only_class, scored_images
 from wsl.score.result import Scores
 
-__all__ = ["MapOptions", "ScoreOptions", "needs_run", "tuning_notes"]
-
 
 class ScoreOptions(Options, ABC):
     """Options that all protocols have."""

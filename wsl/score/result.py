@@ -11,8 +11,6 @@ import pandas as pd
 from wsl.errors import ScoreError, choices_hint
 from wsl.score.estimates import Estimate
 
-__all__ = ["SCHEMA", "Baseline", "Curve", "Scores"]
-
 SCHEMA = 2
 
 

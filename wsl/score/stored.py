@@ -16,8 +16,6 @@ from wsl.data.readers.wsol import WsolOptions, class_count
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError
 
-__all__ = ["open_annotated"]
-
 
 class _OwnClasses(Categories):
     """Whatever classes a dataset has, in the order in which they are asked for."""

@@ -10,8 +10,6 @@ from rich.text import Text
 from wsl.score.estimates import Estimate
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["scores_table"]
-
 # Counts that a reader expects even if they are 0; others are shown if there is anything to tell.
 _ALWAYS_COUNTED = ("listed", "scored", "failed")
 

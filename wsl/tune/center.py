@@ -15,8 +15,6 @@ from wsl.errors import ImageError
 from wsl.score.inputs import AnnotatedImages, best_instances
 from wsl.tune.ious import Ious, TrueMask
 
-__all__ = ["CENTER_SIDES", "center_ious"]
-
 CENTER_SIDES = tuple(percent / 100 for percent in range(40, 101))
 """Sides of the centered box that are tried, as shares of the image's; 1 is the whole image."""
 

@@ -34,8 +34,6 @@ from wsl.storage import whole_file
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
-__all__ = ["IouTable", "Ious", "TrueMask"]
-
 # What an interruption may cost at most; blocks are written this often.
 _SECONDS_PER_BLOCK = 20.0
 

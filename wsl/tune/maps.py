@@ -41,8 +41,6 @@ from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
 from wsl.storage import whole_file, write_json, write_text
 
-__all__ = ["MapStore"]
-
 
 @dataclass(frozen=True, eq=False)
 class MapStore:

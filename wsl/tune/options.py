@@ -8,8 +8,6 @@ from pydantic import Field
 
 from wsl.config.options import Options
 
-__all__ = ["Objective", "TuneOptions"]
-
 Objective = Literal["gt_known_mean", "gt_known_0.5", "mean_iou", "mask_iou"]
 
 

@@ -23,16 +23,6 @@ from wsl.tune.ious import Ious
 from wsl.tune.options import Objective, TuneOptions
 from wsl.tune.space import Candidate, SearchSpace
 
-__all__ = [
-    "Trial",
-    "TuningResult",
-    "estimates",
-    "known_estimates",
-    "objective_value",
-    "tuning_table",
-    "write_tuning",
-]
-
 SCHEMA = 1
 _SHOWN = 10
 

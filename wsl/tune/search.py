@@ -7,8 +7,6 @@ from typing import Any
 
 from wsl.tune.space import Choices, SearchSpace
 
-__all__ = ["Evaluate", "coordinate_descent", "grid_search"]
-
 Evaluate = Callable[[Sequence[Choices]], Sequence[float]]
 """From choices to their estimates, the larger the better; what was tried before costs nothing."""
 

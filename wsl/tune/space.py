@@ -15,8 +15,6 @@ from wsl.errors import ConfigError
 from wsl.localize.segment import LocalizeOptions
 from wsl.run.config import RunConfig, build_config
 
-__all__ = ["Candidate", "Choices", "SearchSpace", "make_candidate", "read_space"]
-
 Choices = Mapping[str, Any]
 """One value for each key of a search space."""
 

@@ -23,8 +23,6 @@ from wsl.tune.result import Trial, TuningResult, estimates, objective_value
 from wsl.tune.search import coordinate_descent, grid_search
 from wsl.tune.space import Candidate, Choices, SearchSpace, make_candidate
 
-__all__ = ["store_maps", "tune"]
-
 
 def store_maps(
     config: RunConfig,

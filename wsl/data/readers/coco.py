@@ -41,8 +41,6 @@ from wsl.data.parsing import (
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 
-__all__ = ["CocoDataset", "CocoOptions"]
-
 # COCO's own boxes reach over the border by rounding.
 _OVERHANG = 1.0
 # pycocotools takes 80 bytes for each pixel of an outline; those of COCO have some ten thousand.

@@ -39,8 +39,6 @@ from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import encode_rle
 
-__all__ = ["CubDataset", "CubOptions"]
-
 _SPLITS = {"train": ("1",), "test": ("0",), "all": ("0", "1")}
 _CONSENSUS = 127
 _OVERHANG = 1.0

@@ -25,8 +25,6 @@ from wsl.data.sample import Dataset, Sample
 from wsl.errors import DataError
 from wsl.storage import RemotePath
 
-__all__ = ["FilesDataset", "FilesOptions", "list_images"]
-
 
 class FilesOptions(ReaderOptions):
     """Images without labels."""

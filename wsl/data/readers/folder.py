@@ -22,8 +22,6 @@ from wsl.data.readers.files import FilesDataset, list_images
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, DataError
 
-__all__ = ["FolderDataset", "FolderOptions"]
-
 
 class FolderOptions(ReaderOptions):
     """One folder of images per class."""

@@ -56,8 +56,6 @@ from wsl.data.synsets import match_categories
 from wsl.errors import AnnotationError, DataError, choices_hint
 from wsl.masks import encode_rle
 
-__all__ = ["IlsvrcDataset", "IlsvrcOptions"]
-
 # The challenge's own extension first; the others for copies that were converted.
 _EXTENSIONS = (".JPEG", ".jpg", ".jpeg", ".JPG", ".png", ".PNG", ".webp", ".bmp")
 

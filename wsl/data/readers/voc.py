@@ -64,8 +64,6 @@ from wsl.masks import encode_rle, mask_to_box
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["VOC_CLASSES", "VocDataset", "VocOptions"]
-
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),

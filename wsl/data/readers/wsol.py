@@ -52,8 +52,6 @@ from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import Mask, RunLengths, encode_rle, mask_to_box
 
-__all__ = ["WsolDataset", "WsolOptions", "class_count"]
-
 # Classes of the published lists, by the name of their folder.
 _PUBLISHED_CLASSES = {"ILSVRC": 1000, "CUB": 200, "OpenImages": 100}
 # The boxes of CUB end at x + width, which is one column past the last one that they mean.

@@ -19,8 +19,6 @@ from wsl.export.formats.tables import CsvFormat, ParquetFormat
 from wsl.export.formats.voc import VocFormat
 from wsl.export.formats.yolo import YoloFormat
 
-__all__ = ["FORMATS", "AnyFormat", "format_lines"]
-
 AnyFormat = Annotated[
     CocoFormat
     | VocFormat

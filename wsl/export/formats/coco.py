@@ -47,8 +47,6 @@ from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 
-__all__ = ["CocoFormat"]
-
 
 class CocoFormat(DatasetFormat, InstanceFormat):
     """COCO instances."""

@@ -55,8 +55,6 @@ from wsl.masks import Mask, mask_to_box
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["CvatFormat", "cropped_runs", "read_cvat", "run_lengths"]
-
 
 class CvatFormat(ImageFormat, InstanceFormat):
     """CVAT for images 1.1."""

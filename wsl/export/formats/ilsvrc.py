@@ -34,8 +34,6 @@ from wsl.export.base import Context, ExportFormat, Needs, number_text
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
 
-__all__ = ["IlsvrcFormat", "read_ilsvrc_ids"]
-
 PREDICTIONS = 5
 NO_BOX = "-1 -1 -1 -1"
 

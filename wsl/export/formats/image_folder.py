@@ -26,8 +26,6 @@ from wsl.export.names import escaped
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 
-__all__ = ["ImageFolderFormat"]
-
 
 class ImageFolderFormat(ExportFormat):
     """Images by class with metadata."""

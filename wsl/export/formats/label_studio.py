@@ -53,8 +53,6 @@ from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
 
-__all__ = ["LabelStudioFormat", "brush_rle", "read_label_studio"]
-
 _CONTROLS: dict[Shape, tuple[str, str]] = {
     "box": ("RectangleLabels", "box"),
     "polygon": ("PolygonLabels", "polygon"),

@@ -33,8 +33,6 @@ from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 from wsl.masks import Mask
 
-__all__ = ["MasksFormat", "soft_mask"]
-
 _COLUMNS = (
     *("file", "image_id", "label", "category", "rank", "score", "quality"),
     *("x0", "y0", "x1", "y1"),

@@ -27,8 +27,6 @@ from wsl.export.png import png_bytes
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 
-__all__ = ["SaliencyMapsFormat"]
-
 _TOP = 65535
 
 

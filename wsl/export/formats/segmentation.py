@@ -35,8 +35,6 @@ from wsl.export.pseudo_labels import PseudoLabels, indexed_png, pseudo_labels
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 
-__all__ = ["IGNORE", "LabelImageFormat", "SegmentationFormat"]
-
 IGNORE = 255
 WIDE_IGNORE = 65535
 

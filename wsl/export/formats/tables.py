@@ -36,8 +36,6 @@ from wsl.export.base import (
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Prediction
 
-__all__ = ["CsvFormat", "ParquetFormat"]
-
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

@@ -30,15 +30,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
-from wsl.export.base import Context, ImageMode, image_size, number_text, required_box
+from wsl.export.base import Context, image_size, number_text, required_box
 from wsl.export.formats.segmentation import IGNORE, LabelImageFormat
+from wsl.export.image_files import ImageMode
 from wsl.export.instances import InstanceFormat
 from wsl.export.pseudo_labels import indexed_png, voc_palette
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
-
-__all__ = ["VocFormat"]
 
 ROOT = "VOCdevkit/VOC2012"
 

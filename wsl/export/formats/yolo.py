@@ -31,13 +31,12 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from wsl.export.base import Context, DatasetFormat, ImageMode, Needs, numbering_notes, required_box
+from wsl.export.base import Context, DatasetFormat, Needs, numbering_notes, required_box
 from wsl.export.contours import boundary_rings, one_ring
+from wsl.export.image_files import ImageMode
 from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
-
-__all__ = ["YoloFormat"]
 
 
 class YoloFormat(DatasetFormat, InstanceFormat):

@@ -13,8 +13,6 @@ from wsl.config.options import Options
 from wsl.localize.seeds import PROBABLE_FOREGROUND, Seeds, is_foreground
 from wsl.masks import Mask
 
-__all__ = ["RefinerOptions", "rng_seed"]
-
 
 class RefinerOptions(Options, ABC):
     """Base of the refiners: options and computation in one class per method.

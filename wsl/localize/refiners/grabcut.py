@@ -13,8 +13,6 @@ from wsl.localize.refiners.base import RefinerOptions
 from wsl.localize.seeds import Seeds, is_foreground
 from wsl.masks import Mask
 
-__all__ = ["GrabCut"]
-
 
 class GrabCut(RefinerOptions):
     """Color models of both sides and a graph cut, in turns; definite seeds stay what they are."""

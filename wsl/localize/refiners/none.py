@@ -11,8 +11,6 @@ from wsl.localize.refiners.base import RefinerOptions
 from wsl.localize.seeds import Seeds, is_foreground
 from wsl.masks import Mask
 
-__all__ = ["NoRefinement"]
-
 
 class NoRefinement(RefinerOptions):
     """The foreground seeds, definite and probable, are the mask.

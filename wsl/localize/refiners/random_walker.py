@@ -13,8 +13,6 @@ from wsl.localize.refiners.base import RefinerOptions
 from wsl.localize.seeds import BACKGROUND, FOREGROUND, Seeds, is_foreground
 from wsl.masks import Mask
 
-__all__ = ["RandomWalker"]
-
 
 class RandomWalker(RefinerOptions):
     """Each pixel goes to the definite seeds that a random walk from it reaches first.

@@ -45,8 +45,6 @@ from wsl.run.stages import (
 )
 from wsl.saliency.explain import ClassMaps
 
-__all__ = ["LocalEngine"]
-
 # Chunks begun and not yet written.
 _OPEN_CHUNKS = 3
 # Beyond so many threads that hang, something larger is wrong than an image.

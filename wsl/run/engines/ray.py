@@ -38,8 +38,6 @@ from wsl.run.folder import RunFolder
 from wsl.run.options import RayOptions
 from wsl.run.stages import Stages, Timings
 
-__all__ = ["RayEngine"]
-
 log = logging.getLogger(__name__)
 
 

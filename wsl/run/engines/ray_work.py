@@ -38,8 +38,6 @@ from wsl.run.stages import (
     failure,
 )
 
-__all__ = ["Explainer", "WorkPlan", "plan_of", "segment_chunk", "without_module"]
-
 
 @dataclass(frozen=True, eq=False)
 class WorkPlan:

@@ -18,8 +18,6 @@ from wsl.score.protocols.max_box_acc import MaxBoxAccOptions
 from wsl.score.protocols.pointing import PointingOptions
 from wsl.score.protocols.pxap import PxAPOptions
 
-__all__ = ["ProtocolOptions", "ScoreConfig", "protocol_lines"]
-
 ProtocolOptions = Annotated[
     IlsvrcOptions
     | DiagnosisOptions

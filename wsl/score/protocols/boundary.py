@@ -34,8 +34,6 @@ from pydantic import Field
 from wsl.masks import Mask, mask_iou
 from wsl.score.protocols.mask_iou import MaskMetric, MaskOptions
 
-__all__ = ["BoundaryOptions", "boundary_f", "mask_boundary", "trimap_iou"]
-
 
 class BoundaryOptions(MaskOptions):
     """Options of the protocol ``boundary``."""

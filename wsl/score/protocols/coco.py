@@ -35,8 +35,6 @@ from wsl.score.images import read_truth
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
 
-__all__ = ["CocoOptions", "coco_detections", "coco_ground_truth", "score_coco"]
-
 
 class CocoOptions(ScoreOptions):
     """Options of the protocol ``coco``."""

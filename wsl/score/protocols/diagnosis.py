@@ -58,8 +58,6 @@ from wsl.score.protocol import needs_run
 from wsl.score.protocols.ilsvrc import BoxOptions, match_run
 from wsl.score.result import Scores
 
-__all__ = ["KINDS", "OBJECT_SIZES", "Diagnosis", "DiagnosisOptions", "Metric", "diagnose"]
-
 Metric = Literal["top1", "gt_known"]
 
 KINDS = (

@@ -34,8 +34,6 @@ from wsl.score.maps import Map, check_map, resize_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores
 
-__all__ = ["ALPHAS", "Heatmap", "HeatmapOptions", "heatmap_boxes", "unit_map"]
-
 Rule = Literal["value", "energy", "mean"]
 
 _RIGHT_IOU = 0.5

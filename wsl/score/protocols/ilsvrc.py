@@ -36,15 +36,6 @@ from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
 
-__all__ = [
-    "GT_KNOWN_IOUS",
-    "BoxOptions",
-    "IlsvrcOptions",
-    "match_run",
-    "read_blacklist",
-    "score_ilsvrc",
-]
-
 GT_KNOWN_IOUS = (0.3, 0.5, 0.7)
 _ORDER = [
     *(f"classification_error_top{k}" for k in TOPS),

@@ -35,8 +35,6 @@ from wsl.score.images import scored_images
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Baseline, Scores
 
-__all__ = ["IGNORED", "MaskIoUOptions", "MaskPair", "MeanIoU", "score_masks"]
-
 IGNORED = 255
 
 _Ints = NDArray[np.int64]

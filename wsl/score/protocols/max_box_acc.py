@@ -41,8 +41,6 @@ from wsl.score.maps import MAP_SIDE, check_unit_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores
 
-__all__ = ["MaxBoxAcc", "MaxBoxAccOptions"]
-
 
 class MaxBoxAccOptions(MapOptions):
     """Options of the protocol ``max_box_acc``."""

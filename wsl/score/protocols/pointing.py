@@ -39,14 +39,6 @@ from wsl.score.maps import check_map, resize_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Baseline, Scores
 
-__all__ = [
-    "PointingGame",
-    "PointingOptions",
-    "box_distance",
-    "highest_point",
-    "mask_distance",
-]
-
 Point = tuple[int, int]
 
 

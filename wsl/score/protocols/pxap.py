@@ -32,8 +32,6 @@ from wsl.score.maps import MAP_SIDE, check_unit_map
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores
 
-__all__ = ["PxAP", "PxAPOptions", "average_precision", "scaled_mask"]
-
 _Floats = NDArray[np.float64]
 
 
