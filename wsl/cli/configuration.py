@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 _SOURCES = ("torchvision", "timm", "transformers")
 
 ModelOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--model",
         metavar="NAME",
         help="Classifier: a torchvision or timm name such as resnet50 (or timm/NAME), demo, or "
-        "PACKAGE.MODULE:FUNCTION that returns a network. See wsl models.",
+        "PACKAGE.MODULE:FUNCTION that returns a network. See wsl models. Several are averaged.",
     ),
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", help="default, fast, masks, simonyan2013, or a YAML file."),
+    typer.Option("--recipe", help="default, best, fast, masks, simonyan2013, or a YAML file."),
 ]
 CheckpointOption = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Your own weights for the model.")
+    list[Path] | None,
+    typer.Option("--checkpoint", help="Your own weights for the model; one for each of several."),
 ]
 CategoriesOption = Annotated[
     Path | None,
@@ -57,11 +58,11 @@ def configuration(
     sources: Sequence[str] = (),
     *,
     recipe: str | None = None,
-    model: str | None = None,
+    model: Sequence[str] | None = None,
     data: str | None = None,
     classes: str | None = None,
     top_k: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Sequence[Path] | None = None,
     categories: Path | None = None,
     groups: Path | None = None,
     device: str | None = None,
@@ -78,6 +79,7 @@ def configuration(
         By default ``default``; not beside a YAML file.
     model, data, classes, top_k, checkpoint, categories, groups, device, subset
         The options of those names; None where not given. `classes` are separated by commas.
+        Several models are averaged; then `checkpoint` has one for each, in their order, or none.
     overrides : sequence of str
         ``key=value``; they win over the named options.
 
@@ -94,8 +96,7 @@ def configuration(
         keys |= _data_keys(images, data)
     elif data is not None:
         keys["data.format"] = data
-    if model is not None:
-        keys |= model_keys(model)
+    keys |= _model_keys(model or (), checkpoint or (), categories, device)
     if classes is not None:
         names = [name.strip() for name in classes.split(",") if name.strip()]
         keys |= {"classes.select": "named", "classes.names": names}
@@ -104,15 +105,40 @@ def configuration(
             raise ConfigError("--classes and --top-k must not both be given")
         keys |= {"classes.select": "top_k", "classes.top_k": top_k}
     named = {
-        "model.checkpoint": checkpoint,
-        "model.categories": categories,
         "classes.groups": groups,
-        "model.device": device,
         "data.subset": subset,
     }
     keys |= {key: str(value) for key, value in named.items() if value is not None}
     written = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
     return load_config(base, [*written, *overrides])
+
+
+def _model_keys(
+    models: Sequence[str],
+    checkpoints: Sequence[Path],
+    categories: Path | None,
+    device: str | None,
+) -> dict[str, Any]:
+    """Return the configuration's keys of one model, or of several that are averaged."""
+    if len(checkpoints) not in (0, max(1, len(models))):
+        raise ConfigError(
+            f"--checkpoint must be given once for each --model, in the same order, but there are "
+            f"{len(checkpoints)} for {len(models)}; models in a YAML file may have one or not"
+        )
+    own: list[dict[str, Any]] = [{"checkpoint": str(path)} for path in checkpoints]
+    own = own or [{}] * max(1, len(models))
+    shared = {"categories": categories, "device": device}
+    common = {key: str(value) for key, value in shared.items() if value is not None}
+    if len(models) > 1:
+        members = [
+            {key.removeprefix("model."): value for key, value in model_keys(name).items()}
+            | common
+            | weights
+            for name, weights in zip(models, own, strict=True)
+        ]
+        return {"model": None, "models": members}
+    keys = {f"model.{key}": value for key, value in {**common, **own[0]}.items()}
+    return {"models": None, **model_keys(models[0]), **keys} if models else keys
 
 
 def model_keys(name: str) -> dict[str, Any]:

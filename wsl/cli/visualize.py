@@ -75,8 +75,8 @@ def _visuals(
     from wsl.cli.terminal import ProgressBar
     from wsl.config.layers import build_options, split_overrides
     from wsl.draw.attributions import write_maximized, write_overlays
-    from wsl.models.sources import load_classifier
     from wsl.run.config import build_config, load_config
+    from wsl.run.runner import configured_classifier
     from wsl.saliency.activation_maximization import ActivationMaximization
     from wsl.saliency.methods import DRAWN, METHODS
     from wsl.saliency.targets import TargetOptions
@@ -101,7 +101,7 @@ def _visuals(
         rest = [*rest, f"saliency.method={method}"]
     plain = {"extends": "plain"}  # one view, at the weights' own input size
     configuration = load_config(config, rest) if config else build_config(plain, rest)
-    classifier = load_classifier(configuration.model)
+    classifier = configured_classifier(configuration)
     if is_model:
         yield from write_maximized(
             classifier, out, model_options, classes=classes or (), target=target, height=height

@@ -14,7 +14,7 @@ from wsl.draw.montage import FAINT, Panel, color_bar, side_by_side
 from wsl.draw.overlays import Picture, color_table, map_limits, overlay_saliency
 from wsl.draw.pictures import file_part, resize_picture, save_png
 from wsl.errors import ConfigError
-from wsl.models.classifier import Classifier
+from wsl.models.average import AnyClassifier, ClassifierAverage
 from wsl.progress import Progress
 from wsl.saliency.activation_maximization import (
     ActivationMaximization,
@@ -36,7 +36,7 @@ class Visual:
 
 
 def write_overlays(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     images: Sequence[Path],
     out: Path,
     saliency: SaliencyMethod,
@@ -51,7 +51,7 @@ def write_overlays(
 
     Parameters
     ----------
-    classifier : Classifier
+    classifier : Classifier or ClassifierAverage
     images : sequence of Path
         Files whose names differ.
     out : Path
@@ -120,7 +120,7 @@ def draw_overlay(
 
 
 def write_maximized(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     out: Path,
     options: ActivationMaximization,
     *,
@@ -140,8 +140,12 @@ def write_maximized(
     Raises
     ------
     ConfigError
-        If neither classes nor a target are given, or both.
+        If neither classes nor a target are given, or both, or the classifier is an average.
     """
+    if isinstance(classifier, ClassifierAverage):
+        raise ConfigError(
+            f"{options.method} is of one network, but {classifier.name} is an average"
+        )
     built = None if target is None else target.build()
     if (built is None) == (not classes):
         raise ConfigError(

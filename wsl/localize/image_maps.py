@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.data.geometry import Geometry, average_maps
+from wsl.data.geometry import Geometry
 
 if TYPE_CHECKING:
     from wsl.saliency.explain import ClassMaps
@@ -45,13 +45,13 @@ class ImageMaps:
         geometries: Sequence[Geometry],
         longer_sides: Iterable[int | None],
     ) -> ImageMaps:
-        """Average the views' maps of one image at each working size."""
+        """Lay the views' maps on the image at each working size."""
         maps = {}
         for longer_side in longer_sides:
             at = working_size(geometries[0].image_size, longer_side)
             maps[longer_side] = np.zeros((len(found.classes), *at), np.float32)
             for slot, map_ in enumerate(maps[longer_side]):
-                map_[:] = average_maps([of[slot] for of in found.input_maps], geometries, size=at)
+                map_[:] = found.on_image(slot, geometries, at)
         return cls(found.classes, found.ranks, found.probabilities, maps)
 
     def of_class(self, slot: int) -> dict[int | None, NDArray[np.float32]]:

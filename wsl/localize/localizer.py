@@ -24,10 +24,18 @@ from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.segment import Segmentation, segment
+from wsl.models.average import AnyClassifier, ClassifierAverage, members_of
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod
-from wsl.saliency.explain import ClassMaps, Explanation, class_maps, explain, fitting_views
-from wsl.saliency.views import Views, make_views
+from wsl.saliency.explain import (
+    ClassMaps,
+    Explanation,
+    class_maps,
+    cut_views,
+    explain,
+    fitting_views,
+)
+from wsl.saliency.views import Views
 
 _BATCH = 16
 
@@ -44,7 +52,8 @@ class Localizer:
 
     Parameters
     ----------
-    classifier : Classifier
+    classifier : Classifier, ClassifierAverage or sequence of Classifier
+        Several are averaged (`wsl.models.average`): their probabilities and maps.
     recipe : str, Path or LocalizerOptions
         Name of a recipe, a YAML file, or options made in Python.
     overrides : iterable of str, or mapping
@@ -60,13 +69,18 @@ class Localizer:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: AnyClassifier | Sequence[Classifier],
         recipe: str | Path | LocalizerOptions = "default",
         overrides: Iterable[str] | Mapping[str, Any] = (),
     ) -> None:
-        self.classifier = classifier
+        self.classifier: AnyClassifier = (
+            ClassifierAverage(tuple(classifier)) if isinstance(classifier, Sequence) else classifier
+        )
         self.options = load_recipe(recipe, overrides)
-        self._views = fitting_views(classifier, self.options.saliency.views)
+        self._views = [
+            fitting_views(member, self.options.saliency.views)
+            for member in members_of(self.classifier)
+        ]
 
     def __repr__(self) -> str:
         options = self.options
@@ -178,11 +192,11 @@ class Localizer:
     @property
     def view_count(self) -> int:
         """Number of views of each image that the classifier sees."""
-        return self._views.count
+        return sum(views.count for views in self._views)
 
     def views(self, image: NDArray[np.uint8]) -> Views:
         """Cut the views of an image for the classifier."""
-        return make_views(image, self.classifier.preprocessing, self._views)
+        return cut_views(self.classifier, image, self._views)
 
     def explain(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wsl.config.layers import build_options, merge
 from wsl.data.open import DataOptions
@@ -24,6 +24,10 @@ from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.tuned_on import TunedOn
 
 
+def _default_model() -> ModelOptions:
+    return ModelOptions(architecture="resnet50")
+
+
 class RunConfig(LocalizerOptions):
     """A dataset through a localizer."""
 
@@ -32,14 +36,38 @@ class RunConfig(LocalizerOptions):
     of which the later ones win. Without the key it is the recipe ``default``; null: nothing."""
     data: DataOptions = Field(default_factory=IlsvrcOptions)
     """The images, and what is known of them."""
-    model: ModelOptions = Field(default_factory=lambda: ModelOptions(architecture="resnet50"))
+    model: ModelOptions = Field(default_factory=_default_model)
     """The classifier."""
+    models: tuple[ModelOptions, ...] = ()
+    """Two or more classifiers in place of `model`, whose probabilities and maps are averaged with
+    equal weights (`wsl.models.average`); each is like `model`. Of `model` only the device counts
+    then, for those whose own is ``auto``. Null: `model` alone."""
     classes: ClassOptions = Field(default_factory=ClassOptions)
     """The classes of each image to localize."""
     run: RunOptions = Field(default_factory=RunOptions)
     """How the work is cut and spread."""
     tuned_on: TunedOn | None = None
     """The images on which values were chosen, so that scores can tell; written by ``wsl tune``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_network(cls, content: Any) -> Any:
+        """Let a model of which only, say, the device is given be the default one."""
+        model = content.get("model") if isinstance(content, Mapping) else None
+        if not isinstance(model, Mapping) or model.keys() & {"source", "architecture", "factory"}:
+            return content
+        return {**content, "model": {"architecture": _default_model().architecture, **model}}
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> RunConfig:
+        if len(self.models) == 1:
+            raise ValueError("models must name two or more classifiers; model names a single one")
+        if self.models and self.model.model_copy(update={"device": "auto"}) != _default_model():
+            raise ValueError(
+                "model must not be given beside models, but for its device; models: null takes "
+                "those of a recipe away, model: null that of a recipe"
+            )
+        return self
 
 
 def load_config(source: Path | str, overrides: Iterable[str] | Mapping[str, Any] = ()) -> RunConfig:

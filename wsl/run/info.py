@@ -33,7 +33,8 @@ class RunInfo:
         ``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels, and
         ``members`` of groups of classes (or null).
     model : dict
-        ``name``, ``fingerprint`` (of the weights) and ``device``.
+        ``name``, ``fingerprint`` (of the weights) and ``device``; of an average also ``members``,
+        a list of the same.
     versions : dict
         Of the packages that made the run.
     counts : dict

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import wsl
 from wsl.data.open import dataset_fingerprint, open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, RunError, WslError
 from wsl.localize.localizer import Localizer
-from wsl.models.classifier import Classifier
-from wsl.models.groups import group_classes, read_groups
+from wsl.models.average import AnyClassifier, group_members, load_members, members_of
+from wsl.models.groups import read_groups
 from wsl.models.sources import load_classifier
 from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
@@ -69,18 +69,25 @@ class RunSummary:
         return self.counts["failed"]
 
 
-def build_localizer(config: RunConfig, classifier: Classifier | None = None) -> Localizer:
+def configured_classifier(config: RunConfig) -> AnyClassifier:
+    """Load the classifier, or the average, that a configuration names."""
+    if config.models:
+        return load_members(config.models, device=config.model.device)
+    return load_classifier(config.model)
+
+
+def build_localizer(config: RunConfig, classifier: AnyClassifier | None = None) -> Localizer:
     """Make the localizer that a configuration describes.
 
     Parameters
     ----------
     config : RunConfig
-    classifier : Classifier, optional
-        Used in place of the one that ``config.model`` names.
+    classifier : Classifier or ClassifierAverage, optional
+        Used in place of what the configuration names.
     """
-    classifier = classifier or load_classifier(config.model)
+    classifier = classifier or configured_classifier(config)
     if config.classes.groups is not None:
-        classifier = group_classes(classifier, read_groups(config.classes.groups))
+        classifier = group_members(classifier, read_groups(config.classes.groups))
     return Localizer(classifier, config)
 
 
@@ -88,7 +95,7 @@ def run_dataset(
     config: RunConfig,
     out: Path | str,
     *,
-    classifier: Classifier | None = None,
+    classifier: AnyClassifier | None = None,
     progress: Progress | None = None,
     shard: Shard | None = None,
     retry_failed: bool = False,
@@ -105,8 +112,8 @@ def run_dataset(
     config : RunConfig
     out : Path or str
         The run's folder: new, empty, or of the same run.
-    classifier : Classifier, optional
-        Any classifier, in place of the one that ``config.model`` names.
+    classifier : Classifier or ClassifierAverage, optional
+        Any classifier, in place of what the configuration names.
     progress : Progress, optional
     shard : Shard, optional
         Do only this process's share of the chunks.
@@ -227,13 +234,20 @@ def describe_run(config: RunConfig, localizer: Localizer, dataset: Dataset) -> R
             "ids": None if categories.ids is None else list(categories.ids),
             "members": categories.members,
         },
-        model={
-            "name": classifier.name,
-            "fingerprint": classifier.fingerprint,
-            "device": str(classifier.device),
-        },
+        model=_describe_model(classifier),
         versions=_versions(),
     )
+
+
+def _describe_model(classifier: AnyClassifier) -> dict[str, Any]:
+    described = {
+        "name": classifier.name,
+        "fingerprint": classifier.fingerprint,
+        "device": str(classifier.device),
+    }
+    members = members_of(classifier)
+    more = {"members": list(map(_describe_model, members))} if len(members) > 1 else {}
+    return described | more
 
 
 def _versions() -> dict[str, str]:

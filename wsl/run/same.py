@@ -25,7 +25,7 @@ def check_same(path: Path, found: RunInfo, wanted: RunInfo, *, what: str = "run"
     ]
     for name, old, new in (
         ("list of images", found.dataset["fingerprint"], wanted.dataset["fingerprint"]),
-        ("classifier's weights", found.model["fingerprint"], wanted.model["fingerprint"]),
+        *_weights(found.model, wanted.model),
     ):
         if old != new:
             differences.append(f"the {name} is another ({old[:12]} and {new[:12]})")
@@ -34,6 +34,16 @@ def check_same(path: Path, found: RunInfo, wanted: RunInfo, *, what: str = "run"
             f"{path} holds another {what}: {'; '.join(differences)}. "
             "Choose another folder, or the same settings to continue that {what}"
         )
+
+
+def _weights(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name the weights of a classifier, or of each member of an average, with fingerprints."""
+    before, after = old.get("members", ()), new.get("members", ())
+    if len(before) != len(after) or not after:
+        yield "classifier's weights", old["fingerprint"], new["fingerprint"]
+        return
+    for number, (own, other) in enumerate(zip(before, after, strict=True)):
+        yield f"weights of models.{number}", own["fingerprint"], other["fingerprint"]
 
 
 def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,7 +58,7 @@ def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 # How the work is spread does not change results and may change between starts.
-_FREE = {"run.workers", "run.time_limit", "model.device", "tuned_on.images"}
+_FREE = {"run.workers", "run.time_limit", "model.device", "models.device", "tuned_on.images"}
 
 
 def _differences(
@@ -59,5 +69,8 @@ def _differences(
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             yield from _differences(before, after, f"{name}.")
+        elif name == "models" and len(before or ()) == len(after or ()):
+            for own, other in zip(before or (), after or (), strict=True):
+                yield from _differences(own, other, f"{name}.")
         elif before != after and name not in _FREE:
             yield name, before, after

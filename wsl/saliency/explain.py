@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsl.data.geometry import average_maps
+from wsl.data.geometry import Geometry, average_maps
 from wsl.errors import ConfigError
+from wsl.models.average import AnyClassifier, ClassifierAverage, members_of, naming
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress
 from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
@@ -39,13 +41,16 @@ class ClassMaps:
     ranks : tuple of K int
         Places in the classifier's order, from 1; of equal scores the smaller index comes first.
     scores : tuple of K float
-        Unnormalized, averaged over the views.
+        Unnormalized, averaged over the views; of an average of classifiers the logarithms of the
+        probabilities.
     probabilities : tuple of K float
-        After the softmax of the averaged scores.
+        After the softmax of the averaged scores; their mean over the classifiers of an average.
     input_maps : tuple of V ndarray of float32, shape (K, h, w)
         Saliency of each view, of its own size.
     details : tuple of V
         What else the method found in each view; empty for most.
+    members : tuple of int
+        How many of the views each classifier of an average has; none of a single classifier.
     """
 
     classes: tuple[int, ...]
@@ -54,6 +59,63 @@ class ClassMaps:
     probabilities: tuple[float, ...]
     input_maps: tuple[NDArray[np.float32], ...]
     details: tuple[Any, ...] = ()
+    members: tuple[int, ...] = ()
+
+    def on_image(
+        self, slot: int, geometries: Sequence[Geometry], size: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
+        """Lay the map of a class on the image.
+
+        Parameters
+        ----------
+        slot : int
+            The class's place in `classes`.
+        geometries : sequence of V Geometry
+        size : (int, int), optional
+            By default the image's own.
+
+        Returns
+        -------
+        ndarray of float32, shape (H, W)
+            The mean over the views. Of an average of classifiers, each one's mean less its minimum
+            and divided by its maximum, averaged over the classifiers; a flat map counts as 0.
+        """
+        maps = [view[slot] for view in self.input_maps]
+        if not self.members:
+            return average_maps(maps, geometries, size=size)
+        starts = [0, *accumulate(self.members)]
+        own = [
+            average_maps(maps[start:end], geometries[start:end], size=size)
+            for start, end in pairwise(starts)
+        ]
+        mean = np.mean([_stretched(map_) for map_ in own], axis=0, dtype=np.float32)
+        return np.asarray(mean)
+
+
+def _stretched(map_: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring a map to [0, 1]; a flat one to 0. What is not finite stays so."""
+    above = map_ - map_.min()
+    top = above.max()
+    return above if top == 0 else np.asarray(above / top, dtype=np.float32)
+
+
+def cut_views(
+    classifier: AnyClassifier, image: NDArray[np.uint8], options: Sequence[ViewOptions]
+) -> Views:
+    """Cut an image into the inputs of a classifier, or of each classifier of an average.
+
+    Parameters
+    ----------
+    classifier : Classifier or ClassifierAverage
+    image : ndarray of uint8, shape (H, W, 3)
+    options : sequence of ViewOptions
+        One for each classifier, as `fitting_views` returned it.
+    """
+    members = [
+        make_views(image, member.preprocessing, own)
+        for member, own in zip(members_of(classifier), options, strict=True)
+    ]
+    return Views.of_members(members) if isinstance(classifier, ClassifierAverage) else members[0]
 
 
 def fitting_views(classifier: Classifier, views: ViewOptions) -> ViewOptions:
@@ -95,7 +157,7 @@ def _takes(classifier: Classifier, side: int) -> bool:
 
 
 def class_maps(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     method: SaliencyMethod,
     views: Sequence[Views],
     classes: Sequence[Sequence[int]],
@@ -112,11 +174,12 @@ def class_maps(
 
     Parameters
     ----------
-    classifier : Classifier
-        Left as it was, also after an exception. One thread at a time.
+    classifier : Classifier or ClassifierAverage
+        Left as it was, also after an exception. One thread at a time. The graphs of all members of
+        an average are held until the classes are chosen.
     method : SaliencyMethod
     views : sequence of Views
-        One per image; all cut by the same options.
+        One per image; all cut by the same options (`cut_views`).
     classes : sequence of (sequence of int)
         Classes of each image to explain whatever their rank.
     first : int or sequence of int
@@ -157,7 +220,7 @@ def _pixels(inputs: Tensor) -> int:
 
 
 def _explain_part(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     method: SaliencyMethod,
     views: Sequence[Views],
     classes: Sequence[Sequence[int]],
@@ -166,34 +229,26 @@ def _explain_part(
     progress: Progress,
 ) -> Iterator[ClassMaps]:
     """Explain a few images, whose graphs are all held until their classes are chosen."""
-    groups = [
-        torch.cat(group).to(classifier.device)
-        for group in zip(*(image.groups for image in views), strict=True)
-    ]
-    held = [method.attributions(classifier, inputs, progress) for inputs in groups]
-    scores = [attributions.scores for attributions in held]
-    for_classes = [image.for_classes for image in views if image.for_classes is not None]
-    if for_classes:
-        reused = [each for each, group in zip(scores, views[0].groups, strict=True)
-                  if group is for_classes[0]]  # fmt: skip
-        scores = reused or [scores_only(classifier, torch.cat(for_classes))]
-    means = _means(scores, len(views))
+    parts = []
+    for number, member in enumerate(members_of(classifier)):
+        own = [image.members[number] if image.members else image for image in views]
+        with naming(classifier, member):
+            parts.append(_Part(member, method, own, progress))
+    average = classifier if isinstance(classifier, ClassifierAverage) else None
+    means = average.average([part.scores for part in parts]) if average else parts[0].scores
     ranked = [
         _ranked(mean, wanted, first)
         for mean, wanted, first in zip(means, classes, firsts, strict=True)
     ]
-    chosen = _padded([labels for labels, _ in ranked]).to(classifier.device)
+    chosen = [labels for labels, _ in ranked]
     maps: list[list[NDArray[np.float32]]] = [[] for _ in views]
     details: list[list[Any]] = [[] for _ in views]
-    for inputs in groups:
-        attributions, count = held.pop(0), len(inputs) // len(views)
-        size = (inputs.shape[-2], inputs.shape[-1])
-        rows = chosen.repeat_interleave(count, dim=0)
-        found = saliency_maps(method, attributions, rows, size).cpu().numpy()
-        for index, (labels, _) in enumerate(ranked):
-            own = slice(index * count, (index + 1) * count)
-            maps[index] += list(found[own, : len(labels)])
-            details[index] += attributions.details[own]
+    for number, part in enumerate(parts):
+        of_member = [average.own_labels(number, each) for each in chosen] if average else chosen
+        with naming(classifier, part.classifier):
+            for index, (found, more) in enumerate(part.maps(of_member)):
+                maps[index] += found
+                details[index] += more
     for (labels, ranks), mean, of_image, more in zip(ranked, means, maps, details, strict=True):
         probabilities = mean.softmax(dim=0)
         yield ClassMaps(
@@ -203,7 +258,50 @@ def _explain_part(
             probabilities=tuple(float(probabilities[label]) for label in labels),
             input_maps=tuple(of_image),
             details=tuple(more),
+            members=tuple(len(own.geometries) for own in views[0].members),
         )
+
+
+class _Part:
+    """A few images' scores by one classifier, (N, C), and the graphs that their maps come from."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        method: SaliencyMethod,
+        views: Sequence[Views],
+        progress: Progress,
+    ) -> None:
+        self.classifier, self._method = classifier, method
+        self._groups = [
+            torch.cat(group).to(classifier.device)
+            for group in zip(*(image.groups for image in views), strict=True)
+        ]
+        self._held = [method.attributions(classifier, each, progress) for each in self._groups]
+        scores = [attributions.scores for attributions in self._held]
+        for_classes = [image.for_classes for image in views if image.for_classes is not None]
+        if for_classes:
+            reused = [each for each, group in zip(scores, views[0].groups, strict=True)
+                      if group is for_classes[0]]  # fmt: skip
+            scores = reused or [scores_only(classifier, torch.cat(for_classes))]
+        self.scores = _means(scores, len(views))
+
+    def maps(
+        self, classes: Sequence[Sequence[int]]
+    ) -> list[tuple[list[NDArray[np.float32]], list[Any]]]:
+        """Compute the maps (K, h, w) of each image's views, and what else was found; once."""
+        chosen = _padded(classes).to(self.classifier.device)
+        made: list[tuple[list[NDArray[np.float32]], list[Any]]] = [([], []) for _ in classes]
+        for inputs in self._groups:
+            attributions, count = self._held.pop(0), len(inputs) // len(classes)
+            size = (inputs.shape[-2], inputs.shape[-1])
+            rows = chosen.repeat_interleave(count, dim=0)
+            found = saliency_maps(self._method, attributions, rows, size).cpu().numpy()
+            for index, labels in enumerate(classes):
+                own = slice(index * count, (index + 1) * count)
+                made[index][0].extend(found[own, : len(labels)])
+                made[index][1].extend(attributions.details[own])
+        return made
 
 
 def _means(scores: Sequence[Tensor], images: int) -> Tensor:
@@ -256,7 +354,7 @@ class Explanation:
 
 
 def explain(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     image: NDArray[np.uint8],
     saliency: SaliencyMethod,
     *,
@@ -268,7 +366,7 @@ def explain(
 
     Parameters
     ----------
-    classifier : Classifier
+    classifier : Classifier or ClassifierAverage
     image : ndarray of uint8, shape (H, W, 3)
     saliency : SaliencyMethod
         The method with its options, and the views.
@@ -283,8 +381,8 @@ def explain(
     list of Explanation
         In the order of the classes' ranks.
     """
-    options = fitting_views(classifier, saliency.views)
-    views = make_views(image, classifier.preprocessing, options)
+    options = [fitting_views(member, saliency.views) for member in members_of(classifier)]
+    views = cut_views(classifier, image, options)
     wanted = [classifier.categories.index(name) for name in classes or ()]
     (found,) = class_maps(
         classifier,
@@ -305,14 +403,13 @@ def explain(
         title = f"{name}: score {score:.2f}, probability {found.probabilities[slot]:.3f}"
         if isinstance(classifier, TargetClassifier):
             title = f"{name}: {score:.3g}"
-        maps = [view[slot] for view in found.input_maps]
-        averaged = average_maps(maps, views.geometries)
-        explanations.append(Explanation(label, title, averaged, *more))
+        on_image = found.on_image(slot, views.geometries)
+        explanations.append(Explanation(label, title, on_image, *more))
     return explanations
 
 
 def explain_target(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     image: NDArray[np.uint8],
     saliency: SaliencyMethod,
     target: TargetOptions,
@@ -324,8 +421,10 @@ def explain_target(
     Raises
     ------
     ConfigError
-        If no layer is named.
+        If no layer is named, or the classifier is an average.
     """
+    if isinstance(classifier, ClassifierAverage):
+        raise ConfigError(f"a target is of one network, but {classifier.name} is an average")
     built = target.build()
     if built is None:
         raise ConfigError("target.layer must name a layer, but is not given")

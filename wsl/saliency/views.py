@@ -103,11 +103,23 @@ class Views:
         One per view, in the order of the groups.
     for_classes : Tensor of float32, shape (V, 3, h, w), or None
         What classes are chosen from, where that is not all groups: one of them, or other inputs.
+    members : tuple of Views
+        Those of each classifier of an average, which together are `groups`; none of a single one.
     """
 
     groups: tuple[Tensor, ...]
     geometries: tuple[Geometry, ...]
     for_classes: Tensor | None = None
+    members: tuple[Views, ...] = ()
+
+    @classmethod
+    def of_members(cls, members: Sequence[Views]) -> Views:
+        """Join the views of an image by the classifiers of an average."""
+        return cls(
+            groups=tuple(group for own in members for group in own.groups),
+            geometries=tuple(geometry for own in members for geometry in own.geometries),
+            members=tuple(members),
+        )
 
     @property
     def inputs(self) -> Tensor:

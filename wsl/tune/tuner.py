@@ -9,7 +9,7 @@ import numpy as np
 
 from wsl.data.open import open_dataset
 from wsl.errors import RunError
-from wsl.models.classifier import Classifier
+from wsl.models.average import AnyClassifier
 from wsl.progress import NoProgress, Progress
 from wsl.run.config import RunConfig
 from wsl.run.runner import build_localizer
@@ -30,7 +30,7 @@ def store_maps(
     out: Path | str,
     options: TuneOptions | None = None,
     *,
-    classifier: Classifier | None = None,
+    classifier: AnyClassifier | None = None,
     progress: Progress | None = None,
 ) -> MapStore:
     """Compute the saliency maps that the search needs, once; what is on disk is kept.
@@ -43,8 +43,8 @@ def store_maps(
     out : Path or str
         Folder: new, empty, or of the same images, maps and classifier.
     options : TuneOptions, optional
-    classifier : Classifier, optional
-        Any classifier, in place of the one that ``config.model`` names.
+    classifier : Classifier or ClassifierAverage, optional
+        Any classifier, in place of what the configuration names.
     progress : Progress, optional
         Told of images.
 

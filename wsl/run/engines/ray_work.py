@@ -23,6 +23,7 @@ from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions
 from wsl.localize.prediction import Prediction
+from wsl.models.average import AnyClassifier, change_members, members_of
 from wsl.models.classifier import Classifier, pick_device
 from wsl.models.options import Precision
 from wsl.run.chunk import Finished, write_chunk
@@ -44,14 +45,14 @@ class WorkPlan:
     """What every worker needs, sent once."""
 
     folder: str
-    classifier: Classifier  # on the CPU; of the tasks that segment, without its module
-    precision: Precision
+    classifier: AnyClassifier  # on the CPU; of the tasks that segment, without its module
+    precisions: tuple[Precision, ...]  # of its members
     localizer: LocalizerOptions
     classes: ClassOptions
     options: RunOptions
     max_pixels: int
 
-    def stages(self, classifier: Classifier | None = None) -> Stages:
+    def stages(self, classifier: AnyClassifier | None = None) -> Stages:
         """Make the stages, with a classifier that is on its device already."""
         return Stages(
             Localizer(classifier or self.classifier, self.localizer),
@@ -75,13 +76,8 @@ def plan_of(stages: Stages, folder: RunFolder) -> WorkPlan:
     classifier = stages.localizer.classifier
     return WorkPlan(
         folder=str(folder.path.absolute()),
-        classifier=replace(
-            classifier,
-            module=copy.deepcopy(classifier.module).to("cpu"),
-            device=pick_device("cpu"),
-            precision="float32",
-        ),
-        precision=classifier.precision,
+        classifier=change_members(classifier, lambda member: _moved(member, "cpu", "float32")),
+        precisions=tuple(member.precision for member in members_of(classifier)),
         localizer=stages.localizer.options,
         classes=stages.classes,
         options=stages.options,
@@ -89,9 +85,16 @@ def plan_of(stages: Stages, folder: RunFolder) -> WorkPlan:
     )
 
 
-def without_module(classifier: Classifier) -> Classifier:
+def _moved(classifier: Classifier, device: str, precision: Precision) -> Classifier:
+    """Copy a classifier to a device."""
+    target = pick_device(device)
+    module = copy.deepcopy(classifier.module).to(target)
+    return replace(classifier, module=module, device=target, precision=precision)
+
+
+def without_module(classifier: AnyClassifier) -> AnyClassifier:
     """Return a classifier that has its categories only."""
-    return replace(classifier, module=nn.Identity())
+    return change_members(classifier, lambda member: replace(member, module=nn.Identity()))
 
 
 class Explainer:
@@ -103,14 +106,15 @@ class Explainer:
         cv2.setNumThreads(1)
         self.plan: WorkPlan = ray.get(plan)
         self.dataset: Dataset = ray.get(dataset)
-        device = pick_device("cuda" if gpus else "cpu")
-        classifier = self.plan.classifier
+        precisions = iter(self.plan.precisions)
         self.stages = self.plan.stages(
-            replace(
-                classifier,
-                module=copy.deepcopy(classifier.module).to(device),
-                device=device,
-                precision=self.plan.precision if device.type == "cuda" else "float32",
+            change_members(
+                self.plan.classifier,
+                lambda member: (
+                    _moved(member, "cuda", next(precisions))
+                    if gpus
+                    else _moved(member, "cpu", "float32")
+                ),
             )
         )
         options = self.plan.options
