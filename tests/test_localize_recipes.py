@@ -126,7 +126,9 @@ def test_an_unknown_recipe_is_refused_with_the_nearest():
 
 
 def test_recipes_build_on_nothing_or_on_each_other():
-    assert {"default", "demo", "fast", "masks", "plain", "simonyan2013"} <= set(recipe_names())
+    assert {"best", "default", "demo", "fast", "masks", "plain", "simonyan2013"} <= set(
+        recipe_names()
+    )
     for name in recipe_names():
         layers = read_layers({"extends": name})
         assert all("extends" not in layer for layer in layers)
