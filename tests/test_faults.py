@@ -138,7 +138,7 @@ def test_a_folder_that_is_removed_in_the_middle_ends_the_run(tmp_path, what):
         run_dataset(settings, out, classifier=classifier(), progress=Remove())
         assert len(list((out / "predictions").iterdir())) == 3
         return
-    with pytest.raises(RunError, match=f"{out} was removed while the run went on"):
+    with pytest.raises(RunError, match=f"{out} was removed during the run"):
         run_dataset(settings, out, classifier=classifier(), progress=Remove())
     assert not out.exists()
 

@@ -105,7 +105,7 @@ def test_images_that_vanish_or_change_between_look_and_refinement_are_failed_row
     rows_ = failed(work)
     assert "there is no such file" in rows_[first]["error"]
     assert (rows_[first]["height"], rows_[first]["width"]) == size
-    assert f"{changed} has changed while the run went on" in rows_[second]["error"]
+    assert f"{changed} changed during the run" in rows_[second]["error"]
 
 
 @contextmanager

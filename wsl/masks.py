@@ -56,8 +56,7 @@ def mask_to_box(mask: Mask) -> Box | None:
 def components(mask: Mask) -> list[Mask]:
     """8-connected components of a mask, the largest first.
 
-    Of two of equal area the one whose first pixel comes first, row by row, is first. An empty mask
-    has no components.
+    Components of equal area are ordered by their first pixel, row by row. An empty mask has none.
     """
     labels, stats = _labeled(mask)
     order = sorted(range(1, len(stats)), key=lambda label: _precedence(label, labels, stats))

@@ -1,4 +1,4 @@
-"""How a long piece of work tells how far it is."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of every image (or other unit) that is finished; the command line draws bars from it."""
+    """Receives the number of finished images, or other units; the command line draws bars."""
 
     def start(self, total: int, done: int) -> None:
-        """Begin: `total` units, of which `done` were there before."""
+        """Begin: `total` units, of which `done` were finished before."""
 
     def advance(self, count: int, failed: int) -> None:
         """`count` more units are finished, `failed` of them without success."""
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Shows nothing."""
 
     def start(self, total: int, done: int) -> None:
         """Do nothing."""

@@ -5,14 +5,14 @@
 errors as a local disk has them. Settings of a store (endpoint, anonymous access) are fsspec's own,
 from its configuration files or ``FSSPEC_…`` variables.
 
-`whole_file` makes a file be there whole or not at all:
+`whole_file` writes a file whole or not at all:
 
 - Locally it is written under a temporary name beside its place and renamed.
 - Object stores (S3, Google Cloud, Azure) have no rename, but a finished upload appears in one
   step, and one that was cut off does not appear: the content is made in memory and uploaded under
   its own name.
-- Other servers that fsspec reaches (SFTP, FTP, HDFS) promise neither. There a writer that dies
-  leaves a part of a file, which readers tell by its checksums.
+- Other servers that fsspec reaches (SFTP, FTP, HDFS) promise neither. A writer that dies
+  there leaves a partial file, which readers detect by its checksums.
 """
 
 from __future__ import annotations
@@ -73,15 +73,15 @@ class RemotePath(ProxyUPath):
             self.write_bytes(data)
 
     def mkdir(self, *args: Any, **options: Any) -> None:
-        """Do nothing: a store's folders are there with their first file."""
+        """Do nothing: a store has no folders without files."""
 
     def iterdir(self) -> Iterator[Self]:
-        """Yield what lies in the folder, as it is now."""
+        """Yield the folder's current content."""
         self.fs.invalidate_cache()
         return iter(list(super().iterdir()))
 
     def glob(self, pattern: str, **options: Any) -> Iterator[Self]:
-        """Yield what lies in the folder itself and fits a pattern without ``/``."""
+        """Yield what the folder itself holds and a pattern without ``/`` matches."""
         found = self.iterdir() if self.is_dir() else iter(())
         return (path for path in found if fnmatchcase(path.name, pattern))
 
@@ -109,7 +109,7 @@ for _name in (
 
 
 def as_path(place: str | Path) -> Path:
-    """Make a path of what a user wrote.
+    """Make a path from what a user wrote.
 
     Parameters
     ----------
@@ -230,8 +230,7 @@ def plain_cell(value: Any) -> Any:
     """Keep a spreadsheet from taking a text for a formula, as a value of a CSV file.
 
     A text that starts with ``=``, ``+``, ``-``, ``@``, a control character or an apostrophe gets an
-    apostrophe in front; everything else stays as it is. Whoever reads the file back takes a leading
-    apostrophe away.
+    apostrophe in front; everything else stays as it is. Readers strip a leading apostrophe.
 
     Examples
     --------
@@ -257,7 +256,7 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
 
 
 def is_temporary(path: Path, name: str | None = None) -> bool:
-    """Whether a killed writer of `whole_file` has left a file: of `name`, or of any file."""
+    """Whether a killed `whole_file` has left this file behind: for `name`, or for any file."""
     return path.name.startswith(f".{name}." if name else ".") and path.name.endswith(".tmp")
 
 

@@ -28,10 +28,6 @@ _WEIGHTS = "classifier.safetensors"
 def build_network(classes: int = len(CATEGORIES)) -> nn.Sequential:
     """Build the classifier with random weights.
 
-    Parameters
-    ----------
-    classes : int
-
     Returns
     -------
     torch.nn.Sequential

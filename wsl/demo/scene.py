@@ -97,10 +97,6 @@ def draw_image(index: int, *, seed: int, composition: Composition = DEMO_COMPOSI
         The dataset's, >= 0.
     composition : Composition
 
-    Returns
-    -------
-    DrawnImage
-
     Raises
     ------
     ValueError

@@ -1,4 +1,4 @@
-"""Objects as people have drawn them in another tool: what readers of corrections make."""
+"""Objects that people have drawn in another tool, as readers of corrections return them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AnnotatedObject:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """One image that a person has been through.
+    """One image that a person has reviewed.
 
     Attributes
     ----------

@@ -191,7 +191,8 @@ class ExportFormat(Options, ABC):
     @property
     def needs(self) -> Needs:
         """Whether a localization must have a mask, a box (or a mask), or just a class."""
-        return "mask"
+        shapes = getattr(self, "shapes", None) or (getattr(self, "shape", "mask"),)
+        return "box" if shapes == ("box",) else "mask"
 
     def check(self, context: Context) -> None:
         """Refuse a run that this format cannot represent.

@@ -4,13 +4,12 @@ A pixel (x, y) is the unit square between the corners (x, y) and (x + 1, y + 1).
 the edges between pixels inside and outside of the mask; its vertices are pixel corners, so x is in
 0 … width and y in 0 … height, and the smallest rectangle around it is the mask's half-open box.
 
-What readers make of it:
+How readers rasterize it:
 
-- whoever takes the pixels whose centers lie inside gets the mask back exactly, and so does
-  ``pycocotools.mask.frPyObjects``;
-- ``cv2.fillPoly``, and drawing functions like it, color the outline too and take the vertices for
-  pixel centers: what they fill is the mask and, at most, the pixels to the right of it, below it
-  and diagonally to the right and below.
+- readers that take the pixels whose centers lie inside, and ``pycocotools.mask.frPyObjects``, get
+  the mask back exactly;
+- ``cv2.fillPoly`` and similar drawing functions also color the outline and take the vertices for
+  pixel centers: they fill the mask and at most one pixel more to the right and below.
 
 Pixels that touch at a corner only belong to different rings (4-connected). Compare the contours of
 ``cv2.findContours``, which run through pixel centers: a single pixel has no area there, and boxes
@@ -120,7 +119,7 @@ def one_ring(rings: Rings) -> Ring:
 
     Each further ring is reached from the nearest vertex of what is joined so far, along a line
     there and the same line back, which encloses nothing. Filled by the even-odd rule it is the
-    mask; who colors the outline (``cv2.fillPoly``) also colors these lines.
+    mask; functions that color the outline (``cv2.fillPoly``) also color these lines.
 
     Raises
     ------

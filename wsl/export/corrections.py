@@ -60,7 +60,7 @@ class ImportSummary:
     images : int
         Images of the run.
     corrected : int
-        Images that a person has been through.
+        Images that a person has reviewed.
     objects : int
         Objects in them.
     unchanged, changed, added, removed : int

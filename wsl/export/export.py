@@ -106,10 +106,6 @@ def export_run(
     progress : Progress, optional
         Informed of every image.
 
-    Returns
-    -------
-    ExportSummary
-
     Raises
     ------
     ConfigError

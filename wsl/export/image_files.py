@@ -12,7 +12,6 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from PIL import Image
 
@@ -152,8 +151,3 @@ def _turned(source: Path, size: tuple[int, int]) -> bytes | None:
     data = io.BytesIO()
     Image.fromarray(load_image(source, max_pixels=sys.maxsize)).save(data, "PNG")
     return data.getvalue()
-
-
-def url(template: str, path: str) -> str:
-    """Fill in ``{path}`` of an address, percent-encoded."""
-    return template.replace("{path}", quote(path))

@@ -24,10 +24,6 @@ class StoredSteps:
 
     Mask and box are the run's, the map too where the run has stored it (``run.maps``), and seeds
     are taken from the map. The part file of the last image stays in memory.
-
-    Parameters
-    ----------
-    opened : OpenedRun
     """
 
     def __init__(self, opened: OpenedRun) -> None:

@@ -1,4 +1,4 @@
-"""The images of a chunk on their way to the chunk's files.
+"""Finished images of a chunk, until its files are written.
 
 The files of a chunk are written when its last image is finished. Until then the finished images
 are kept in pieces, so that an interrupt costs seconds of work and not a chunk::
@@ -170,10 +170,10 @@ def write_chunk(
     OutputError
         If they cannot be written.
     RunError
-        If the run's folder is there no more: it is not made again.
+        If the run's folder no longer exists; it is not made again.
     """
     if not folder.info_path.exists():
-        raise RunError(f"{folder.path} was removed while the run went on")
+        raise RunError(f"{folder.path} was removed during the run")
     if maps:
         arrays = {
             map_key(image.prediction.image_id, label): map_
@@ -181,5 +181,5 @@ def write_chunk(
             for label, map_ in image.maps.items()
         }
         write_maps(folder.maps_path(chunk, piece), arrays)
-    # Last, for the part file says that everything is there.
+    # Last, because the part file says that everything is there.
     write_part(folder.part_path(chunk, piece), (image.prediction for image in images))

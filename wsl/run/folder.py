@@ -8,7 +8,7 @@
     RUN/predictions/.part-00001.0-64.…   images that are kept of a chunk (`wsl.run.chunk`)
     RUN/.lock, .lock-0-of-4, .info.lock  locks of the processes that work here (`wsl.run.lock`)
 
-A part file is there whole or not at all, and its name is fixed by the chunk: however a run ended,
+A part file is written whole or not at all, and its name is fixed by the chunk: however a run ended,
 the next start does the missing chunks and no others. A part file that is damaged later does not
 match its checksums: reading it raises a `RunError`, and the next start makes it again.
 
@@ -219,9 +219,9 @@ class RunFolder:
     def clear(
         self, sizes: Mapping[int, int], *, maps: bool, thorough: bool = False
     ) -> Iterator[RunError]:
-        """Remove what earlier starts have left of some chunks and cannot be used.
+        """Remove unusable leftovers of earlier starts.
 
-        That is damaged and half-written files, and pieces that follow on a damaged or missing one.
+        These are damaged and half-written files, and pieces after a damaged or missing one.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What ``run.json`` says of a run.
+"""Content of ``run.json``.
 
 Nothing heavy is imported, so that a command on a folder that is no run ends at once.
 """
@@ -21,7 +21,7 @@ _MAX_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What ``run.json`` says.
+    """Content of ``run.json``.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def read_info(folder: Path, name: str = "run.json") -> RunInfo:
 
 
 def _check(info: RunInfo) -> None:
-    """Check that what others rely on is there, and of its type."""
+    """Check that required values are present and of the right type."""
     for name in ("config", "dataset", "categories", "model", "versions", "counts", "timings"):
         if not isinstance(getattr(info, name), dict):
             raise TypeError(f"{name} must be an object")
@@ -108,4 +108,4 @@ def _check(info: RunInfo) -> None:
             raise TypeError(f"{key} must be a {kind}, but is {place.get(key)!r}")
     known = info.as_categories
     if not all(isinstance(text, str) for text in [*known.names, *(known.ids or ())]):
-        raise TypeError("names and ids of categories must be texts")
+        raise TypeError("names and ids of categories must be strings")

@@ -1,13 +1,13 @@
-"""Which processes work in a run's folder: locks, so that a dead process never blocks anybody.
+"""Locks of a run's folder, which a dead process never leaves locked.
 
 ::
 
     RUN/.lock         shared by the shards of one run; exclusive while a process joins
     RUN/.lock-0-of-4  exclusive: the process that does the shard 0/4
-    RUN/.info.lock    exclusive, for moments: whoever changes run.json
+    RUN/.info.lock    exclusive and brief: held while run.json is changed
 
 The operating system drops a lock with the process that holds it, however that ends. The files stay
-and name who held them last. Two runs into one folder would do all work twice (and still write the
+and name their last holder. Two runs into one folder would do all work twice (and still write the
 same files, each of them whole), so the second is refused. So are shards of another number: their
 chunks would overlap.
 
@@ -90,7 +90,7 @@ def lone_lock(path: Path, what: str) -> Iterator[None]:
 
 
 def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
-    """Take ``.lock`` as the first, or beside other shards of the same run."""
+    """Take ``.lock``, alone or along with other shards of the same run."""
     joint = held.enter_context(_opened(folder / ".lock"))
     if _try(joint, LOCK_EX):
         _sign(joint, shard.count)
@@ -121,7 +121,9 @@ def info_lock(folder: Path) -> Iterator[None]:
         until = time.monotonic() + _PATIENCE
         while not _try(file, LOCK_EX):
             if time.monotonic() > until:
-                raise RunError(f"{folder / '.info.lock'} is held for over a minute by a process")
+                raise RunError(
+                    f"{folder / '.info.lock'} stayed locked by another process for a minute"
+                )
             time.sleep(0.02)
         yield
 

@@ -132,8 +132,8 @@ def check_maps(path: Path, counts: PartCounts, *, thorough: bool = False) -> Non
     counts : PartCounts
         Of the chunk's part file.
     thorough : bool
-        Read them all, against their checksums; otherwise the archive's directory alone, which
-        tells a file that is cut off.
+        Read them all and verify their checksums; otherwise only the archive's directory, which
+        reveals a truncated file.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def check_maps(path: Path, counts: PartCounts, *, thorough: bool = False) -> Non
             raise ValueError(f"it holds {found} maps of {counts.localizations}")
         damaged = archive.testzip() if thorough else None
         if damaged is not None:
-            raise ValueError(f"{damaged} does not fit its checksum")
+            raise ValueError(f"{damaged} does not match its checksum")
 
 
 def _check_archive(archive: zipfile.ZipFile) -> None:

@@ -23,8 +23,8 @@ quality            double    in [0, 1]; null if not computed
 refined            bool      whether the mask was refined
 =================  ========  ==============================================================
 
-All columns from `label` on are null in the row of a failed image. The rows of an image stand
-together. A file is there whole or not at all (`wsl.storage.whole_file`), and each of its pages
+All columns from `label` on are null in the row of a failed image. The rows of an image are
+adjacent. A file is written whole or not at all (`wsl.storage.whole_file`), and each of its pages
 carries a checksum, which is verified on reading. The file's own metadata has its counts
 (`PartCounts`), so that a run of thousands of chunks is summed up without reading its rows.
 
@@ -241,7 +241,7 @@ def _localization(row: dict[str, Any], size: tuple[int, int]) -> Localization:
 
 
 def read_counts(path: Path) -> PartCounts:
-    """Read what a part file holds, from its end.
+    """Read a part file's counts from its footer.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def read_counts(path: Path) -> PartCounts:
 
 
 def check_part(path: Path, *, images: int) -> PartCounts:
-    """Read a part file whole, against its checksums.
+    """Read a whole part file and verify its checksums.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def check_part(path: Path, *, images: int) -> PartCounts:
     if counts.images != images:
         raise RunError(f"{path} must hold {images} images, but holds {counts.images}")
     if counts != read_counts(path):
-        raise RunError(f"{path} holds other counts than its rows have")
+        raise RunError(f"{path} states counts that its rows do not have")
     return counts
 
 
@@ -288,7 +288,7 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     ):
         found = file.schema_arrow
         if not found.equals(SCHEMA):
-            raise RunError(f"{path} holds other columns than predictions do: {found.names}")
+            raise RunError(f"{path} has columns other than those of predictions: {found.names}")
         yield file
 
 

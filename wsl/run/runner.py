@@ -118,7 +118,7 @@ def run_dataset(
     shard : Shard, optional
         Do only this process's share of the chunks.
     retry_failed : bool
-        Do chunks with failed images again, such as after a drive was away.
+        Do chunks with failed images again, such as after a drive was unavailable.
     verify : bool
         Read the maps of finished chunks against their checksums, too, and not only their list.
     ray : RayOptions, optional
@@ -161,7 +161,7 @@ def run_dataset(
         try:
             engine.run(missing)
         except BaseException as error:
-            with suppress(WslError):  # what ended the run is told, not what followed from that
+            with suppress(WslError):  # report what ended the run, not what followed
                 folder.add_timings(engine.timings.to_dict())
                 error.add_note(_note(RunStatus.of(folder, sizes), engine.lost))
             raise
@@ -197,7 +197,7 @@ def _summary(folder: RunFolder, shard: Shard, status: RunStatus, chunks_done: in
     """Sum up a shard's chunks, and in ``run.json`` those of all shards once they are done."""
     whole = status if shard.count == 1 else read_status(folder.path)
     if status.damaged:
-        raise RunError(f"{folder.part_path(status.damaged[0])} was damaged while the run went on")
+        raise RunError(f"{folder.part_path(status.damaged[0])} was damaged during the run")
     counts = _as_counts(whole.done) if whole.complete else {}
     info = folder.update(lambda info: replace(info, counts=counts))
     failures = (

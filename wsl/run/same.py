@@ -32,7 +32,7 @@ def check_same(path: Path, found: RunInfo, wanted: RunInfo, *, what: str = "run"
     if differences:
         raise RunMismatchError(
             f"{path} holds another {what}: {'; '.join(differences)}. "
-            "Choose another folder, or the same settings to continue that {what}"
+            f"Choose another folder, or the same settings to continue that {what}"
         )
 
 
@@ -47,9 +47,9 @@ def _weights(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the defaults of settings that there were not yet when a run was begun.
+    """Add the defaults of settings that did not exist when a run was begun.
 
-    A new setting's default is what was done before there was the setting.
+    A new setting's default is what was done before the setting existed.
     """
     try:
         return RunConfig.model_validate(config).model_dump(mode="json")

@@ -45,7 +45,7 @@ class Decoded:
     size: tuple[int, int]
     views: Views
     pixels: NDArray[np.uint8] | None
-    """None where there was no room to keep them ."""
+    """None where there was no room to keep them."""
 
 
 def chunk_range(chunk: int, size: int, count: int) -> range:
@@ -55,12 +55,7 @@ def chunk_range(chunk: int, size: int, count: int) -> range:
 
 @dataclass
 class Timings:
-    """Busy seconds of the stages, summed over their threads, and the wall's.
-
-    Attributes
-    ----------
-    decode, saliency, refine, write, wall : float
-    """
+    """Busy seconds of the stages, summed over their threads, and the wall's."""
 
     decode: float = 0.0
     saliency: float = 0.0
@@ -212,7 +207,7 @@ class Stages:
                 if pixels is None:
                     pixels = load_image(sample.path, max_pixels=self.max_pixels)
                 if pixels.shape[:2] != size:
-                    raise RunError(f"{sample.path} has changed while the run went on")
+                    raise RunError(f"{sample.path} changed during the run")
                 found = self.localizer.localize(
                     pixels,
                     maps,
@@ -316,7 +311,7 @@ def failure(
     size: tuple[int, int] | None = None,
     stage: str = "work on it",
 ) -> Prediction:
-    """Say why an image failed; what wsl did not foresee is logged with its traceback."""
+    """Say why an image failed; an unforeseen error is logged with its traceback."""
     if isinstance(error, WslError):
         reason = str(error)
     elif isinstance(error, TimeLimitError):

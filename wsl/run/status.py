@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder: also while it is running, and on any machine."""
+"""Progress of a run, read from its folder: also while it is running, and on any machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsl.run.shard import Shard
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a run, or a shard of it, is.
+    """Progress of a run, or of a shard of it.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class RunStatus:
 
     @classmethod
     def of(cls, folder: RunFolder, sizes: Mapping[int, int]) -> Self:
-        """Read how far some chunks are."""
+        """Read the progress of some chunks."""
         done = folder.done()
         found = folder.counts(chunk for chunk in sizes if chunk in done)
         whole = {chunk: one for chunk, one in found.items() if isinstance(one, PartCounts)}
@@ -95,7 +95,7 @@ class RunStatus:
 
 
 def read_status(path: Path | str) -> RunStatus:
-    """Read how far a run is.
+    """Read the progress of a run.
 
     Raises
     ------

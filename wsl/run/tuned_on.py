@@ -86,7 +86,7 @@ class TunedOn(Options):
         except (OSError, ValueError) as error:
             return (
                 f"the settings were chosen on {where}; whether any of them is scored here is "
-                f"unknown, for {self.images} cannot be read: {error}"
+                f"unknown, because {self.images} cannot be read: {error}"
             )
         same = set(image_ids).intersection(scored.image_ids)
         known = _read_pixels(self._path.with_suffix(".pixels"))

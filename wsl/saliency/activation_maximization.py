@@ -226,10 +226,6 @@ def maximize_activation(
         image each, which does not depend on the others.
     options : ActivationMaximization, optional
 
-    Returns
-    -------
-    MaximizedImages
-
     Raises
     ------
     ConfigError

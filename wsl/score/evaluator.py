@@ -74,6 +74,17 @@ def evaluator_map(map_: ArrayLike | None, *, name: str, stored: bool) -> Map:
     return array if stored and array.shape == (MAP_SIDE, MAP_SIDE) else prepare_map(array)
 
 
+def check_prepared(map_: ArrayLike, *, name: str) -> Map:
+    """Return a map as an array; refuse one that is not 224 × 224 with values in [0, 1]."""
+    array = check_unit_map(map_, name=name)
+    if array.shape != (MAP_SIDE, MAP_SIDE):
+        raise ScoreError(
+            f"map of {name}: must be {MAP_SIDE} × {MAP_SIDE}, but is {array.shape[0]} × "
+            f"{array.shape[1]}: prepare it first"
+        )
+    return array
+
+
 def scaled_ground_truth(boxes: ArrayLike, size: tuple[int, int]) -> Ints:
     """Scale boxes to the 224 × 224 pixels of the map, as the authors' program does.
 

@@ -126,10 +126,6 @@ def match_images(
     boxes : TrivialBoxes
         The baselines.
 
-    Returns
-    -------
-    MatchedImages
-
     Raises
     ------
     ScoreError

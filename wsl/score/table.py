@@ -17,10 +17,6 @@ _ALWAYS_COUNTED = ("listed", "scored", "failed")
 def scores_table(scores: Scores) -> Group:
     """Lay scores out for the terminal.
 
-    Parameters
-    ----------
-    scores : Scores
-
     Returns
     -------
     rich.console.Group

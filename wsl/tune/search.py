@@ -32,12 +32,6 @@ def coordinate_descent(space: SearchSpace, evaluate: Evaluate, *, passes: int) -
     keys so far. A value is taken if it is better than what there was, so that of equals the
     earlier stays. It ends when a pass over all keys changes nothing, or after `passes`.
 
-    Parameters
-    ----------
-    space : SearchSpace
-    evaluate : callable
-    passes : int
-
     Returns
     -------
     Choices

@@ -36,7 +36,6 @@ from typing import Any, Literal
 from wsl.export.base import (
     Context,
     DatasetFormat,
-    Needs,
     Shape,
     box_corner_size,
     image_size,
@@ -59,11 +58,6 @@ class CocoFormat(DatasetFormat, InstanceFormat):
     shape: Shape = "mask"
     """Form of an object: run lengths (``mask``), ``polygon`` (a mask with holes stays run lengths),
     or ``box`` alone."""
-
-    @property
-    def needs(self) -> Needs:
-        """Return box if only boxes are written."""
-        return "box" if self.shape == "box" else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Add an image's objects; see `ExportFormat.write_image`."""

@@ -39,7 +39,6 @@ from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turn
 from wsl.export.base import (
     Context,
     ImageFormat,
-    Needs,
     Shapes,
     image_size,
     number_text,
@@ -70,11 +69,6 @@ class CvatFormat(ImageFormat, InstanceFormat):
 
     empty_images: bool = True
     """Whether to write images without a localization, so that a person can annotate them."""
-
-    @property
-    def needs(self) -> Needs:
-        """Return box if only boxes are written."""
-        return "box" if self.shapes == ("box",) else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Add an image's element; see `ExportFormat.write_image`."""

@@ -9,8 +9,8 @@
 A task has ``data.image``, the address made of `image_url`, and one prediction, whose ``result`` has
 a region for each object and shape, with ``score``:
 
-- ``rectanglelabels``: x, y, width and height in per cent of the image's width and height;
-- ``polygonlabels``: ``points`` in per cent, one region per part of the mask, along pixel borders
+- ``rectanglelabels``: x, y, width and height in percent of the image's width and height;
+- ``polygonlabels``: ``points`` in percent, one region per part of the mask, along pixel borders
   (see `wsl.export.contours`); a mask with holes is written as a brush instead;
 - ``brushlabels``: ``rle``, the bytes of a run-length code of the image's pixels, row by row, red,
   green, blue and alpha of each, 255 in the mask and 0 outside.
@@ -34,7 +34,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,9 @@ from pydantic import Field
 from wsl.boxes import Box
 from wsl.errors import AnnotationError, DataError
 from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turned_box
-from wsl.export.base import Context, ImageFormat, Needs, Shape, Shapes, json_line, required_box
+from wsl.export.base import Context, ImageFormat, Shape, Shapes, json_line, required_box
 from wsl.export.contours import boundary_rings
 from wsl.export.formats.cvat import run_lengths
-from wsl.export.image_files import url
 from wsl.export.instances import InstanceFormat
 from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
@@ -83,18 +82,13 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
     tasks_per_file: Annotated[int, Field(ge=1)] = 5000
     """Most tasks in a file: Label Studio refuses uploads that are too large."""
 
-    @property
-    def needs(self) -> Needs:
-        """Return box if only boxes are written."""
-        return "box" if self.shapes == ("box",) else "mask"
-
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Add an image's task; see `ExportFormat.write_image`."""
         path, placed = context.placed_or_original(image, chunk)
         path = f"images/{path}" if placed else path
         task: dict[str, Any] = {
             "data": {
-                "image": url(self.image_url, path),
+                "image": self.image_url.replace("{path}", quote(path)),
                 "image_id": image.image_id,
             }
         }

@@ -11,8 +11,8 @@ A line of a label file is an object: ``class x_center y_center width height`` fo
 is its position in the list of names, from 0. There is no score.
 
 A polygon runs along pixel borders (see `wsl.export.contours`). YOLO has one polygon per object, so
-the parts and holes of a mask are joined by lines there and back, which enclose nothing: whoever
-fills by the even-odd rule at pixel centers gets the mask back exactly. Ultralytics fills with
+the parts and holes of a mask are joined by lines there and back, which enclose nothing: filling
+by the even-odd rule at pixel centers gives the mask back exactly. Ultralytics fills with
 ``cv2.fillPoly``, which takes vertices for pixel centers and colors the outline: it gets the mask,
 up to one pixel more to the right and below, and the joining lines. Its boxes, the extremes of the
 polygon, are exact.
@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from wsl.export.base import Context, DatasetFormat, Needs, numbering_notes, required_box
+from wsl.export.base import Context, DatasetFormat, numbering_notes, required_box
 from wsl.export.contours import boundary_rings, one_ring
 from wsl.export.image_files import ImageMode
 from wsl.export.instances import InstanceFormat
@@ -52,11 +52,6 @@ class YoloFormat(DatasetFormat, InstanceFormat):
 
     images: ImageMode = "link"
     """Whether to add the images, as symbolic links or copies; YOLO finds labels by its images."""
-
-    @property
-    def needs(self) -> Needs:
-        """Return box if only boxes are written."""
-        return "box" if self.shape == "box" else "mask"
 
     def write_image(self, image: Prediction, chunk: Chunk, context: Context) -> int:
         """Write an image's label file; see `ExportFormat.write_image`."""

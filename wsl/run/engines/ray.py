@@ -44,14 +44,6 @@ log = logging.getLogger(__name__)
 class RayEngine:
     """Runs chunks of a dataset on a Ray cluster.
 
-    Parameters
-    ----------
-    stages : Stages
-    dataset : Dataset
-    folder : RunFolder
-    progress : Progress
-    options : RayOptions
-
     Raises
     ------
     RunError

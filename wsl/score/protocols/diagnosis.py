@@ -146,10 +146,6 @@ def diagnose(
     boxes : TrivialBoxes
         The baselines.
 
-    Returns
-    -------
-    Diagnosis
-
     Raises
     ------
     ScoreError

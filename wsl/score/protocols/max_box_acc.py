@@ -30,6 +30,7 @@ from wsl.score.estimates import Estimate, mean_estimate, proportion_estimate
 from wsl.score.evaluator import (
     Floats,
     best_ious,
+    check_prepared,
     evaluator_map,
     inclusive_iou,
     scaled_ground_truth,
@@ -37,7 +38,7 @@ from wsl.score.evaluator import (
 )
 from wsl.score.image_list import ImageList
 from wsl.score.images import boxed_class
-from wsl.score.maps import MAP_SIDE, check_unit_map
+from wsl.score.maps import MAP_SIDE
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores
 
@@ -142,12 +143,7 @@ class MaxBoxAcc:
         ScoreError
             If the map is no such map, or the boxes are none, reversed or negative.
         """
-        array = check_unit_map(map_, name=name)
-        if array.shape != (MAP_SIDE, MAP_SIDE):
-            raise ScoreError(
-                f"map of {name}: must be {MAP_SIDE} × {MAP_SIDE}, but is {array.shape[0]} × "
-                f"{array.shape[1]}: prepare it first"
-            )
+        array = check_prepared(map_, name=name)
         fixed = np.zeros((2, len(self._levels)), dtype=bool)
         hits = np.zeros(self._shape, dtype=bool)
         if size is not None:

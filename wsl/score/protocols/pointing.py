@@ -137,12 +137,7 @@ def mask_distance(point: Point, mask: Mask) -> float:
 
 
 class PointingGame:
-    """Accuracy of the pointing game over pairs of an image and a class, added one at a time.
-
-    Parameters
-    ----------
-    options : PointingOptions
-    """
+    """Accuracy of the pointing game over pairs of an image and a class, added one at a time."""
 
     def __init__(self, options: PointingOptions | None = None) -> None:
         self.options = options or PointingOptions()

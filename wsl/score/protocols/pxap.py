@@ -26,9 +26,9 @@ from wsl.masks import Mask, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.score.baselines import TrivialBoxes
 from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
-from wsl.score.evaluator import evaluator_map, threshold_grid
+from wsl.score.evaluator import check_prepared, evaluator_map, threshold_grid
 from wsl.score.image_list import ImageList
-from wsl.score.maps import MAP_SIDE, check_unit_map
+from wsl.score.maps import MAP_SIDE
 from wsl.score.protocol import MapOptions
 from wsl.score.result import Curve, Scores
 
@@ -150,12 +150,7 @@ class PxAP:
         ScoreError
             If the map is no such map, or a mask is no mask.
         """
-        array = check_unit_map(map_, name=name)
-        if array.shape != (MAP_SIDE, MAP_SIDE):
-            raise ScoreError(
-                f"map of {name}: must be {MAP_SIDE} × {MAP_SIDE}, but is {array.shape[0]} × "
-                f"{array.shape[1]}: prepare it first"
-            )
+        array = check_prepared(map_, name=name)
         ignored = [ignore] if isinstance(ignore, np.ndarray) else list(ignore or ())
         foreground, out = _scaled_union(masks), _scaled_union(ignored)
         # 0 is background, 1 foreground; what is 2 does not count.
