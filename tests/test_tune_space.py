@@ -73,7 +73,10 @@ def test_a_digest_is_of_the_effective_settings():
         ([f"{SEEDS}=[!!int x]"], "is not YAML: invalid literal"),
         ([SEEDS], r"must be key=\[value, value, …\]"),
         ([f"{SEEDS}=[0.9]", f"{SEEDS}=[0.8]"], "is given twice"),
-        (["localize.seeds=[{}]", f"{SEEDS}=[0.8]"], "cannot be tried beside localize.seeds, which"),
+        (
+            ["localize.seeds=[{}]", f"{SEEDS}=[0.8]"],
+            "cannot be tuned along with localize.seeds",
+        ),
         ([], "there is nothing to try"),
     ],
 )

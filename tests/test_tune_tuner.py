@@ -250,7 +250,7 @@ def test_what_refinement_starts_from_may_change_in_the_same_folder(drawn, tmp_pa
 
 def test_a_folder_of_something_else_is_refused(drawn, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(RunError, match="is not empty, and is not a tuning's"):
+    with pytest.raises(RunError, match="is not empty, and is not a tuning folder"):
         store_maps(config(drawn), SMALL, tmp_path, classifier=classifier())
 
 

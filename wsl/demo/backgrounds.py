@@ -1,4 +1,4 @@
-"""The grounds on which the demo's objects lie: textures of several kinds, and clutter."""
+"""Backgrounds of the demo's pictures: textures of several kinds, and clutter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Palette = NDArray[np.float32]
 
 
 def background(rng: np.random.Generator, size: tuple[int, int]) -> Field:
-    """Draw a ground of one of six kinds.
+    """Draw a background of one of six kinds.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> Field:
 def add_clutter(
     rng: np.random.Generator, image: Field, *, light: tuple[float, float], amount: int
 ) -> None:
-    """Lay blobs, lines and shapes of no class on a ground, in place.
+    """Lay blobs, lines and shapes of no class on a background, in place.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _paint(rng: np.random.Generator, color: Color) -> Paint:
 
 
 def _palette(rng: np.random.Generator) -> Palette:
-    """Four colors of one ground, (4, 3, 1, 1): mostly duller than the objects."""
+    """Four colors of one background, (4, 3, 1, 1): mostly duller than the objects."""
     hue, spread = rng.random(), rng.choice([0.03, 0.08, 0.3])
     vivid = rng.uniform(0.05, 0.45) if rng.random() < 0.65 else rng.uniform(0.4, 0.85)
     bright, contrast = rng.uniform(0.3, 0.9), rng.uniform(0.04, 0.25)

@@ -1,6 +1,6 @@
-"""The grown objects of the demo: fish, starfish, butterfly, tree and mushroom.
+"""The natural objects of the demo: fish, starfish, butterfly, tree and mushroom.
 
-Each function makes one, never twice the same, as parts in its own coordinates (see
+Each function draws a new one, as parts in its own coordinates (see
 `wsl.demo.shapes`); which way it is turned and how large it is comes later.
 """
 

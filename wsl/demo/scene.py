@@ -1,7 +1,7 @@
 """The demo's dataset: drawn pictures of ten classes of objects, with exact masks and boxes.
 
 Every picture follows from a seed and its number alone, so that a dataset needs no download and
-can be as large as one likes. The objects vary in build, colors, pose and size, lie on textured
+can be of any size. The objects vary in build, colors, pose and size, lie on textured
 and cluttered grounds, and are sometimes cut by the border.
 """
 
@@ -43,7 +43,7 @@ class Composition:
         Least and greatest size of an object that is alone: the larger of its box's width and
         height, each as a share of the image's. Of several objects each is smaller.
     clutter : int
-        At most so many things of no class lie about.
+        Maximum number of distractors, shapes of no class.
     counts : tuple of float
         Probabilities of one, two, … objects; they sum to 1.
     cut : float
@@ -127,7 +127,7 @@ def _label(index: int, seed: int) -> int:
 
 
 def _image_size(rng: np.random.Generator, sides: tuple[int, int]) -> tuple[int, int]:
-    """(height, width): of an aspect ratio up to 8 : 5, lying or standing."""
+    """(height, width): of an aspect ratio up to 8 : 5, landscape or portrait."""
     low, high = sides
     aspect = min(1.6, high / low) ** rng.uniform(-1, 1)  # width / height
     longest = rng.uniform(low * max(aspect, 1 / aspect), high)
@@ -142,7 +142,7 @@ def _objects(
     light: tuple[float, float],
     composition: Composition,
 ) -> list[Layer]:
-    """Draw the objects of a picture, the hindmost first; they hardly overlap."""
+    """Draw the objects of a picture from back to front; they hardly overlap."""
     make, tilt = list(OBJECTS.values())[label]
     wanted = 1 + int(rng.choice(len(composition.counts), p=composition.counts))
     # The more objects, the smaller; of one alone, large sizes are somewhat more frequent.

@@ -18,7 +18,7 @@ Outline = NDArray[np.float64]
 Color = tuple[float, float, float]
 
 DARK: Color = (32.0, 30.0, 34.0)
-"""Nearly black: tyres, pupils, feelers."""
+"""Nearly black: tires, pupils, antennae."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def darker(color: Color, share: float = 0.6) -> Color:
 
 
 def lighter(color: Color, share: float = 0.5) -> Color:
-    """Return a color brought nearer to white by `share` of the way."""
+    """Return a color moved toward white by `share` of the way."""
     red, green, blue = color
     return (red + (255 - red) * share, green + (255 - green) * share, blue + (255 - blue) * share)
 

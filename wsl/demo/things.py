@@ -1,6 +1,6 @@
-"""The made objects of the demo: mug, house, car, umbrella and key.
+"""The man-made objects of the demo: mug, house, car, umbrella and key.
 
-Each function makes one, never twice the same, as parts in its own coordinates (see
+Each function draws a new one, as parts in its own coordinates (see
 `wsl.demo.shapes`); which way it is turned and how large it is comes later.
 """
 
@@ -174,8 +174,8 @@ def car(rng: np.random.Generator) -> list[Part]:
         parts.insert(3, part(vivid(rng), box_outline(-0.98, 0.08, 0.92, 0.15)))
     for wheel in wheels:
         arch = ellipse(wheel, (1.18 * radius, 1.18 * radius))
-        tyre = ellipse(wheel, (radius, radius))
-        parts += [part(darker(trim, 0.5), arch), part(DARK, tyre)]
+        tire = ellipse(wheel, (radius, radius))
+        parts += [part(darker(trim, 0.5), arch), part(DARK, tire)]
         parts.append(part(hub, ellipse(wheel, (0.55 * radius, 0.55 * radius))))
         parts.append(
             part(darker(hub, 0.4), ellipse(wheel, (0.18 * radius, 0.18 * radius), count=12))

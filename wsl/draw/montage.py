@@ -80,7 +80,7 @@ def side_by_side(
 def color_bar(
     table: NDArray[np.uint8], limits: tuple[float, float], *, height: int
 ) -> NDArray[np.uint8]:
-    """Draw the colors of a map from the highest, above, to the lowest, with ticks at round values.
+    """Draw the color bar of a map, the highest value on top, with ticks at round values.
 
     Parameters
     ----------

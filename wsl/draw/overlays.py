@@ -48,7 +48,7 @@ def color_table(name: str = "inferno") -> Picture:
 
 
 def scale_map(saliency: NDArray[np.floating], *, clip: float = 0.995) -> NDArray[np.float32]:
-    """Scale a map to [0, 1] for the eye.
+    """Scale a map to [0, 1] for display.
 
     Gradient maps have a few pixels far above all others, beside which nothing else would be seen:
     the `clip` quantile of the map becomes 1, and what lies above it as well.

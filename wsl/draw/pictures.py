@@ -202,12 +202,12 @@ def encode_jpeg(image: Picture, *, quality: int = 80) -> bytes:
 
 
 def save_png(path: Path | str, image: Picture) -> None:
-    """Write a picture as PNG; folders are made as needed, a file is there whole or not at all."""
+    """Write a picture as PNG, whole or not at all; folders are made as needed."""
     _write(path, encode_png(image))
 
 
 def save_jpeg(path: Path | str, image: Picture, *, quality: int = 90) -> None:
-    """Write a picture as JPEG; folders are made as needed, a file is there whole or not at all."""
+    """Write a picture as JPEG, whole or not at all; folders are made as needed."""
     _write(path, encode_jpeg(image, quality=quality))
 
 

@@ -32,7 +32,7 @@ def center_ious(
     max_pixels : int
         An image with more is not read: its size is the annotation's.
     masks : bool
-        Compare the box, filled, with the masks, too.
+        Compare the filled box with the masks, too.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 ``DIR/ious/block-00000.npz`` and so on hold what was computed since the block before: for each
 candidate, under its digest, (n, 3) numbers: the image's position in the list, the IoU of the box,
-and that of the mask (NaN where the true mask is not known). Every block is there whole or not at
+and that of the mask (NaN where the true mask is not known). Every block is written whole or not at
 all; starting again computes what no block holds.
 """
 
@@ -34,7 +34,7 @@ from wsl.storage import whole_file
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
-# What an interruption may cost at most; blocks are written this often.
+# Blocks are written this often: the most that an interruption costs.
 _SECONDS_PER_BLOCK = 20.0
 
 

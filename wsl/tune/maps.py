@@ -100,7 +100,7 @@ class MapStore:
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:
-        """Where the images of `truth` stand in the dataset, (N,)."""
+        """Positions of the images of `truth` in the dataset, (N,)."""
         place = {image_id: at for at, image_id in enumerate(self.dataset.image_ids)}
         return np.array([place[image_id] for image_id in self.truth.image_ids], dtype=np.int64)
 
@@ -194,7 +194,7 @@ class MapStore:
         path, wanted = self.path / "about.json", self._about()
         if not path.exists():
             if self.path.exists() and any(self.path.iterdir()):
-                raise RunError(f"{self.path} exists, is not empty, and is not a tuning's")
+                raise RunError(f"{self.path} exists, is not empty, and is not a tuning folder")
             try:
                 write_json(path, asdict(wanted))
                 write_image_list(self.images_path, self.dataset.image_ids)

@@ -105,7 +105,7 @@ class TuningResult:
         if self.failures:
             name, why = self.failures[0]
             notes.append(
-                f"{len(self.failures):,} images could not be processed and are wrong by every "
+                f"{len(self.failures):,} images could not be processed and are wrong for every "
                 f"candidate, the first {name!r}: {why}"
             )
         return tuple(notes)

@@ -47,7 +47,7 @@ class SearchSpace:
         for key, values in self.values.items():
             if not key.startswith(_BELOW):
                 raise ConfigError(
-                    f"{key} cannot be tuned: keys must be below localize, for the maps are made "
+                    f"{key} cannot be tuned: keys must be below localize, because maps are made "
                     "once. Tune once for each setting of the rest"
                 )
             if not values:
@@ -57,7 +57,7 @@ class SearchSpace:
                 raise ConfigError(f"the values of {key} must differ, but are {', '.join(texts)}")
         for key, other in itertools.permutations(self.values, 2):
             if other.startswith(f"{key}."):
-                raise ConfigError(f"{other} cannot be tried beside {key}, which is above it")
+                raise ConfigError(f"{other} cannot be tuned along with {key}, which contains it")
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str]) -> SearchSpace:

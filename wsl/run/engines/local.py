@@ -7,8 +7,8 @@
 
 Queues between the stages are bounded, so memory does not grow with the dataset and the slowest
 stage sets the pace. Batches never cross a chunk's border: a chunk's result is the same whether the
-run was interrupted before it or not. What is finished of a chunk is kept every ten seconds and
-when a run ends early (`wsl.run.chunk`).
+run was interrupted before it or not. The finished images of a chunk are kept every ten seconds
+and when a run ends early (`wsl.run.chunk`).
 
 Decoding and segmentation have a time limit per image (``run.time_limit``): an image that exceeds it
 is a failed row, its thread is given up and another takes its place (`wsl.run.pool`). The
@@ -47,9 +47,9 @@ from wsl.saliency.explain import ClassMaps
 
 # Chunks begun and not yet written.
 _OPEN_CHUNKS = 3
-# Beyond so many threads that hang, something larger is wrong than an image.
+# If more threads hang, the fault is not in single images.
 _MAX_HANGING = 64
-# Seconds that a run that ends early has to segment the images whose maps are there.
+# Seconds that an interrupted run has to segment the images whose maps are computed.
 _PATIENCE = 10.0
 # Seconds between pieces of unfinished chunks.
 _KEEP_EVERY = 10.0
@@ -90,12 +90,12 @@ class LocalEngine:
         self._error: BaseException | None = None
 
     def run(self, chunks: Sequence[int]) -> None:
-        """Do some chunks. Whatever ends this early, what is finished is kept.
+        """Do some chunks. However this ends, finished images are kept.
 
         Raises
         ------
         RunError
-            If threads hang in great number, the device's memory is too small for an image, or a
+            If too many threads hang, the device's memory is too small for an image, or a
             part file cannot be written.
         """
         begin = time.perf_counter()

@@ -9,15 +9,15 @@ Ray Data passes the rows on, and holds the actors back when finished maps would 
 store. What goes from an actor to a task is a chunk's maps at the working size, not its images: the
 task reads those again. All nodes must see the images and the run's folder under the
 same names (a shared drive, or a store), and have the same versions installed. The classifier is
-sent from here, so that all actors have the very weights that ``run.json`` names.
+sent from here, so that all actors have exactly the weights that ``run.json`` names.
 
 A batch is made of the same images as in the local engine, so that on the same kind of device the
 files are the same. What was lost with a worker or a node is computed again; a chunk that two
-workers finish is written twice, the same and whole. If the cluster loses more than Ray can mend,
+workers finish is written twice, the same and whole. If the cluster loses more than Ray can recover,
 the chunks that are missing are given to it again, as long as each round finishes some.
 
-What an actor sends is pickled, as all that Ray sends: whoever can reach the cluster's ports can run
-code on it. Keep them to a private network, or switch Ray's token authentication on.
+What an actor sends is pickled, like all that Ray sends: anyone who can reach the cluster's ports
+can run code on it. Keep them to a private network, or switch Ray's token authentication on.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RayEngine:
         self._plan = plan_of(stages, folder)
 
     def run(self, chunks: Sequence[int]) -> None:
-        """Do some chunks. Whatever ends this early, the part files that are there are whole.
+        """Do some chunks. However this ends, the part files that exist are complete.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class RayEngine:
                             _reason(error),
                         )
             self._check_written(chunks)
-            # What workers that were killed have left; no other works in the folder.
+            # Leftovers of killed workers; no other process works in the folder.
             self.folder.clear_hidden(chunks)
         finally:
             self.timings.add("wall", begin)
@@ -177,8 +177,8 @@ class RayEngine:
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    """Connect to a cluster, and take leave of it; one that the caller is connected to stays so."""
-    # A library does not report its users' doings on its own account.
+    """Connect to a cluster, and disconnect at the end unless the caller was connected before."""
+    # A library should not report what its users do.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -203,13 +203,13 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Say what happened in one line: the last, behind the traces of all that it went through."""
+    """Say what happened in one line: the last, after the tracebacks of all workers."""
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__
 
 
 def _raise_own(error: BaseException) -> None:
-    """Raise what wsl itself raised in a worker: no other try would do better."""
+    """Raise what wsl itself raised in a worker: trying again would not help."""
     seen: BaseException | None = error
     while seen is not None:
         cause = getattr(seen, "cause", None)
