@@ -21,8 +21,9 @@ import torch
 from small_runs import classifier, config, network
 from torch import nn
 
+from wsl.errors import WslError
 from wsl.run.options import RayOptions
-from wsl.run.runner import run_dataset
+from wsl.run.runner import RunSummary, run_dataset
 
 
 class KilledOnce(nn.Module):
@@ -57,6 +58,20 @@ class Told:
         print(json.dumps({"images": self.done}), flush=True)
 
 
+class Fills(Told):
+    """Progress that fills the disk as soon as two images are done."""
+
+    def __init__(self, filler: Path) -> None:
+        super().__init__()
+        self.filler = filler
+
+    def advance(self, count: int, failed: int) -> None:
+        super().advance(count, failed)
+        with self.filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+
+
 def kill_one(title: str, killed: list[int], stop: threading.Event) -> None:
     """Kill the first process whose title has a word, as soon as there is one."""
     while not stop.is_set():
@@ -84,7 +99,7 @@ def main() -> None:
     if len(scenarios) > 1:
         connect(address)
     for scenario in scenarios:
-        place = Path(out) / scenario
+        place = Path(out) / ("small/disk" if scenario == "disk" else scenario)
         killed: list[int] = []
         stop = threading.Event()
         module = network()
@@ -93,13 +108,25 @@ def main() -> None:
         if scenario == "refinement":
             threading.Thread(target=kill_one, args=("segment_chunk", killed, stop)).start()
         begin = time.monotonic()
-        summary = run_dataset(
-            config(photos, run__chunk_size=2, run__maps=True),
-            place,
-            classifier=classifier(module),
-            ray=options,
-            progress=Told(),
-        )
+
+        def run(progress: Told, place: Path = place, module: nn.Module = module) -> RunSummary:
+            return run_dataset(
+                config(photos, run__chunk_size=2, run__maps=True),
+                place,
+                classifier=classifier(module),
+                ray=options,
+                progress=progress,
+            )
+
+        error = ""
+        if scenario == "disk":
+            filler = place.parent / "filler"
+            try:
+                run(Fills(filler))
+            except WslError as full:
+                error = str(full)
+            filler.unlink()
+        summary = run(Told())
         stop.set()
         result = {
             "scenario": scenario,
@@ -107,6 +134,7 @@ def main() -> None:
             "counts": summary.counts,
             "timings": summary.info.timings,
             "killed": len(killed),
+            "error": error,
             "seconds": time.monotonic() - begin,
         }
         print(json.dumps(result), flush=True)

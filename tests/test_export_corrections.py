@@ -32,6 +32,7 @@ from wsl.data.readers.coco import CocoDataset
 from wsl.errors import AnnotationError, ConfigError, DataError, RunError
 from wsl.export.annotated import polygon_mask
 from wsl.export.corrections import import_corrections
+from wsl.export.formats.cvat import read_cvat
 from wsl.export.formats.label_studio import _read_brush, brush_rle, read_label_studio
 from wsl.masks import decode_rle, mask_to_box
 from wsl.run.folder import RunFolder
@@ -130,6 +131,10 @@ def region(kind: str, name: str, size: tuple[int, int], **value) -> dict:
         "original_height": size[0],
         "value": {**value, kind: [name]},
     }
+
+
+def rectangle(x: float) -> dict:
+    return region("rectanglelabels", "hen", (4, 6), x=x, y=0, width=10, height=10)
 
 
 def brush_of(mask: np.ndarray, name: str) -> dict:
@@ -313,13 +318,30 @@ def test_shapes_of_cvat_by_hand(tmp_path):
         (
             [("a", [region("polygonlabels", "hen", (4, 6), points=[[0, 0]])])],
             AnnotationError,
-            "at least 3 points",
+            "three or more points",
         ),
         ([("a", [region("rectanglelabels", "hen", (4, 6), x=0)])], AnnotationError, "'y'"),
+        ([("a", ["no region"])], DataError, "not as JSON-MIN"),
+        ("[" * 100_000, DataError, "nested too deeply"),
+        ([("a", [region("brushlabels", "hen", (10**9, 10**9), rle=[])])], AnnotationError, "most"),
+        ([("a", [region("brushlabels", "hen", (4.5, 6), rle=[])])], AnnotationError, "integers"),
+        ([("a", [rectangle(float("nan"))])], AnnotationError, "must be finite"),
+        ([("a", [rectangle(1e9)])], AnnotationError, "must not lie before its start"),
+        (
+            [
+                (
+                    "a",
+                    [region("polygonlabels", "hen", (4, 6), points=[[0, 0], [100, 100]] * 150_000)],
+                )
+            ],
+            AnnotationError,
+            "outlines must be at most",
+        ),
     ],
     ids=[
         *("no json", "json-min", "unknown image", "twice", "unknown class", "other size", "turned"),
-        *("short brush", "short polygon", "no corner"),
+        *("short brush", "short polygon", "no corner", "no region", "deep", "huge", "fractions"),
+        *("nan", "outside", "long polygon"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path, content, error, message):
@@ -344,8 +366,11 @@ def test_what_cannot_be_read_is_refused(tmp_path, content, error, message):
         ("<annotations><track/></annotations>", "must be an export as CVAT for images"),
         (CVAT.format(shapes='<mask rle="3" left="0" top="0" width="2" height="2"/>'), "fill"),
         (CVAT.format(shapes='<polygon label="hen" points="0,0;1,x"/>'), "could not convert"),
+        (CVAT.format(shapes="").replace('"6"', '"1000000000"'), "must be positive integers"),
+        (CVAT.format(shapes="").replace('"6"', '"99999999"'), "must have at most"),
+        (f"<!DOCTYPE annotations>{CVAT}", "cannot read the annotations"),
     ],
-    ids=["no xml", "voc", "video", "short mask", "no number"],
+    ids=["no xml", "voc", "video", "short mask", "no number", "long", "huge", "type"],
 )
 def test_what_cvat_never_writes_is_refused(tmp_path, content, message):
     path = tmp_path / "annotations.xml"
@@ -353,6 +378,15 @@ def test_what_cvat_never_writes_is_refused(tmp_path, content, message):
     run = write_run(tmp_path / "run", [image("a", found(LEFT))])
     with pytest.raises((DataError, AnnotationError), match=message):
         import_corrections(run, [path], tmp_path / "new")
+
+
+def test_an_archive_that_would_grow_on_reading_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("wsl.export.formats.cvat._MAX_BYTES", 1000)
+    path = tmp_path / "task.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", " " * 1001)
+    with pytest.raises(DataError, match=r"annotations\.xml must have at most 1,000 bytes"):
+        list(read_cvat(path))
 
 
 def test_other_files_and_used_folders_are_refused(tmp_path):

@@ -1,12 +1,14 @@
 """The Ray engine on two nodes: the local engine's files, whatever is killed."""
 
 import json
+import shutil
 import threading
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from mounts import mounted
 from ray_cluster import SECOND, started
 from small_runs import classifier, config, draw_photos, network, rows
 
@@ -75,18 +77,24 @@ def story(cluster, local, tmp_path_factory):
     photos, _ = local
     out = tmp_path_factory.mktemp("ray")
     there = kill_driver(cluster, photos, out)
-    driver = cluster.python(
-        DRIVER, cluster.address, photos, out, "driver", "gradients", "refinement", "node"
-    )
+    with mounted(out / "small", "size=160k"):
+        results = all_scenarios(cluster, photos, out)
+        shutil.copytree(out / "small" / "disk", out / "disk")
+    return out, there, results
+
+
+def all_scenarios(cluster, photos, out):
+    scenarios = ("driver", "gradients", "refinement", "disk", "node")
+    driver = cluster.python(DRIVER, cluster.address, photos, out, *scenarios)
     results = {}
     for said in told(driver):
         if "scenario" in said:
             results[said["scenario"]] = said
         # In the middle of the last run, the node goes.
-        if "refinement" in results and said.get("images", 0) >= 4 and SECOND in cluster.nodes:
+        if "disk" in results and said.get("images", 0) >= 4 and SECOND in cluster.nodes:
             cluster.kill(SECOND)
     assert driver.wait(60) == 0
-    return out, there, results
+    return results
 
 
 def maps(folder):
@@ -133,6 +141,15 @@ def test_a_killed_driver_leaves_only_the_rest_to_the_next(story, local):
     for name, written in there.items():
         assert (out / "driver" / "predictions" / name).stat().st_mtime_ns == written
     assert_same(out / "driver", local[1])
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_in_one_line_and_loses_nothing(story, local):
+    out, _, results = story
+    assert "No space left on device" in results["disk"]["error"]
+    assert "\n" not in results["disk"]["error"]
+    assert results["disk"]["chunks"] < CHUNKS  # those before it was full are not done again
+    assert_same(out / "disk", local[1])
 
 
 @pytest.mark.slow

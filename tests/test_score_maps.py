@@ -1,5 +1,8 @@
 """Maps of other tools: read, checked, resized."""
 
+import io
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
@@ -81,6 +84,22 @@ def test_a_stated_size_that_no_map_has_is_refused_before_it_is_read(tmp_path):
         file.write(header + b"\n")
     with pytest.raises(ScoreError, match=r"cannot read the map .*a\.npy"):
         read_map(tmp_path / "a.npy", 0)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_an_array_that_states_more_than_its_file_holds_is_refused(tmp_path, suffix):
+    """NumPy would take 8 TB before it reads."""
+    header = io.BytesIO()
+    described = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    np.lib.format.write_array_header_1_0(header, described)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(header.getvalue())
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("0.npy", header.getvalue())
+    with pytest.raises(ScoreError, match="cannot read the map"):
+        read_map(path, 0)
 
 
 def test_checks_leave_the_argument_alone():

@@ -1,5 +1,6 @@
 """Places: local paths and stores."""
 
+import os
 import pickle
 import uuid
 from pathlib import Path
@@ -14,15 +15,67 @@ from wsl.config.layers import build_options
 from wsl.data.categories import Categories
 from wsl.data.images import image_size, load_image
 from wsl.data.open import DataOptions, dataset_fingerprint, open_dataset
+from wsl.data.readers.coco import CocoOptions
 from wsl.data.readers.files import FilesOptions
 from wsl.data.readers.voc import VocOptions
-from wsl.errors import ConfigError, DataError, ImageError, OutputError, RunMismatchError
+from wsl.errors import (
+    ConfigError,
+    DataError,
+    ImageError,
+    OutputError,
+    RunMismatchError,
+    WslError,
+)
+from wsl.export.classes import read_class_list
+from wsl.export.formats.cvat import read_cvat
+from wsl.export.formats.ilsvrc import read_ilsvrc_ids
+from wsl.export.formats.label_studio import read_label_studio
+from wsl.models.groups import read_groups
 from wsl.run.folder import RunFolder
 from wsl.run.maps import read_maps
+from wsl.run.rows import read_counts
 from wsl.run.runner import build_localizer, describe_run, run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status
-from wsl.storage import Location, RemotePath, as_path, whole_file, write_text
+from wsl.score.maps import read_map
+from wsl.score.protocols.ilsvrc import read_blacklist
+from wsl.storage import Location, RemotePath, as_path, read_file, whole_file, write_text
+from wsl.tune.space import SearchSpace
+
+READERS = {
+    "run.json": lambda path: RunFolder(path.parent).read_info(),
+    "part file": read_counts,
+    "maps": lambda path: list(read_maps(path)),
+    "map": lambda path: read_map(path, 0),
+    "groups": lambda path: read_groups(path),
+    "class list": lambda path: read_class_list(path, Categories(("a",))),
+    "ILSVRC ids": lambda path: read_ilsvrc_ids(path, Categories(("a",), ("n00000001",))),
+    "blacklist": read_blacklist,
+    "search space": SearchSpace.from_file,
+    "Label Studio": lambda path: list(read_label_studio(path)),
+    "CVAT": lambda path: list(read_cvat(path)),
+    "COCO": lambda path: CocoOptions(root=path.parent, annotations=path).open(Categories(("a",))),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_no_reader_opens_a_pipe_or_a_device(tmp_path, reader, kind):
+    suffixes = {"run.json": ".json", "map": ".npy", "groups": ".csv"}
+    path = tmp_path / f"run{suffixes.get(reader, '')}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(WslError, match="must be a regular file"):
+        READERS[reader](path)
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"x" * 11)
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result((0o100644, *[0] * 9)))
+    with pytest.raises(OSError, match="must have at most 10 bytes, but has 11"):
+        read_file(tmp_path / "a", max_bytes=10)
 
 
 @pytest.fixture

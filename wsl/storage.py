@@ -40,6 +40,9 @@ from upath.extensions import ProxyUPath
 
 from wsl.errors import ConfigError, OutputError
 
+# The largest lists and JSON files of published datasets take half of this.
+MAX_BYTES = 2**31
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _count = itertools.count()
 
@@ -147,7 +150,33 @@ Location = Annotated[Path, WrapValidator(_location), PlainSerializer(str, when_u
 """A path in a configuration, local or in a store."""
 
 
-def read_file(path: Path, *, max_bytes: int) -> bytes:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading, which must be a regular one: no other kind is touched.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is a folder, pipe or device.
+    """
+    _check_regular(path.stat())
+    if isinstance(path, RemotePath):
+        return cast(BinaryIO, path.open("rb"))
+    # A pipe that has taken the file's place meanwhile is not waited for.
+    file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    try:
+        _check_regular(os.fstat(file.fileno()))
+    except OSError:
+        file.close()
+        raise
+    return io.BufferedReader(file)
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it must be a regular file, but is a folder, pipe or device")
+
+
+def read_file(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a whole file, which must be a regular one of limited size.
 
     Raises
@@ -155,13 +184,26 @@ def read_file(path: Path, *, max_bytes: int) -> bytes:
     OSError
         If it cannot be read, is a folder, pipe or device, or has more than `max_bytes`.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it must be a regular file, but is a folder, pipe or device")
-    if status.st_size > max_bytes:
-        found = f"{status.st_size:,}"
-        raise OSError(errno.EFBIG, f"it must have at most {max_bytes:,} bytes, but has {found}")
-    return path.read_bytes()
+    with open_file(path) as file:
+        size = path.stat().st_size
+        # One byte more, of a file that grows while it is read.
+        content = b"" if size > max_bytes else file.read(max_bytes + 1)
+    if (found := max(size, len(content))) > max_bytes:
+        raise OSError(errno.EFBIG, f"it must have at most {max_bytes:,} bytes, but has {found:,}")
+    return content
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """Read a text file in UTF-8; raise an OSError as `read_file`, or a ValueError."""
+    return read_file(path, max_bytes=max_bytes).decode("utf-8")
+
+
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Read a JSON file; raise an OSError as `read_file`, or a ValueError."""
+    try:
+        return json.loads(read_file(path, max_bytes=max_bytes))
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 from defusedxml import DefusedXmlException, ElementTree
 from numpy.typing import NDArray
 
+from wsl import storage
 from wsl.boxes import Box
 from wsl.data.images import image_size, load_values
 from wsl.errors import AnnotationError, DataError, ImageError
@@ -26,8 +27,6 @@ from wsl.storage import read_file
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-# The largest lists and JSON files of published datasets take half of this.
-_MAX_TEXT_BYTES = 2**31
 # A thousand objects take a third of this.
 _MAX_XML_BYTES = 1_000_000
 
@@ -35,7 +34,7 @@ _MAX_XML_BYTES = 1_000_000
 # ---- Text
 
 
-def read_text(path: Path, *, max_bytes: int = _MAX_TEXT_BYTES) -> str:
+def read_text(path: Path) -> str:
     """Read a text file in UTF-8.
 
     Raises
@@ -44,7 +43,7 @@ def read_text(path: Path, *, max_bytes: int = _MAX_TEXT_BYTES) -> str:
         If it cannot be read, is no regular file, is too large, or is not UTF-8.
     """
     try:
-        return read_file(path, max_bytes=max_bytes).decode("utf-8")
+        return storage.read_text(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {path}: {reason}") from error

@@ -6,11 +6,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from wsl.boxes import Box
+from wsl.data.parsing import checked_box
+from wsl.data.readers.coco import from_polygons
 from wsl.errors import AnnotationError
-from wsl.masks import Mask, mask_to_box
+from wsl.masks import Mask, RunLengths, decode_rle
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,12 @@ class AnnotatedObject:
         Its name in the tool.
     box : Box
         As drawn, or else the tightest around the mask.
-    mask : ndarray of bool, shape (H, W), or None
+    mask : RunLengths or None
     """
 
     category: str
     box: Box
-    mask: Mask | None
+    mask: RunLengths | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class ShapeGroups:
     """Collects the shapes of an image; those of one key and category are one object."""
 
     boxes: dict[tuple[Hashable, str], Box] = field(default_factory=dict)
-    masks: dict[tuple[Hashable, str], Mask] = field(default_factory=dict)
+    masks: dict[tuple[Hashable, str], RunLengths] = field(default_factory=dict)
 
     def add_box(self, key: Hashable, category: str, box: Box) -> None:
         """Add a box."""
@@ -66,14 +67,16 @@ class ShapeGroups:
     def add_mask(self, key: Hashable, category: str, mask: Mask) -> None:
         """Add a mask, or a part of one."""
         before = self.masks.get((key, category))
-        self.masks[key, category] = mask if before is None else before | mask
+        self.masks[key, category] = RunLengths.of(
+            mask if before is None else before.decode() | mask
+        )
 
     def objects(self) -> tuple[AnnotatedObject, ...]:
         """Join what belongs together; a mask without a pixel and without a box is no object."""
         found = []
         for key in dict.fromkeys([*self.boxes, *self.masks]):
             mask = self.masks.get(key)
-            box = self.boxes.get(key) or (None if mask is None else mask_to_box(mask))
+            box = self.boxes.get(key) or (None if mask is None else mask.box)
             if box is not None:
                 found.append(AnnotatedObject(key[1], box, mask))
         return tuple(found)
@@ -85,17 +88,25 @@ def polygon_mask(points: Sequence[Sequence[float]], size: tuple[int, int], where
     Raises
     ------
     AnnotationError
-        If it has less than three points, or lies far outside of the image.
+        If it has less than three points, lies far outside of the image, or is too long.
     """
     flat = [float(value) for point in points for value in point]
-    if len(points) < 3 or len(flat) != 2 * len(points):
-        raise AnnotationError(f"{where}: a polygon must have at least 3 points (x, y)")
-    if not np.isfinite(flat).all() or max(map(abs, flat)) > 2 * max(size):
-        raise AnnotationError(
-            f"{where}: a polygon must lie in the image of {size[1]} × {size[0]} pixels"
-        )
-    merged = coco_mask.merge(coco_mask.frPyObjects([flat], *size))
-    return np.asarray(coco_mask.decode(merged), dtype=bool)
+    if len(flat) != 2 * len(points):
+        raise AnnotationError(f"{where}: a polygon's points must be (x, y)")
+    return decode_rle(from_polygons([flat], size, where), size)
+
+
+def drawn_box(box: Box, size: tuple[int, int], where: str) -> Box:
+    """Part of a box that lies in the image.
+
+    Raises
+    ------
+    AnnotationError
+        If a coordinate is not finite, or no part does.
+    """
+    x0, y0, x1, y1 = box
+    inside = (max(x0, 0), max(y0, 0), min(x1, size[1]), min(y1, size[0]))
+    return checked_box(inside, size, where)
 
 
 def turned_box(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:

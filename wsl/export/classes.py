@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
+from wsl.storage import read_text
 
 
 class ClassList:
@@ -99,8 +100,8 @@ def read_class_list(
         return tuple(range(len(categories)))
     if isinstance(chosen, Path):
         try:
-            lines = chosen.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(chosen).splitlines()
+        except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the class list {chosen}: {error}") from error
         chosen = [line.strip() for line in lines if line.strip()]
     labels = tuple(categories.index(name) for name in chosen)

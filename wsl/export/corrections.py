@@ -260,7 +260,7 @@ class _Importer:
         """Join the objects of one class."""
         mask = np.zeros(size, dtype=bool)
         for one in objects:
-            mask |= _inside(old, one.box, size) if one.mask is None else one.mask
+            mask |= _inside(old, one.box, size) if one.mask is None else one.mask.decode()
         largest = max(objects, key=_area)
         base = old or Localization(label, self.run.categories.names[label], 1, 0.0, None, mask)
         return replace(
@@ -301,7 +301,7 @@ class _Importer:
                 label = self.label(one)
                 labels.add(label)
                 x0, y0, x1, y1 = one.box
-                runs = None if one.mask is None else RunLengths.of(one.mask)
+                runs = one.mask
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
@@ -322,7 +322,7 @@ class _Importer:
 
 def _area(one: AnnotatedObject) -> float:
     x0, y0, x1, y1 = one.box
-    return (x1 - x0) * (y1 - y0) if one.mask is None else float(one.mask.sum())
+    return (x1 - x0) * (y1 - y0) if one.mask is None else float(one.mask.area)
 
 
 def _inside(old: Localization | None, box: Box, size: tuple[int, int]) -> np.ndarray[Any, Any]:

@@ -23,7 +23,7 @@ from wsl.localize.prediction import Prediction
 from wsl.progress import NoProgress, Progress
 from wsl.run.maps import open_maps
 from wsl.run.rows import read_predictions
-from wsl.storage import RemotePath, as_path
+from wsl.storage import RemotePath, as_path, open_file
 
 _LEFT_OUT = "left out: "
 
@@ -255,7 +255,7 @@ def _digest(parts: Sequence[Path]) -> str:
     for part in parts:
         digest.update(part.name.encode())
         try:
-            with part.open("rb") as file:
+            with open_file(part) as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         except OSError as error:

@@ -19,7 +19,7 @@ from wsl.data.images import image_size, is_upright, load_image
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, DataError, ImageError
 from wsl.export.staging import Chunk
-from wsl.storage import RemotePath
+from wsl.storage import RemotePath, open_file
 
 ImageMode = Literal["link", "copy", "none"]
 
@@ -127,7 +127,7 @@ class ImageFiles:
             if self.mode == "link" and not isinstance(source, RemotePath):
                 temporary.symlink_to(source)
             else:
-                with source.open("rb") as original, temporary.open("wb") as copy:
+                with open_file(source) as original, temporary.open("wb") as copy:
                     shutil.copyfileobj(original, copy)
         return target
 

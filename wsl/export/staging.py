@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 from wsl.errors import RunError, RunMismatchError
 from wsl.run.lock import lone_lock
 from wsl.run.maps import Maps
-from wsl.storage import whole_file
+from wsl.storage import read_json, whole_file
 
 WORK = ".export"
 MANIFEST = "export.json"
@@ -239,7 +239,7 @@ def _strangers(folder: Path) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):

@@ -13,6 +13,7 @@ classes need not know the WNIDs themselves.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -26,6 +27,7 @@ from wsl.config.yaml import read_yaml
 from wsl.data.categories import Categories
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier, logits_of
+from wsl.storage import read_text
 
 Groups = Mapping[str, Sequence[str | int]]
 """From the name of each group to its classes."""
@@ -58,9 +60,9 @@ def read_groups(path: Path | str) -> dict[str, list[str | int]]:
 
 def _read_csv(path: Path) -> dict[str, list[str | int]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = io.StringIO(read_text(path), newline="")
+        rows = [row for row in csv.reader(lines) if any(cell.strip() for cell in row)]
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"cannot read the groups {path}: {error}") from error
     groups: dict[str, list[str | int]] = {}
     for number, row in enumerate(rows):

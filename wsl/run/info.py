@@ -5,7 +5,6 @@ Nothing heavy is imported, so that a command on a folder that is no run ends at 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from wsl.data.categories import Categories
 from wsl.errors import RunError
-from wsl.storage import read_file
+from wsl.storage import read_json
 
 SCHEMA = 1
 _MAX_BYTES = 64 * 1024**2
@@ -74,10 +73,10 @@ def read_info(folder: Path, name: str = "run.json") -> RunInfo:
     """
     path = folder / name
     try:
-        content = json.loads(read_file(path, max_bytes=_MAX_BYTES))
+        content = read_json(path, max_bytes=_MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is not a run: it has no {name}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise RunError(f"{path} must have schema {SCHEMA}, but is of another version")

@@ -6,10 +6,11 @@ map's maximum: float16, or float32 on request (``run.map_dtype``).
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsl.run.rows import PartCounts, unreadable_errors
-from wsl.storage import whole_file
+from wsl.storage import open_file, whole_file
 
 # What a damaged archive makes zipfile and NumPy raise.
 _ARCHIVE_ERRORS = (
@@ -31,6 +32,8 @@ _ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+_HEADER_2 = np.lib.format.read_array_header_2_0
 
 # Of one map: float32 of 16,384 × 16,384 pixels, and NumPy's header.
 _MAX_MAP_BYTES = 4 * 16_384**2 + 4096
@@ -66,7 +69,7 @@ class Maps:
         for key in self._archive.files if self._archive is not None else ():
             image_id, _, label = key.rpartition("|")
             with unreadable_errors(self._path, _ARCHIVE_ERRORS):
-                found = image_id, int(label), self._archive[key]
+                found = image_id, int(label), stored_array(self._archive, key)
             yield found
 
     def get(
@@ -85,11 +88,33 @@ class Maps:
         if self._archive is None or key not in self._archive:
             return None
         with unreadable_errors(self._path, _ARCHIVE_ERRORS):
-            saliency = np.asarray(self._archive[key], dtype=np.float32)
+            saliency = np.asarray(stored_array(self._archive, key), dtype=np.float32)
         if size is None or saliency.shape == size:
             return saliency
         enlarged = cv2.resize(saliency, size[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(enlarged, dtype=np.float32)
+
+
+def stored_array(archive: Any, key: str, *, max_bytes: int = _MAX_MAP_BYTES) -> NDArray[Any]:
+    """Read an array of a NumPy archive, unless it states to be larger than its file.
+
+    NumPy takes the memory that an array's header asks for before it reads on.
+
+    Raises
+    ------
+    ValueError
+        If the array has more than `max_bytes`, or more than its file in the archive.
+    """
+    name = key if key in archive.zip.namelist() else f"{key}.npy"
+    stored = archive.zip.getinfo(name).file_size
+    with archive.zip.open(name) as entry:
+        major, _ = np.lib.format.read_magic(entry)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else _HEADER_2
+        shape, _, dtype = read(entry)
+    stated = math.prod(shape) * dtype.itemsize
+    if stated > min(stored, max_bytes):
+        raise ValueError(f"{name} ({stored:,} bytes) states an array of {stated:,} bytes")
+    return np.asarray(archive[key])
 
 
 @contextmanager
@@ -101,13 +126,14 @@ def open_maps(path: Path) -> Iterator[Maps]:
     RunError
         If the file is damaged, or states a size that no map has.
     """
-    if not path.is_file():
+    if not path.exists():
         yield Maps(path, None)
         return
-    with path.open("rb") as file:  # np.load leaves the file of a damaged archive open
+    with ExitStack() as opened:  # NumPy leaves the file of a damaged archive open
         with unreadable_errors(path, _ARCHIVE_ERRORS):
-            archive = np.load(file, allow_pickle=False)
-            _check_archive(archive.zip)
+            file = opened.enter_context(open_file(path))
+            archive = np.lib.npyio.NpzFile(file, allow_pickle=False)
+            _check_archive(archive.zip)  # type: ignore[arg-type]
         yield Maps(path, archive)
 
 
@@ -142,7 +168,7 @@ def check_maps(path: Path, counts: PartCounts, *, thorough: bool = False) -> Non
     """
     with (
         unreadable_errors(path, _ARCHIVE_ERRORS),
-        path.open("rb") as file,
+        open_file(path) as file,
         zipfile.ZipFile(file) as archive,
     ):
         _check_archive(archive)

@@ -49,7 +49,7 @@ import pyarrow.parquet as pq
 from wsl.errors import RunError
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import RunLengths
-from wsl.storage import RemotePath, whole_file
+from wsl.storage import RemotePath, open_file, whole_file
 
 SCHEMA = pa.schema(
     [
@@ -294,11 +294,8 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
 @contextmanager
 def _source(path: Path) -> Iterator[Path | IO[bytes]]:
-    if isinstance(path, RemotePath):
-        with path.open("rb") as file:
-            yield file
-    else:
-        yield path
+    with open_file(path) as file:  # refuses pipes, which Arrow would wait for
+        yield file if isinstance(path, RemotePath) else path
 
 
 @contextmanager

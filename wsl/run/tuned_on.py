@@ -21,7 +21,7 @@ from wsl.data.images import image_size, load_image
 from wsl.data.sample import Dataset
 from wsl.errors import AnnotationError, ConfigError, ImageError
 from wsl.localize.recipes import RECIPES
-from wsl.storage import write_text
+from wsl.storage import read_text, write_text
 
 _READERS = 4  # threads that read images
 _BATCH = 256  # images that are asked for ahead
@@ -67,7 +67,7 @@ class TunedOn(Options):
         return bundled if bundled.is_file() else Path(self.images)
 
     def _read(self) -> list[str]:
-        image_ids = [line for line in self._path.read_text(encoding="utf-8").split("\n") if line]
+        image_ids = [line for line in read_text(self._path).split("\n") if line]
         if not image_ids:
             raise ValueError("it must name one image per line, but is empty")
         return image_ids
@@ -138,7 +138,7 @@ _Pixels = tuple[int, int, str]
 def _read_pixels(path: Path) -> set[_Pixels]:
     """Read what `write_pixel_list` wrote; nothing if there is no such file."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
         return {(int(h), int(w), digest) for h, w, digest in (line.split() for line in lines)}
     except (OSError, ValueError):
         return set()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import PngImagePlugin
 
 from wsl.data.images import DEFAULT_MAX_PIXELS
 from wsl.errors import ScoreError
+from wsl.run.maps import stored_array
+from wsl.storage import open_file
 
 Map = NDArray[np.float64]
 
@@ -21,8 +25,8 @@ MAP_SIDE = 224
 
 _SUFFIXES = (".npy", ".npz", ".png")
 _READ_ERRORS = (
-    *(OSError, ValueError, EOFError, KeyError, SyntaxError, NotImplementedError),
-    *(zipfile.BadZipFile, Image.DecompressionBombError),
+    *(OSError, ValueError, EOFError, LookupError, SyntaxError, NotImplementedError, RuntimeError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
 )
 
 
@@ -130,21 +134,19 @@ def read_map(path: Path, label: int) -> Map:
 
 def _read_array(path: Path, label: int) -> NDArray[np.generic]:
     if path.suffix == ".png":
-        with Image.open(path, formats=["PNG"]) as picture:
+        with open_file(path) as file, PngImagePlugin.PngImageFile(file) as picture:
             _check_pixels(picture.width * picture.height)
             if picture.mode not in ("L", "I;16", "I"):
                 raise ValueError(f"it must be gray, but has the mode {picture.mode}")
             return np.asarray(picture) / (255 if picture.mode == "L" else 65535)
     if path.suffix == ".npy":
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open_file(path):  # refuses what is no regular file
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         _check_pixels(mapped.size)
         return np.array(mapped)
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        key = names[0] if len(names) == 1 else str(label)
-        _check_pixels(archive.getinfo(f"{key}.npy").file_size // 8)
-    with np.load(path, allow_pickle=False) as arrays:
-        return np.asarray(arrays[key])
+    with open_file(path) as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+        key = arrays.files[0] if len(arrays.files) == 1 else str(label)
+        return stored_array(arrays, key, max_bytes=8 * DEFAULT_MAX_PIXELS)
 
 
 def _check_pixels(pixels: int) -> None:

@@ -30,7 +30,7 @@ from wsl.masks import Mask, mask_iou
 from wsl.progress import Progress
 from wsl.run.pool import worker_count
 from wsl.score.images import ScoredImage
-from wsl.storage import whole_file
+from wsl.storage import open_file, whole_file
 from wsl.tune.maps import MapStore
 from wsl.tune.space import Candidate
 
@@ -203,7 +203,7 @@ class IouTable:
 
     def _read(self, path: Path) -> None:
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as block:
+            with open_file(path) as file, np.load(file, allow_pickle=False) as block:
                 for digest in block.files:
                     for row in block[digest]:
                         self._put({digest: row})

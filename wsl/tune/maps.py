@@ -39,7 +39,7 @@ from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
 from wsl.run.tuned_on import write_image_list, write_pixel_list
 from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
-from wsl.storage import whole_file, write_json, write_text
+from wsl.storage import open_file, read_text, whole_file, write_json, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class MapStore:
     def failure(self, position: int) -> str | None:
         """Why an image could not be processed; None if it could."""
         path = self._failure_path(position)
-        return path.read_text(encoding="utf-8") if path.exists() else None
+        return read_text(path) if path.exists() else None
 
     def pixels(self, position: int) -> NDArray[np.uint8]:
         """Read an image, RGB: (H, W, 3)."""
@@ -136,7 +136,8 @@ class MapStore:
         """
         path = self._map_path(position, size)
         try:
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+            with open_file(path) as file:
+                return np.asarray(np.load(file, allow_pickle=False), dtype=np.float32)
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"{path} cannot be read; remove it to make it again: {error}") from error
 

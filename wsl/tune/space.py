@@ -14,6 +14,7 @@ from wsl.config.yaml import parse_yaml
 from wsl.errors import ConfigError
 from wsl.localize.segment import LocalizeOptions
 from wsl.run.config import RunConfig, build_config
+from wsl.storage import read_text
 
 Choices = Mapping[str, Any]
 """One value for each key of a search space."""
@@ -82,8 +83,8 @@ class SearchSpace:
     def from_file(cls, path: Path | str) -> SearchSpace:
         """Read a YAML file: dotted keys, each with its list of values."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(path), max_bytes=1_000_000)
+        except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the search space {path}: {error}") from error
         content = parse_yaml(text, f"{path} is not YAML")
         if not isinstance(content, dict):

@@ -18,9 +18,8 @@ label is the class that it shows, if that is one only; see `wsl.data.readers.voc
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -34,12 +33,12 @@ from wsl.data.parsing import (
     checked_box,
     checked_size,
     inside,
-    read_text,
     shorten,
     unique_ids,
 )
 from wsl.data.sample import Annotation, Dataset, Instance, Sample
 from wsl.errors import AnnotationError, DataError
+from wsl.storage import read_json
 
 # COCO's own boxes reach over the border by rounding.
 _OVERHANG = 1.0
@@ -170,8 +169,8 @@ def _area(found: Any, where: str) -> float | None:
 
 def _read_json(path: Path) -> _Record:
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read the annotations {path}: {error}") from error
     if not isinstance(content, dict):
         raise DataError(
@@ -249,7 +248,7 @@ def _mask(segmentation: object, size: tuple[int, int], where: str) -> str | None
     if segmentation is None or segmentation == []:
         return None
     if isinstance(segmentation, list):
-        return _from_polygons(segmentation, size, where)
+        return from_polygons(segmentation, size, where)
     if isinstance(segmentation, dict):
         return _from_runs(segmentation, size, where)
     raise AnnotationError(
@@ -258,7 +257,14 @@ def _mask(segmentation: object, size: tuple[int, int], where: str) -> str | None
     )
 
 
-def _from_polygons(polygons: list[object], size: tuple[int, int], where: str) -> str:
+def from_polygons(polygons: Sequence[object], size: tuple[int, int], where: str) -> str:
+    """Compressed run lengths of the union of polygons, ``[x0, y0, x1, y1, x2, y2, …]`` each.
+
+    Raises
+    ------
+    AnnotationError
+        If one is none, lies far outside of the image, or they are too long.
+    """
     # pycocotools cuts polygons at the border, but needs memory for all that lies outside.
     far = 2 * max(size)
     for polygon in polygons:

@@ -25,17 +25,20 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from defusedxml.ElementTree import ParseError, parse
+from defusedxml.ElementTree import ParseError, fromstring
 
 from wsl.boxes import Box
+from wsl.data.images import DEFAULT_MAX_PIXELS
+from wsl.data.parsing import checked_size, whole_number
 from wsl.errors import AnnotationError, DataError
-from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turned_box
+from wsl.export.annotated import AnnotatedImage, ShapeGroups, drawn_box, polygon_mask, turned_box
 from wsl.export.base import (
     Context,
     ImageFormat,
@@ -50,6 +53,7 @@ from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask, mask_to_box
+from wsl.storage import open_file, read_file
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -192,28 +196,47 @@ def read_cvat(path: Path) -> Iterator[AnnotatedImage]:
         If a shape cannot be read.
     """
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive, archive.open("annotations.xml") as file:
-                root = parse(file).getroot()
-        else:
-            root = parse(path).getroot()
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, ParseError) as error:
+        root = fromstring(_annotations(path), forbid_dtd=True)
+    except _READ_ERRORS as error:
         raise DataError(f"cannot read the annotations {path}: {error}") from error
-    if root is None or root.tag != "annotations" or root.find("track") is not None:
+    if root.tag != "annotations" or root.find("track") is not None:
         raise DataError(f"{path} must be an export as CVAT for images 1.1")
     for element in root.findall("image"):
         name = str(element.get("name"))
         where = f"{path}: image {name!r}"
         try:
-            size = (int(element.attrib["height"]), int(element.attrib["width"]))
+            height, width = (whole_number(element.attrib[name]) for name in ("height", "width"))
+            size = checked_size(height, width, where, max_pixels=DEFAULT_MAX_PIXELS)
             shapes = ShapeGroups()
             skipped = sum(
                 not _read_shape(shape, position, shapes, size, where)
                 for position, shape in enumerate(element)
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             raise AnnotationError(f"{where}: {error}") from error
         yield AnnotatedImage(name, size, shapes.objects(), skipped)
+
+
+# A hundred thousand images take a third of this.
+_MAX_BYTES = 2**30
+
+# What a damaged file makes zipfile and the XML parser raise.
+_READ_ERRORS = (
+    *(OSError, KeyError, ValueError, LookupError, EOFError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, ParseError),
+)
+
+
+def _annotations(path: Path) -> bytes:
+    """Read the XML, from the archive where it is one."""
+    with open_file(path) as file:
+        if not zipfile.is_zipfile(file):
+            return read_file(path, max_bytes=_MAX_BYTES)
+        with zipfile.ZipFile(file) as archive, archive.open("annotations.xml") as inner:
+            content = inner.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"annotations.xml must have at most {_MAX_BYTES:,} bytes")
+    return content
 
 
 def _read_shape(
@@ -226,7 +249,7 @@ def _read_shape(
         x0, y0, x1, y1 = (float(shape.attrib[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
         middle = ((x0 + x1) / 2, (y0 + y1) / 2)
         x0, y0, x1, y1 = turned_box((x0, y0, x1, y1), float(shape.get("rotation", 0)), middle)
-        shapes.add_box(key, label, (max(x0, 0), max(y0, 0), min(x1, size[1]), min(y1, size[0])))
+        shapes.add_box(key, label, drawn_box((x0, y0, x1, y1), size, where))
     elif shape.tag == "polygon":
         pairs = (point.split(",") for point in shape.attrib["points"].split(";"))
         points = [[float(value) for value in pair] for pair in pairs]

@@ -33,6 +33,7 @@ from wsl.errors import ConfigError
 from wsl.export.base import Context, ExportFormat, Needs, number_text
 from wsl.export.staging import Chunk, Staging
 from wsl.localize.prediction import Localization, Prediction
+from wsl.storage import read_text
 
 PREDICTIONS = 5
 NO_BOX = "-1 -1 -1 -1"
@@ -58,8 +59,8 @@ def read_ilsvrc_ids(path: Path, categories: Categories) -> tuple[int, ...]:
     if categories.ids is None:
         raise ConfigError("an ILSVRC submission needs categories with WNIDs, but these have none")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read the ILSVRC ids in {path}: {error}") from error
     known: dict[str, int] = {}
     for number, line in enumerate(lines, 1):

@@ -27,7 +27,6 @@ object share the first part of their ids, ``wsl-1-``; a region drawn there is an
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,8 +40,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from wsl.boxes import Box
+from wsl.data.images import DEFAULT_MAX_PIXELS
+from wsl.data.parsing import checked_size
 from wsl.errors import AnnotationError, DataError
-from wsl.export.annotated import AnnotatedImage, ShapeGroups, polygon_mask, turned_box
+from wsl.export.annotated import AnnotatedImage, ShapeGroups, drawn_box, polygon_mask, turned_box
 from wsl.export.base import Context, ImageFormat, Shape, Shapes, json_line, required_box
 from wsl.export.contours import boundary_rings
 from wsl.export.formats.cvat import run_lengths
@@ -51,6 +52,7 @@ from wsl.export.staging import Chunk, Staging
 from wsl.export.xml import xml_text
 from wsl.localize.prediction import Localization, Prediction
 from wsl.masks import Mask
+from wsl.storage import read_json
 
 _CONTROLS: dict[Shape, tuple[str, str]] = {
     "box": ("RectangleLabels", "box"),
@@ -235,13 +237,14 @@ def read_label_studio(path: Path) -> Iterator[AnnotatedImage]:
         If a region cannot be read.
     """
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        tasks = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read the tasks {path}: {error}") from error
     if not isinstance(tasks, list) or not all(
         isinstance(task, dict)
         and isinstance(task.get("data"), dict)
         and isinstance(task.get("annotations"), list)
+        and all(_is_annotation(one) for one in task["annotations"])
         for task in tasks
     ):
         raise DataError(
@@ -253,6 +256,11 @@ def read_label_studio(path: Path) -> Iterator[AnnotatedImage]:
         if valid:
             chosen = next((one for one in reversed(valid) if one.get("ground_truth")), valid[-1])
             yield _annotated(task, chosen.get("result", ()), path)
+
+
+def _is_annotation(one: Any) -> bool:
+    regions = one.get("result", []) if isinstance(one, dict) else None
+    return isinstance(regions, list) and all(isinstance(region, dict) for region in regions)
 
 
 def _annotated(task: Mapping[str, Any], regions: Iterable[Any], path: Path) -> AnnotatedImage:
@@ -268,17 +276,22 @@ def _annotated(task: Mapping[str, Any], regions: Iterable[Any], path: Path) -> A
         if region.get("image_rotation"):
             raise AnnotationError(f"{where}: the image must not be turned in Label Studio")
         try:
-            size = (int(region["original_height"]), int(region["original_width"]))
+            size = checked_size(
+                region["original_height"],
+                region["original_width"],
+                where,
+                max_pixels=DEFAULT_MAX_PIXELS,
+            )
             grouped = _GROUP.match(str(region.get("id")))
             key = grouped[0] if grouped else position
             if kind == "rectanglelabels":
-                shapes.add_box(key, str(categories[0]), _read_rectangle(value, size))
+                shapes.add_box(key, str(categories[0]), _read_rectangle(value, size, where))
             elif kind == "polygonlabels":
                 points = np.array(value["points"], dtype=float) * (size[1] / 100, size[0] / 100)
                 shapes.add_mask(key, str(categories[0]), polygon_mask(points.tolist(), size, where))
             else:
                 shapes.add_mask(key, str(categories[0]), _read_brush(value["rle"], size))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AnnotationError(f"{where}: region {region.get('id')!r}: {error}") from error
     return AnnotatedImage(str(name), size, shapes.objects(), skipped)
 
@@ -294,14 +307,14 @@ def _path_in(address: str) -> str:
     return local[0] if local else unquote(parts.path).lstrip("/")
 
 
-def _read_rectangle(value: Mapping[str, float], size: tuple[int, int]) -> Box:
+def _read_rectangle(value: Mapping[str, float], size: tuple[int, int], where: str) -> Box:
     height, width = size
     x, y = value["x"] * width / 100, value["y"] * height / 100
     box = (x, y, x + value["width"] * width / 100, y + value["height"] * height / 100)
     turned = turned_box(box, value.get("rotation") or 0, (x, y))
     # Percentages of pixel corners come back with an error in the last digits.
     x0, y0, x1, y1 = (float(side) for side in np.round(turned, 6))
-    return (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+    return drawn_box((x0, y0, x1, y1), size, where)
 
 
 def _read_brush(code: Sequence[int], size: tuple[int, int]) -> Mask:

@@ -35,6 +35,7 @@ from wsl.score.inputs import PredictionRows, SampleList, read_annotations
 from wsl.score.matching import RIGHT_IOU, TOPS, MatchedImages, match_images
 from wsl.score.protocol import ScoreOptions, needs_run
 from wsl.score.result import Scores
+from wsl.storage import read_text
 
 GT_KNOWN_IOUS = (0.3, 0.5, 0.7)
 _ORDER = [
@@ -84,8 +85,8 @@ def read_blacklist(path: Path | str) -> tuple[int, ...]:
         If the file cannot be read, or a line is not a positive integer.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(Path(path)).split()
+    except (OSError, ValueError) as error:
         raise ScoreError(f"cannot read the blacklist {path}: {error}") from error
     wrong = [line for line in lines if not (line.isdecimal() and int(line) > 0)]
     if wrong:
