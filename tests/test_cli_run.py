@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from pycocotools.coco import COCO
 from small_runs import classifier
 from tuning_cases import config as tuning_config
 from tuning_cases import draw_dataset
@@ -44,11 +45,24 @@ def test_shards_and_the_state_of_a_run(demo, monkeypatch, request):
     assert first.exit_code == 0, first.output
     assert "4 images, 0 failed" in first.output
     said = call("run", "--status", out).output.splitlines()
-    assert said[0].startswith(f"{out}: 2 of 3 chunks done, 4 of 6 images")
-    assert said[1:] == ["missing: 1 chunks: 1"]
+    assert said[0] == f"{out}: 4 of 6 images done, 2 of 3 chunks"
+    assert said[1:] == ["not done: chunk 1"]
     second = run(demo, out, "--shard", "1/2", "--verify", "--retry-failed")
     assert "2 images, 0 failed" in second.output
-    assert call("run", "--status", out).output.startswith(f"{out}: 3 of 3 chunks done")
+    assert call("run", "--status", out).output == f"{out}: 6 of 6 images done, 3 of 3 chunks\n"
+
+
+@pytest.mark.slow
+def test_photographs_to_coco_in_one_command(demo, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    photos = demo / "data" / "Data" / "CLS-LOC" / "val"
+    done = call("run", photos, "--data", "files", "--model", "demo", "--recipe", "fast",
+                "--device", "cpu", "--out", tmp_path / "run", "--export", "coco")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (path,) = (tmp_path / "run" / "export" / "coco" / "annotations").glob("instances_*.json")
+    read = COCO(str(path))
+    assert len(read.imgs) == len(read.anns) == 6
+    assert all(read.annToMask(annotation).any() for annotation in read.anns.values())
 
 
 @pytest.mark.parametrize(
@@ -57,6 +71,21 @@ def test_shards_and_the_state_of_a_run(demo, monkeypatch, request):
         (["run"], ConfigError, "needs --out"),
         (["run", "--status", "nowhere"], RunError, "nowhere is not a run"),
         ([*RUN, "--out", "x", "--shard", "2/2"], ConfigError, "a shard must be i/n"),
+        (
+            [*RUN, "--out", "x", "--export", "cocoa"],
+            ConfigError,
+            "must be one of .* but got 'cocoa'. Did you mean coco",
+        ),
+        (
+            [*RUN, "--out", "x", "--export", "coco", "--shard", "0/2"],
+            ConfigError,
+            "--export and --shard must not both be given",
+        ),
+        (
+            [*RUN, "--out", "memory://x", "--export", "coco"],
+            ConfigError,
+            "--export must have a local --out, but got memory://x",
+        ),
         (
             [*RUN, "--out", "x", "--engine", "rai"],
             ConfigError,

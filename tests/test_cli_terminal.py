@@ -1,5 +1,7 @@
 """Progress that tells the truth."""
 
+import time
+
 import pytest
 from rich.console import Console
 
@@ -77,6 +79,30 @@ def test_nothing_is_shown_where_nothing_is_to_do(capsys, monkeypatch, is_termina
         pass
     captured = capsys.readouterr()
     assert captured.err == captured.out == ""
+
+
+def test_short_work_is_done_without_a_word(clock, capsys, monkeypatch):
+    for is_terminal in (False, True):
+        monkeypatch.setattr(Console, "is_terminal", is_terminal)
+        with ProgressBar("show", after=600) as progress:
+            progress.start(1, 0)
+            clock.now += 1
+            progress.advance(1, 0)
+    assert capsys.readouterr().err == ""
+
+
+def test_longer_work_gets_its_bar_late(clock, capsys, monkeypatch):
+    monkeypatch.setattr(Console, "is_terminal", True)
+    with ProgressBar("show", after=0.01) as progress:
+        progress.start(1, 0)
+        deadline = time.monotonic() + 60
+        while progress._task is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        clock.now += 3
+        progress.advance(1, 0)
+    said = capsys.readouterr().err
+    assert "1/1" in said
+    assert "in 3 s" in said
 
 
 def test_a_bar_on_a_terminal(clock, capsys, monkeypatch):

@@ -7,7 +7,7 @@ from PIL import Image
 from wsl.demo.draw import draw_image
 from wsl.saliency.methods import METHODS
 
-DEMO = ("--set", "model.source=demo", "--set", "model.architecture=null")
+DEMO = ("--model", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,6 @@ def test_occlusion_of_a_drawn_fish(folder, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "fish: score" in result.stdout
     assert "lowest, " in result.stdout
-    assert "occlusion: 64 of 64 forward passes" in result.stderr
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".npy"}
 
 

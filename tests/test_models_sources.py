@@ -14,6 +14,7 @@ from torchvision import models
 from wsl.data.categories import Categories
 from wsl.errors import CheckpointError, ModelError
 from wsl.models import networks
+from wsl.models.networks import named_model
 from wsl.models.options import ModelOptions
 from wsl.models.preprocessing import Preprocessing
 from wsl.models.sources import load_classifier
@@ -75,19 +76,49 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "resnet5"}, "no classifier named 'resnet5'. Did you mean resnet"),
-        ({"model": "fcn_resnet50"}, "no classifier named 'fcn_resnet50'"),
+        ({"model": "resnet5"}, "no classifier named 'resnet5', nor has timm. Did you mean resn"),
+        ({"model": "fcn_resnet50"}, "no classifier named 'fcn_resnet50', nor has timm"),
+        ({"model": "resnet10t", "source": "torchvision"}, "'resnet10t'; timm has: source timm"),
         ({"model": "resnet18", "weights": "V1"}, "no weights 'V1'. Choose from: DEFAULT"),
         ({"model": "resnet18", "device": "gpu"}, "device: .*but got 'gpu'"),
         ({"model": "resnt18", "source": "timm"}, "timm has no network named 'resnt18'. Did you"),
         ({"model": "demo", "weights": "V1"}, "weights must be DEFAULT where source is demo"),
     ],
-    ids=["name", "detector", "entry", "device", "timm", "demo"],
+    ids=["name", "detector", "of timm", "entry", "device", "timm", "demo"],
 )
 def test_unknown_names_are_refused_with_what_there_is(arguments, message):
     model = arguments.pop("model")
     with pytest.raises(ModelError, match=message):
         load_classifier(model, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("demo", {"source": "demo", "architecture": None}),
+        ("resnet50", {"source": "torchvision", "architecture": "resnet50"}),
+        ("timm/resnet50", {"source": "timm", "architecture": "resnet50"}),
+        ("deit_tiny_patch16_224", {"source": "timm", "architecture": "deit_tiny_patch16_224"}),
+        ("resnet50.a1_in1k", {"source": "timm", "architecture": "resnet50.a1_in1k"}),
+        ("google/vit", {"source": "transformers", "architecture": "google/vit"}),
+        ("package.module:build", {"factory": "package.module:build"}),
+        ("resnet5", {"source": "torchvision", "architecture": "resnet5"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_one_word_names_a_model_and_its_library(name, keys):
+    assert named_model(name) == keys
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "timm/resnet10t"])
+def test_timms_networks_need_no_source(name):
+    assert load_classifier(name, weights=None, device="cpu").name.endswith("(random weights)")
+
+
+def test_a_name_that_only_timm_may_know(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ModelError, match=r"named 'deit_tiny'; timm, .* is not installed: pip inst"):
+        load_classifier("deit_tiny")
 
 
 def test_checkpoint_with_fewer_classes(tmp_path):

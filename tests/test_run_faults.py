@@ -465,12 +465,10 @@ def test_the_state_says_what_is_done_missing_and_failed(photos, tmp_path):
     truncate(folder.part_path(2))
     status = read_status(tmp_path / "run")
     assert status.damaged == (2,)
-    assert status.lines()[0].endswith(
-        f"1 of 3 chunks done, 4 of 11 images, {status.done.localizations} localizations"
-    )
+    assert status.lines()[0].endswith(": 4 of 11 images done, 1 of 3 chunks")
     assert status.lines()[1:] == [
-        "missing: 1 chunks: 1",
-        "damaged: 1 chunks: 2",
+        "not done: chunk 1",
+        "damaged: chunk 2",
         "failed: 1 images, by chunk: 0 (1)",
     ]
 

@@ -14,7 +14,6 @@ from wsl.errors import ConfigError
 if TYPE_CHECKING:
     from wsl.run.config import RunConfig
 
-_SOURCES = ("torchvision", "timm", "transformers")
 
 ModelOption = Annotated[
     list[str] | None,
@@ -120,6 +119,8 @@ def _model_keys(
     device: str | None,
 ) -> dict[str, Any]:
     """Return the configuration's keys of one model, or of several that are averaged."""
+    from wsl.models.networks import named_model
+
     if len(checkpoints) not in (0, max(1, len(models))):
         raise ConfigError(
             f"--checkpoint must be given once for each --model, in the same order, but there are "
@@ -131,41 +132,12 @@ def _model_keys(
     common = {key: str(value) for key, value in shared.items() if value is not None}
     if len(models) > 1:
         members = [
-            {key.removeprefix("model."): value for key, value in model_keys(name).items()}
-            | common
-            | weights
-            for name, weights in zip(models, own, strict=True)
+            named_model(name) | common | weights for name, weights in zip(models, own, strict=True)
         ]
         return {"model": None, "models": members}
-    keys = {f"model.{key}": value for key, value in {**common, **own[0]}.items()}
-    return {"models": None, **model_keys(models[0]), **keys} if models else keys
-
-
-def model_keys(name: str) -> dict[str, Any]:
-    """Return the configuration's keys of a model that is named in one word."""
-    if name == "demo":
-        return {"model.source": "demo", "model.architecture": None}
-    if ":" in name and "/" not in name:
-        return {"model.factory": name}
-    source, slash, rest = name.partition("/")
-    if slash and source in _SOURCES:
-        return {"model.source": source, "model.architecture": rest}
-    if slash:
-        return {"model.source": "transformers", "model.architecture": name}
-    return {"model.source": _source_of(name), "model.architecture": name}
-
-
-def _source_of(name: str) -> str:
-    """Name the library that has a network; torchvision where none has, which says so."""
-    import torchvision
-
-    if name in torchvision.models.list_models(module=torchvision.models):
-        return "torchvision"
-    try:
-        import timm
-    except ImportError:
-        return "torchvision"
-    return "timm" if timm.is_model(name.partition(".")[0]) else "torchvision"
+    named = named_model(models[0]) if models else {}
+    keys = {f"model.{key}": value for key, value in {**named, **common, **own[0]}.items()}
+    return {"models": None, **keys} if models else keys
 
 
 def _base(sources: Sequence[str], recipe: str | None) -> tuple[str, Sequence[str]]:

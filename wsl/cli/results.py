@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -144,12 +146,8 @@ def export(
     ] = None,
 ) -> None:
     """Write masks and boxes in the format of another tool. Started again, it goes on."""
-    from wsl.cli.terminal import ProgressBar
-    from wsl.config.layers import build_options, split_overrides
     from wsl.errors import ConfigError
-    from wsl.export.export import export_run
-    from wsl.export.formats import AnyFormat, format_lines
-    from wsl.run.opened import open_run
+    from wsl.export.formats import format_lines
 
     if list_:
         for name, label, use in format_lines():
@@ -157,13 +155,35 @@ def export(
         return
     if run is None or form is None or out is None:
         raise ConfigError("RUN, --format and --out must be given; --list names the formats")
-    own, others = split_overrides(overrides or (), "export")
-    named = {
-        "classes": classes,
-        "min_score": min_score,
-        "min_quality": min_quality,
-        "top_fraction": top_fraction,
-    }
+    write_export(
+        run,
+        form,
+        out,
+        {
+            "classes": classes,
+            "min_score": min_score,
+            "min_quality": min_quality,
+            "top_fraction": top_fraction,
+        },
+        overrides or (),
+    )
+
+
+def write_export(
+    run: Path,
+    form: str,
+    out: Path,
+    named: Mapping[str, str | float | None] = MappingProxyType({}),
+    overrides: Sequence[str] = (),
+) -> None:
+    """Export a run with progress, and print the summary."""
+    from wsl.cli.terminal import ProgressBar
+    from wsl.config.layers import build_options, split_overrides
+    from wsl.export.export import export_run
+    from wsl.export.formats import AnyFormat
+    from wsl.run.opened import open_run
+
+    own, others = split_overrides(overrides, "export")
     given = {name: value for name, value in named.items() if value is not None}
     options = build_options(AnyFormat, {"format": form, **given}, own, source="wsl export")
     opened = open_run(run, others)

@@ -18,6 +18,7 @@ from wsl.cli.configuration import (
     RecipeOption,
     SubsetOption,
 )
+from wsl.cli.results import write_export
 from wsl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def run(
     categories: CategoriesOption = None,
     device: DeviceOption = None,
     subset: SubsetOption = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help="Then export, such as to coco, into OUT/export/FORMAT."
+        ),
+    ] = None,
     overrides: SetOption = None,
     shard: Annotated[
         str | None,
@@ -104,29 +111,44 @@ def run(
     from wsl.cli.configuration import configuration
     from wsl.run.shard import Shard
 
-    exit_by(
-        run_with_progress(
-            configuration(
-                sources or (),
-                recipe=recipe,
-                model=model,
-                data=data,
-                classes=classes,
-                top_k=top_k,
-                checkpoint=checkpoint,
-                categories=categories,
-                groups=groups,
-                device=device,
-                subset=subset,
-                overrides=overrides or (),
-            ),
-            out,
-            shard=Shard.parse(shard) if shard is not None else None,
-            retry_failed=retry_failed,
-            verify=verify,
-            ray=_ray_options(engine, address, actors, gpus_per_actor),
-        )
+    if export is not None:
+        _check_export(export, out, shard)
+    summary = run_with_progress(
+        configuration(
+            sources or (),
+            recipe=recipe,
+            model=model,
+            data=data,
+            classes=classes,
+            top_k=top_k,
+            checkpoint=checkpoint,
+            categories=categories,
+            groups=groups,
+            device=device,
+            subset=subset,
+            overrides=overrides or (),
+        ),
+        out,
+        shard=Shard.parse(shard) if shard is not None else None,
+        retry_failed=retry_failed,
+        verify=verify,
+        ray=_ray_options(engine, address, actors, gpus_per_actor),
     )
+    if export is not None:
+        write_export(Path(out), export, Path(out) / "export" / export)
+    exit_by(summary)
+
+
+def _check_export(form: str, out: str, shard: str | None) -> None:
+    """Refuse before the work what would be refused after it."""
+    from wsl.config.layers import build_options
+    from wsl.export.formats import AnyFormat
+
+    build_options(AnyFormat, {"format": form}, source="wsl run --export")
+    if shard is not None:
+        raise ConfigError("--export and --shard must not both be given: export the whole run")
+    if "://" in out:
+        raise ConfigError(f"--export must have a local --out, but got {out}: use wsl export")
 
 
 def _ray_options(

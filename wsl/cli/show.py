@@ -49,6 +49,7 @@ def show(
         _sheet(images, out, worst=worst, doubtful=doubtful, overrides=overrides or ())
         return
     from wsl.cli.configuration import configuration
+    from wsl.cli.terminal import ProgressBar
     from wsl.draw.pictures import file_part, save_png
     from wsl.run.runner import build_localizer
 
@@ -65,15 +66,15 @@ def show(
     )
     method = localizer.options.saliency.method
     out.mkdir(parents=True, exist_ok=True)
-    for image in images:
-        for found in localizer(image, classes=class_, top_k=top_k):
-            path = out / f"{file_part(image.stem)}-{found.rank}-{file_part(found.category)}.png"
-            title = f"{found.category}, rank {found.rank}, probability {found.score:.3f} · {method}"
-            save_png(path, found.plot(height=height, title=title))
-            typer.echo(
-                f"{path}: {found.category}, rank {found.rank}, "
-                f"probability {found.score:.3f}, box {found.box}"
-            )
+    with ProgressBar("show", after=2.0) as progress:
+        progress.start(len(images), 0)
+        for image in images:
+            for found in localizer(image, classes=class_, top_k=top_k):
+                path = out / f"{file_part(image.stem)}-{found.rank}-{file_part(found.category)}.png"
+                what = f"{found.category}, rank {found.rank}, probability {found.score:.3f}"
+                save_png(path, found.plot(height=height, title=f"{what} · {method}"))
+                typer.echo(f"{path}: {what}, box {found.box}")
+            progress.advance(1, 0)
 
 
 def _sheet(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 _FIRST_LINE = 10.0  # seconds
 _LEAST_SECONDS = 2.0  # of measuring, before a pace is stated
@@ -94,17 +94,21 @@ class ProgressBar:
         The work, such as ``"localize"``.
     unit : str
         What is counted, in the plural.
+    after : float
+        Seconds of work after which a terminal gets a bar: shorter work is done without a word.
     """
 
-    def __init__(self, what: str, *, unit: str = "images") -> None:
-        self._what, self._unit = what, unit
+    def __init__(self, what: str, *, unit: str = "images", after: float = 0.0) -> None:
+        self._what, self._unit, self._after = what, unit, after
         self._lock = threading.Lock()
         self._total = self._done = self._before = self._failed = 0
         self._begin = time.monotonic()
         self._next_line = _FIRST_LINE
         self._pace = Pace(unit)
         self._task: TaskID | None = None
+        self._timer: threading.Timer | None = None
         self._bar = Progress(
+            SpinnerColumn(finished_text=""),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -131,10 +135,12 @@ class ProgressBar:
         self._begin, self._next_line = time.monotonic(), _FIRST_LINE
         self._pace = Pace(self._unit)
         if self._bar.console.is_terminal and done < total:
-            self._task = self._bar.add_task(
-                self._what, total=total, completed=done, pace="", failed=""
-            )
-            self._bar.start()
+            if not self._after:
+                self._show()
+                return
+            self._timer = threading.Timer(self._after, self._show_late)
+            self._timer.daemon = True
+            self._timer.start()
 
     def advance(self, count: int, failed: int) -> None:
         """`count` more units are finished, `failed` of them without success."""
@@ -152,17 +158,31 @@ class ProgressBar:
     def stop(self) -> None:
         """End, and say how far it came and how long it took."""
         with self._lock:
-            if self._done > self._before:
-                spent = f"in {duration(time.monotonic() - self._begin)}"
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            spent = time.monotonic() - self._begin
+            if self._done > self._before and spent >= self._after:
                 if self._task is not None:
-                    self._update(spent)
+                    self._update(f"in {duration(spent)}")
                 else:
-                    self._say_line(spent)
+                    self._say_line(f"in {duration(spent)}")
             if self._task is not None:
                 self._bar.stop()
                 self._bar.remove_task(self._task)
                 self._task = None
             self._total = self._done = self._before = 0
+
+    def _show(self) -> None:
+        self._task = self._bar.add_task(
+            self._what, total=self._total, completed=self._done, pace="", failed=""
+        )
+        self._bar.start()
+
+    def _show_late(self) -> None:
+        with self._lock:
+            if self._timer is not None:  # not stopped meanwhile
+                self._show()
 
     def _update(self, pace: str) -> None:
         if self._task is not None:

@@ -70,6 +70,9 @@ def write_overlays(
         occlusion ``-scores.npy`` with the scores under each mask.
     """
     _check_names(images)
+    by_image = saliency.progress_unit == "images"
+    if by_image:
+        progress.start(len(images), 0)
     for path in images:
         pixels = load_image(path)
         if target is not None and target.layer is not None:
@@ -85,6 +88,8 @@ def write_overlays(
             drawn = draw_overlay(pixels, each, method=saliency.method, height=height)
             arrays = {"": each.saliency, **each.arrays}
             yield _write(out, stem, drawn, arrays, "; ".join(filter(None, (each.title, each.note))))
+        if by_image:
+            progress.advance(1, 0)
 
 
 def draw_overlay(
@@ -127,6 +132,7 @@ def write_maximized(
     classes: Sequence[int | str] = (),
     target: TargetOptions | None = None,
     height: int = 224,
+    progress: Progress = SILENT,
 ) -> Iterator[Visual]:
     """Maximize the activation of classes, or of a channel or neuron, and write the images.
 
@@ -156,7 +162,7 @@ def write_maximized(
     names = [f"{label} {classifier.categories.names[label]}" for label in labels]
     if built is not None and target is not None:
         names = [target.name]
-    found = maximize_activation(classifier, targets, options)
+    found = maximize_activation(classifier, targets, options, progress=progress)
     what = {"score": "score" if built is None else "activation", "posterior": "log-probability"}
     for index, picture in enumerate(found.pictures(stretch=True)):
         history = found.history[index].numpy()

@@ -23,18 +23,12 @@ from wsl.localize.options import LocalizerOptions, load_recipe
 from wsl.localize.prediction import Localization
 from wsl.localize.quality import localization_quality
 from wsl.localize.refiners.base import rng_seed
+from wsl.localize.saliency_map import SaliencyMap
 from wsl.localize.segment import Segmentation, segment
 from wsl.models.average import AnyClassifier, ClassifierAverage, members_of
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod
-from wsl.saliency.explain import (
-    ClassMaps,
-    Explanation,
-    class_maps,
-    cut_views,
-    explain,
-    fitting_views,
-)
+from wsl.saliency.explain import ClassMaps, class_maps, cut_views, explain, fitting_views
 from wsl.saliency.views import Views
 
 _BATCH = 16
@@ -42,6 +36,8 @@ _BATCH = 16
 AnyImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """A file, a PIL image, an array (H, W, 3) of uint8, or a tensor (3, H, W): uint8, or float in
 [0, 1]. All RGB."""
+AnyClasses = int | str | Sequence[int | str]
+"""A class or several, each by its id, name or number."""
 
 
 class Localizer:
@@ -94,24 +90,24 @@ class Localizer:
         self,
         image: AnyImage,
         *,
-        classes: Sequence[int | str] | None = None,
+        classes: AnyClasses | None = None,
         top_k: int = 5,
         image_id: str | None = None,
     ) -> list[Localization]: ...
     @overload
     def __call__(
         self,
-        image: list[AnyImage],
+        image: list[AnyImage] | tuple[AnyImage, ...],
         *,
-        classes: Sequence[int | str] | None = None,
+        classes: AnyClasses | None = None,
         top_k: int = 5,
         image_id: str | None = None,
     ) -> list[list[Localization]]: ...
     def __call__(
         self,
-        image: AnyImage | list[AnyImage],
+        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
         *,
-        classes: Sequence[int | str] | None = None,
+        classes: AnyClasses | None = None,
         top_k: int = 5,
         image_id: str | None = None,
     ) -> list[Localization] | list[list[Localization]]:
@@ -121,7 +117,7 @@ class Localizer:
         ----------
         image : path, PIL image, ndarray or Tensor; or a list of them
             An array is (H, W, 3) of uint8; a tensor (3, H, W), uint8 or float in [0, 1]. RGB.
-        classes : sequence of int or str, optional
+        classes : int, str or sequence of them, optional
             Classes to localize: ids, names or numbers. By default the classifier's first `top_k`.
         top_k : int
         image_id : str, optional
@@ -141,9 +137,9 @@ class Localizer:
         ConfigError
             If a class is unknown.
         """
-        if not isinstance(image, list):
+        if not isinstance(image, list | tuple):
             return self([image], classes=classes, top_k=top_k, image_id=image_id)[0]
-        wanted = [self.classifier.categories.index(name) for name in classes or ()]
+        wanted = [self.classifier.categories.index(name) for name in _listed(classes) or ()]
         localized = []
         for start in range(0, len(image), _BATCH):
             named = [_as_pixels(each) for each in image[start : start + _BATCH]]
@@ -156,14 +152,32 @@ class Localizer:
                 localized.append(self.localize(pixels, on_image, image_id=seed_id, top_k=top_k))
         return localized
 
+    @overload
     def saliency(
         self,
         image: AnyImage,
         *,
         method: str | SaliencyMethod | None = None,
-        classes: Sequence[int | str] | None = None,
+        classes: AnyClasses | None = None,
         top_k: int = 1,
-    ) -> list[Explanation]:
+    ) -> list[SaliencyMap]: ...
+    @overload
+    def saliency(
+        self,
+        image: list[AnyImage] | tuple[AnyImage, ...],
+        *,
+        method: str | SaliencyMethod | None = None,
+        classes: AnyClasses | None = None,
+        top_k: int = 1,
+    ) -> list[list[SaliencyMap]]: ...
+    def saliency(
+        self,
+        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
+        *,
+        method: str | SaliencyMethod | None = None,
+        classes: AnyClasses | None = None,
+        top_k: int = 1,
+    ) -> list[SaliencyMap] | list[list[SaliencyMap]]:
         """Compute saliency maps of an image, at its own size, by any method.
 
         Parameters
@@ -172,22 +186,28 @@ class Localizer:
         method : str or SaliencyMethod, optional
             Name of a method, with its defaults and the recipe's views, or a method with its
             options; by default the recipe's.
-        classes : sequence of int or str, optional
+        classes : int, str or sequence of them, optional
             By default the classifier's first `top_k`.
         top_k : int
 
         Returns
         -------
-        list of Explanation
-            In the order of the classes' ranks; `Explanation.saliency` is (H, W) float32, >= 0.
+        list of SaliencyMap
+            In the order of the classes' ranks; `SaliencyMap.saliency` is (H, W) float32, >= 0, and
+            `SaliencyMap.plot` draws it. One such list per image where a list was given.
         """
         chosen: SaliencyMethod = self.options.saliency
         if isinstance(method, str):
             chosen = load_recipe(self.options, {"saliency.method": method}).saliency
         elif method is not None:
             chosen = method
+        if isinstance(image, list | tuple):
+            return [
+                self.saliency(each, method=chosen, classes=classes, top_k=top_k) for each in image
+            ]
         pixels, _ = _as_pixels(image)
-        return explain(self.classifier, pixels, chosen, classes=classes, first=top_k)
+        found = explain(self.classifier, pixels, chosen, classes=_listed(classes), first=top_k)
+        return [SaliencyMap(**vars(each), method=chosen.method, image=pixels) for each in found]
 
     @property
     def view_count(self) -> int:
@@ -288,6 +308,10 @@ class Localizer:
         )
 
 
+def _listed(classes: AnyClasses | None) -> Sequence[int | str] | None:
+    return [classes] if isinstance(classes, int | str) else classes
+
+
 def _as_pixels(image: AnyImage) -> tuple[NDArray[np.uint8], str]:
     """Pixels (H, W, 3) of an image, and its name."""
     if isinstance(image, str | Path):
@@ -296,6 +320,11 @@ def _as_pixels(image: AnyImage) -> tuple[NDArray[np.uint8], str]:
         return to_rgb(image), ""
     if isinstance(image, Tensor):
         return _pixels_of(image), ""
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            "an image must be a path, a PIL image, an array, a tensor, or a list of them, "
+            f"but got {type(image).__name__}"
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             "an image array must be uint8 of shape (H, W, 3), "

@@ -128,16 +128,17 @@ def _replaced_head(
     ]
     # Beside a single matrix there may be a norm, say, in a sequence of layers.
     parent = layers[0].rpartition(".")[0] if layers else ""
-    beside = [
-        key
+    beside = {
+        key.rpartition(".")[0]
         for key in left
         if parent and key.startswith(f"{parent}.") and not key.startswith(f"{layers[0]}.")
-    ]
+    }
     if len(layers) > 1 or beside:
         raise CheckpointError(
             f"{source}: the last layer of {network} has been replaced by several ("
-            f"{', '.join([*layers, *beside][:4])}), and weights do not say what is between them: "
-            "name a function that builds the network, model.factory=package.module:function"
+            f"{', '.join(sorted({*layers, *beside})[:4])}), and weights do not say what is between "
+            "them: name a function that builds the network, --model package.module:function, "
+            "or model.factory in YAML; in Python, give the network itself"
         )
     fits = [layer for layer in layers if left[f"{layer}.weight"].shape[1:] == own.shape[1:]]
     return fits[0] if fits else None

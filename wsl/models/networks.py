@@ -28,6 +28,41 @@ class Network:
     name: str
 
 
+def named_model(name: str) -> dict[str, str | None]:
+    """Return the keys of `ModelOptions` that name a model in one word.
+
+    Parameters
+    ----------
+    name : str
+        A torchvision or timm network, such as ``resnet50`` (torchvision's, where both have it);
+        ``timm/NAME``; a name on the Hugging Face Hub or a folder with a slash, for transformers;
+        ``package.module:function``, which returns a network; or ``demo``.
+    """
+    if name == "demo":
+        return {"source": "demo", "architecture": None}
+    if ":" in name and "/" not in name:
+        return {"factory": name}
+    source, slash, rest = name.partition("/")
+    if slash and source in ("torchvision", "timm", "transformers"):
+        return {"source": source, "architecture": rest}
+    if slash:
+        return {"source": "transformers", "architecture": name}
+    return {"source": _library_of(name), "architecture": name}
+
+
+def _library_of(name: str) -> str:
+    """Name the library that has a network; torchvision where none has, which says so."""
+    from torchvision import models
+
+    if name in models.list_models(module=models):
+        return "torchvision"
+    try:
+        import timm
+    except ImportError:
+        return "torchvision"
+    return "timm" if timm.is_model(name.partition(".")[0]) else "torchvision"
+
+
 def _torchvision(options: ModelOptions, given: Categories | None) -> Network:
     from torchvision import models
 
@@ -35,7 +70,8 @@ def _torchvision(options: ModelOptions, given: Categories | None) -> Network:
     names = models.list_models(module=models)  # classification only: no detectors, no videos
     if name not in names:
         raise ModelError(
-            f"torchvision has no classifier named {name!r}. {choices_hint(name, names)}"
+            f"torchvision has no classifier named {name!r}{_timm_has(name)}. "
+            f"{choices_hint(name, names)}"
         )
     entry = _weights_entry(name, options.weights)
     preprocessing = Preprocessing.from_torchvision(entry.transforms()) if entry else Preprocessing()
@@ -52,6 +88,15 @@ def _torchvision(options: ModelOptions, given: Categories | None) -> Network:
     module, count = _fitted_torchvision(name, state, options.checkpoint)
     label = f"{name} {options.checkpoint.name}"
     return Network(module, preprocessing, count, published, label)
+
+
+def _timm_has(name: str) -> str:
+    """Say whether timm has a network that torchvision does not have."""
+    try:
+        import timm
+    except ImportError:
+        return "; timm, which has more, is not installed: pip install 'wsl-localize[timm]'"
+    return "; timm has: source timm" if timm.is_model(name.partition(".")[0]) else ", nor has timm"
 
 
 def _weights_entry(name: str, weights: str | None) -> Any:

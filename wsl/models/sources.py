@@ -18,7 +18,7 @@ from wsl.data.categories import Categories
 from wsl.errors import ModelError
 from wsl.models.checkpoint import fit_state_dict, load_state_dict, read_state_dict
 from wsl.models.classifier import Classifier, count_of, logits_of, pick_device
-from wsl.models.networks import BUILDERS
+from wsl.models.networks import BUILDERS, named_model
 from wsl.models.options import ModelOptions, Precision, Source
 from wsl.models.preprocessing import Preprocessing
 
@@ -42,14 +42,14 @@ def load_classifier(
     Parameters
     ----------
     model : str, ModelOptions or torch.nn.Module
-        A name in torchvision (or in `source`), such as ``"resnet50"``; a function that returns a
-        module, ``"package.module:function"``; ``"demo"``, the small network that comes with wsl.
+        A name in torchvision or timm, such as ``"resnet50"``, or in `source`; or what else
+        `named_model` takes: ``"package.module:function"``, which returns a module, or ``"demo"``.
         With `ModelOptions`, all else but `preprocessing` and `categories` is taken from them. A
         module maps (N, 3, h, w), or (N, 1, h, w) of gray images, to (N, C) unnormalized scores, or
         returns them as ``logits``; it is used as it is and moved only where `device` names another
         device.
     source : {'torchvision', 'timm', 'transformers', 'demo'}, optional
-        Library of a named network; torchvision if not given.
+        Library of a named network; by default that of `named_model`.
     weights : str or None
         Published weights: ``DEFAULT``, or a torchvision entry (``IMAGENET1K_V1``) or timm tag
         (``a1_in1k``). With a checkpoint, the entry whose preprocessing and categories go with it.
@@ -115,15 +115,10 @@ def load_classifier(
 
 
 def _options(name: str, *, source: Source | None, **given: Any) -> ModelOptions:
-    is_demo = source == "demo" or (source is None and name == "demo")
-    is_factory = source is None and ":" in name
+    architecture = None if source == "demo" else name
+    named = {"source": source, "architecture": architecture} if source else named_model(name)
     try:
-        return ModelOptions(
-            source="demo" if is_demo else source or "torchvision",
-            architecture=None if is_demo or is_factory else name,
-            factory=name if is_factory else None,
-            **given,
-        )
+        return ModelOptions.model_validate({**named, **given})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or name

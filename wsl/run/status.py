@@ -78,14 +78,13 @@ class RunStatus:
         """Lines of text for a terminal."""
         finished = len(self.sizes) - len(self.missing) - len(self.damaged)
         lines = [
-            f"{self.path}: {finished:,} of {len(self.sizes):,} chunks done, "
-            f"{self.finished:,} of {self.images:,} images, "
-            f"{self.done.localizations:,} localizations"
+            f"{self.path}: {self.finished:,} of {self.images:,} images done, "
+            f"{finished:,} of {len(self.sizes):,} chunks"
         ]
         if self.missing:
-            lines.append(f"missing: {len(self.missing):,} chunks: {_ranges(self.missing)}")
+            lines.append(f"not done: {_chunks(self.missing)}")
         if self.damaged:
-            lines.append(f"damaged: {len(self.damaged):,} chunks: {_ranges(self.damaged)}")
+            lines.append(f"damaged: {_chunks(self.damaged)}")
         if self.failed:
             listed = [f"{chunk} ({count})" for chunk, count in self.failed.items()]
             lines.append(
@@ -109,6 +108,11 @@ def read_status(path: Path | str) -> RunStatus:
     if not isinstance(size, int) or size < 1:
         raise RunError(f"{folder.info_path}: run.chunk_size must be at least 1, but is {size!r}")
     return RunStatus.of(folder, Shard().chunk_sizes(info.dataset["count"], size))
+
+
+def _chunks(numbers: Sequence[int]) -> str:
+    word = "chunk" if len(numbers) == 1 else f"{len(numbers):,} chunks,"
+    return f"{word} {_ranges(numbers)}"
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -21,6 +21,8 @@ from torch import Tensor
 from wsl.config.options import Options
 from wsl.errors import ConfigError
 from wsl.models.classifier import Classifier
+from wsl.progress import Progress
+from wsl.saliency.base import SILENT
 from wsl.saliency.blur import gaussian_blur
 from wsl.saliency.gradient import gradients
 from wsl.saliency.target_classifier import TargetClassifier
@@ -39,6 +41,7 @@ class ActivationMaximization(Options):
     """
 
     summary: ClassVar = "Image with the highest class score, by gradient ascent (no input image)."
+    progress_unit: ClassVar = "steps"
     reference: ClassVar = "Simonyan, Vedaldi, Zisserman 2013, arXiv:1312.6034"
 
     method: Literal["activation_maximization"] = "activation_maximization"
@@ -86,7 +89,11 @@ class ActivationMaximization(Options):
     probability, which lowering the other classes raises too."""
 
     def ascend(
-        self, value: Value, shape: tuple[int, ...], device: torch.device
+        self,
+        value: Value,
+        shape: tuple[int, ...],
+        device: torch.device,
+        progress: Progress = SILENT,
     ) -> tuple[Tensor, Tensor]:
         """Ascend.
 
@@ -96,6 +103,8 @@ class ActivationMaximization(Options):
         shape : (K, C, h, w)
             K images; what one of them becomes does not depend on the others.
         device : torch.device
+        progress : Progress
+            Told of every step.
 
         Returns
         -------
@@ -115,6 +124,7 @@ class ActivationMaximization(Options):
         size = (shape[2], shape[3])
         history: list[Tensor] = []
         image = torch.zeros(*shape[:2], *self._size_at(0, size), device=device)
+        progress.start(self.steps, 0)
         for step in range(self.steps):
             scale = step * self.scales // self.steps
             image = _stretch(image, self._size_at(scale, size))
@@ -122,6 +132,7 @@ class ActivationMaximization(Options):
             history.append(values)
             if self.blur > 0 and (step + 1) % self.blur_every == 0 and step < 0.9 * self.steps:
                 image = gaussian_blur(image, self.blur)
+            progress.advance(1, 0)
         image = _stretch(image, size)
         with torch.no_grad():
             history.append(value(image).detach())
@@ -215,6 +226,8 @@ def maximize_activation(
     classifier: Classifier,
     targets: Sequence[TargetLike | str],
     options: ActivationMaximization | None = None,
+    *,
+    progress: Progress = SILENT,
 ) -> MaximizedImages:
     """Find the images that targets like best, all in one batch.
 
@@ -225,6 +238,8 @@ def maximize_activation(
         Classes, by number or name, channels of a layer (`Filter`), neurons, and sums of them; one
         image each, which does not depend on the others.
     options : ActivationMaximization, optional
+    progress : Progress
+        Told of every step.
 
     Raises
     ------
@@ -249,7 +264,7 @@ def maximize_activation(
     with network.inference():
         # The k-th image is the k-th target's.
         images, history = options.ascend(
-            lambda inputs: network.scores(inputs).diagonal(), shape, network.device
+            lambda inputs: network.scores(inputs).diagonal(), shape, network.device, progress
         )
     return MaximizedImages(images.cpu(), history.cpu(), preprocessing.mean, preprocessing.std)
 

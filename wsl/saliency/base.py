@@ -54,6 +54,7 @@ class SaliencyMethod(Options):
     """
 
     summary: ClassVar[str]
+    progress_unit: ClassVar[str] = "images"  # what it counts, if it takes long on a single image
     reference: ClassVar[str]
 
     method: str

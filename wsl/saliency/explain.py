@@ -128,14 +128,20 @@ def fitting_views(classifier: Classifier, views: ViewOptions) -> ViewOptions:
     asked = views.sides(classifier.preprocessing)
     sides = tuple(side for side in asked if (side, side) == own or _takes(classifier, side))
     if len(sides) < len(asked):
-        log.warning(
-            "%s takes no inputs of %s pixels: maps are computed at %s",
-            classifier.name,
-            " or ".join(str(side) for side in asked if side not in sides),
-            " and ".join(map(str, sides)) or f"{own[0]} x {own[1]}",
-        )
+        measured_once(classifier.module, ("told", asked), lambda: _tell(classifier, asked, sides))
     classify_at = views.classify_at if sides else "input_sizes"
     return views.model_copy(update={"input_sizes": sides, "classify_at": classify_at})
+
+
+def _tell(classifier: Classifier, asked: Sequence[int], sides: Sequence[int]) -> bool:
+    own = classifier.preprocessing.crop_size
+    log.warning(
+        "%s takes no inputs of %s pixels: maps are computed at %s",
+        classifier.name,
+        " or ".join(str(side) for side in asked if side not in sides),
+        " and ".join(map(str, sides)) or f"{own[0]} x {own[1]}",
+    )
+    return True
 
 
 def _takes(classifier: Classifier, side: int) -> bool:

@@ -33,6 +33,7 @@ class Occlusion(SaliencyMethod):
     """
 
     summary: ClassVar = "Drop of the class score under a mask at each place."
+    progress_unit: ClassVar = "forward passes"
     reference: ClassVar = "Zeiler, Fergus 2014, arXiv:1311.2901"
 
     method: Literal["occlusion"] = "occlusion"
