@@ -243,15 +243,6 @@ def test_sizes_are_those_of_the_largest_instance(several_images):
     assert sizes.loc["large", "part"] == sizes.loc["unknown", "failed"] == 1
 
 
-def test_shares_by_class(several_images):
-    table = diagnose(*several_images).by_class()
-    assert table.index.tolist() == [3, 4]
-    assert table["n"].tolist() == [4, 1]
-    assert table.loc[3, "right"] == 0.5
-    assert table.loc[3, "part"] == table.loc[3, "failed"] == 0.25
-    assert table[list(KINDS)].sum(axis=1).tolist() == pytest.approx([1, 1])
-
-
 def test_the_overlaps_are_told(several_images):
     table = diagnose(*several_images).per_image.set_index("image_id")
     assert table.loc["large", ["within", "covered"]].tolist() == [1, 20 / 41]

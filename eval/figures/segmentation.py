@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from eval.figures.train_demo_classifier import Plan as ClassifierPlan
 from eval.figures.train_demo_classifier import normalized
+from eval.mean_iou import IGNORED, MeanIoU
 from eval.provenance import stamp
 from wsl.data.open import open_dataset
 from wsl.data.readers.ilsvrc import IlsvrcOptions
@@ -40,12 +41,10 @@ from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
 from wsl.demo.network import demo_module
 from wsl.run.config import load_config
 from wsl.run.runner import run_dataset
-from wsl.score.protocols.mask_iou import MeanIoU
 from wsl.score.result import Scores
 
 RESULTS = Path(__file__).parents[1] / "results" / "segmentation.json"
 CLASSES = len(CATEGORIES) + 1  # with the background
-IGNORED = 255
 SIDE = 96
 """Pictures are squeezed to squares of this side, in pixels; the encoder has seen them so, too."""
 

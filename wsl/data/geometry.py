@@ -1,7 +1,7 @@
 """Geometry from an image to a network's input, and back.
 
 One `Geometry` is a resize, then a crop, then perhaps a reflection about the vertical axis, and maps
-images one way and maps, boxes and points both ways. Sizes are (height, width).
+images one way, and boxes and maps the other way. Sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -114,33 +114,6 @@ class Geometry:
             resized = np.asarray(picture.resize((width, height), _FILTERS[interpolation]))
         cropped = _crop_padded(resized, self.crop)
         return np.ascontiguousarray(cropped[:, ::-1] if self.flipped else cropped)
-
-    def to_image(
-        self, input_map: NDArray[np.float32], *, size: tuple[int, int] | None = None
-    ) -> NDArray[np.float32]:
-        """Lay a map of the input back onto the image.
-
-        Parameters
-        ----------
-        input_map : ndarray of float32, shape (h, w)
-        size : (int, int) or None
-            Size at which the image's map is wanted; None is the image's own size.
-
-        Returns
-        -------
-        ndarray of float32, shape (H, W)
-            0 outside of the view.
-        """
-        resized = _paste(input_map[:, ::-1] if self.flipped else input_map, self)
-        target = size or self.image_size
-        if target == self.resized_size:
-            return resized
-        return resize_array(resized, target)
-
-    def coverage(self, *, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-        """Return which pixels of the image (at `size`) the view covers: (H, W) bool."""
-        seen = self.to_image(np.ones(self.input_size, dtype=np.float32), size=size)
-        return seen > 0.5
 
     def box_to_image(self, box: Box) -> Box:
         """Box of the input in pixels of the image; not clipped."""

@@ -118,14 +118,16 @@ class Diagnosis(Scores):
         """The kind of each image by its id."""
         return dict(zip(self.per_image["image_id"], self.per_image["kind"], strict=True))
 
-    def by_class(self) -> pd.DataFrame:
-        """Share of each kind by the image's label, which is the index; ``n`` counts the images."""
-        return _proportions(self.per_image, "label")
-
     def by_size(self) -> pd.DataFrame:
         """Share of each kind by ``object_size``, which is the index; ``n`` counts the images."""
-        table = _proportions(self.per_image, "object_size")
-        return table.loc[[size for size in OBJECT_SIZES if size in table.index]]
+        table = pd.crosstab(self.per_image["object_size"], self.per_image["kind"]).reindex(
+            columns=list(KINDS), fill_value=0
+        )
+        n = table.sum(axis=1)
+        proportions = table.div(n, axis=0)
+        proportions.insert(0, "n", n)
+        proportions.columns.name = None
+        return proportions.loc[[size for size in OBJECT_SIZES if size in table.index]]
 
 
 def diagnose(
@@ -306,14 +308,3 @@ def _omitted(metric: Metric) -> dict[str, str]:
     return dict.fromkeys(
         ("wrong_class_box_right", "wrong_class_box_wrong"), "the class is given, not predicted"
     )
-
-
-def _proportions(per_image: pd.DataFrame, group: str) -> pd.DataFrame:
-    table = pd.crosstab(per_image[group], per_image["kind"]).reindex(
-        columns=list(KINDS), fill_value=0
-    )
-    n = table.sum(axis=1)
-    proportions = table.div(n, axis=0)
-    proportions.insert(0, "n", n)
-    proportions.columns.name = None
-    return proportions
