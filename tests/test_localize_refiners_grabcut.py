@@ -15,15 +15,10 @@ def grabcut(image, seeds, *, iterations=5, random_seed=0):
 
 
 def hard_case():
-    """Blocks of many colors on both sides: what k-means draws decides the answer."""
-    rng = np.random.default_rng(3)
-    blocks = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
-    image = cv2.resize(blocks, (64, 64), interpolation=cv2.INTER_LINEAR)
-    seeds = np.full((64, 64), cv2.GC_PR_FGD, np.uint8)
-    seeds[:, 40:] = cv2.GC_PR_BGD
-    seeds[:4] = cv2.GC_BGD
-    seeds[20:30, 20:30] = cv2.GC_FGD
-    return image, seeds
+    """Noise, with seeds at random: what k-means draws decides the answer."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    return image, rng.integers(0, 4, (64, 64)).astype(np.uint8)
 
 
 def test_the_answer_follows_from_the_seed_alone():
@@ -33,7 +28,7 @@ def test_the_answer_follows_from_the_seed_alone():
     grabcut(image, seeds, random_seed=8)
     np.testing.assert_array_equal(grabcut(image, seeds, random_seed=7), first)
     others = [grabcut(image, seeds, random_seed=seed) for seed in range(20)]
-    assert any((other != first).any() for other in others)
+    assert len({other.tobytes() for other in others}) >= 10
 
 
 def test_the_answer_does_not_depend_on_the_thread():
