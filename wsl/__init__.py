@@ -20,13 +20,16 @@ The package along the data's way; each room imports only from those above it:
 `report`        estimates and pictures to one HTML page
 `export`        masks and boxes to other tools' formats
 `tune`          settings of refinement chosen on annotated images
+`integrations`  pages and services of other tools: Gradio, Label Studio, MLflow
 `cli`           the command ``wsl``
 ==============  ===================================================================================
 
->>> from wsl import Localizer, load_classifier  # doctest: +SKIP
->>> localizer = Localizer(load_classifier("resnet50"))  # doctest: +SKIP
->>> for found in localizer("dog.jpg", top_k=5):  # doctest: +SKIP
-...     print(found.category, found.score, found.box)
+>>> from wsl import Localizer, load_classifier
+>>> from wsl.demo.draw import draw_image
+>>> localizer = Localizer(load_classifier("demo"), recipe="fast")  # or "resnet50"
+>>> for found in localizer(draw_image(5, seed=0).image, top_k=1):  # or "dog.jpg"
+...     print(found.category, found.mask.shape, found.box is not None)
+mushroom (355, 318) True
 """
 
 import lazy_loader

@@ -40,7 +40,17 @@ __all__ = [
 
 
 class WslError(Exception):
-    """Base of all errors that wsl raises on purpose."""
+    """Base of all errors that wsl raises on purpose.
+
+    Examples
+    --------
+    >>> from wsl import load_config
+    >>> try:
+    ...     load_config("defalt")
+    ... except WslError as error:
+    ...     print(type(error).__name__)
+    ConfigError
+    """
 
 
 class ConfigError(WslError, ValueError):

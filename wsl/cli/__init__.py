@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from wsl.cli import compare, config, demo, models, results, run, show, tune, visualize
+from wsl.cli import compare, config, demo, integrations, models, results, run, show, tune, visualize
 from wsl.cli.common import INTERRUPTED, say
 from wsl.cli.signals import StopSignal, stop_signals
 from wsl.errors import WslError
@@ -37,8 +37,10 @@ for command in (  # in the order of use
     compare.compare,
     tune.tune,
     models.models,
+    integrations.app,
+    integrations.label_studio,
 ):
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 app.add_typer(config.config_app, name="config")
 
 

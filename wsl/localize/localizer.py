@@ -57,10 +57,13 @@ class Localizer:
 
     Examples
     --------
-    >>> from wsl import Localizer, load_classifier  # doctest: +SKIP
-    >>> localizer = Localizer(load_classifier("resnet50"))  # doctest: +SKIP
-    >>> [found.box for found in localizer("dog.jpg", top_k=1)]  # doctest: +SKIP
-    [(34, 12, 402, 371)]
+    >>> from wsl import load_classifier
+    >>> from wsl.demo.draw import draw_image
+    >>> drawn = draw_image(5, seed=0)
+    >>> localizer = Localizer(load_classifier("demo"), recipe="fast")
+    >>> (found,) = localizer(drawn.image, classes=["mushroom"])
+    >>> found.rank, bool((found.mask & drawn.masks[0]).any())
+    (1, True)
     """
 
     def __init__(

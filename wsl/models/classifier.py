@@ -53,6 +53,15 @@ class Classifier:
     ------
     ModelError
         If bfloat16 is asked for on another device than CUDA.
+
+    Examples
+    --------
+    >>> from wsl import load_classifier
+    >>> classifier = load_classifier("demo", device="cpu")
+    >>> classifier.scores(torch.zeros(1, 3, 128, 128)).shape
+    torch.Size([1, 10])
+    >>> classifier.categories.index("car")
+    5
     """
 
     module: nn.Module

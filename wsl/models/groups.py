@@ -98,6 +98,13 @@ def group_classes(classifier: Classifier, groups: Groups) -> Classifier:
     ------
     ConfigError
         If there is no group, a group is empty, a class is unknown, or a class is in two groups.
+
+    Examples
+    --------
+    >>> from wsl import load_classifier
+    >>> groups = {"animal": ["fish", "starfish", "butterfly"], "plant": ["tree", "mushroom"]}
+    >>> group_classes(load_classifier("demo"), groups).categories.names
+    ('animal', 'plant')
     """
     if not groups:
         raise ConfigError("there must be at least one group of classes, but got none")

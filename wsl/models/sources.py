@@ -80,6 +80,14 @@ def load_classifier(
         categories is not that of the scores.
     CheckpointError
         If the checkpoint cannot be read or does not fit the network.
+
+    Examples
+    --------
+    >>> load_classifier("demo", device="cpu")
+    <Classifier demo: 10 classes, 128 x 128 px, cpu>
+    >>> network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    >>> load_classifier(network, categories=["cat", "dog"]).categories.names
+    ('cat', 'dog')
     """
     if preprocessing is not None and not isinstance(preprocessing, Preprocessing):
         preprocessing = Preprocessing.from_transforms(preprocessing)

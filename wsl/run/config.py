@@ -29,7 +29,14 @@ def _default_model() -> ModelOptions:
 
 
 class RunConfig(LocalizerOptions):
-    """A dataset through a localizer."""
+    """A dataset through a localizer: what a configuration file holds.
+
+    Examples
+    --------
+    >>> config = load_config("fast", {"saliency.method": "grad_cam"})
+    >>> config.saliency.method, config.localize.refine.method
+    ('grad_cam', 'grabcut')
+    """
 
     extends: Extends = None
     """What the file changes: the name of a recipe, the path of another file, or a list of these,
@@ -86,6 +93,13 @@ def load_config(source: Path | str, overrides: Iterable[str] | Mapping[str, Any]
     ConfigError
         If the file cannot be read, a key is unknown or a value is wrong; the message names the
         file and the key.
+
+    Examples
+    --------
+    >>> load_config("simonyan2013").localize.seeds.foreground
+    0.95
+    >>> load_config("default", ["localize.working_size=160"]).localize.working_size
+    160
     """
     return _build(read_source(source), overrides, str(source))
 

@@ -78,6 +78,14 @@ def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     ------
     RunError, ConfigError, DataError
         If the folder is not a run, an override is wrong, or the dataset cannot be opened.
+
+    Examples
+    --------
+    The predictions of a run, image by image::
+
+        for prediction in open_run(Path("run")).folder.predictions():
+            for found in prediction.localizations:
+                print(prediction.image_id, found.category, found.box, found.mask.sum())
     """
     folder = RunFolder(path)
     info = folder.read_info()

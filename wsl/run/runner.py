@@ -135,6 +135,17 @@ def run_dataset(
     RunError, DataError, ModelError, ConfigError
         If the folder (which another process may have locked), the dataset, the classifier or a
         class cannot be used. An image that cannot be used is a row with ``status = "failed"``.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from wsl import load_config
+    >>> from wsl.demo.draw import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     write_dataset(Path(folder, "data"), count=2, seed=0)
+    ...     config = load_config("demo", {"data.root": f"{folder}/data"})
+    ...     run_dataset(config, Path(folder, "run")).counts["ok"]
+    2
     """
     shard, progress = shard or Shard(), progress or NoProgress()
     if ray is not None and shard.count > 1:

@@ -35,6 +35,9 @@ Value = Callable[[Tensor], Tensor]
 class ActivationMaximization(Options):
     """Maximize value(I) - decay * ||I||^2, from a zero image, by gradient ascent.
 
+    By default with what keeps high frequencies down: jitter, blur and several scales. The paper's
+    own procedure, as far as it is written down, is ``decay=0.01, jitter=0, blur=0, scales=1``.
+
     Where a value's gradient is zero everywhere, as at the zero image of networks that end in a ReLU
     for some of their classes, the step is normal noise with a standard deviation of `step_size`,
     the same for all images. The paper's networks had no ReLU there.
@@ -60,21 +63,21 @@ class ActivationMaximization(Options):
     layer to layer. ``normalized``: I + (1 - t/steps) * step_size * g / rms(g) at step t. The same
     step size suits all; the steps get shorter as constant ones would circle the maximum forever."""
 
-    decay: NonNegativeFloat = 1e-2
+    decay: NonNegativeFloat = 1e-3
     """Weight of the image's sum of squares, which is subtracted from the score."""
 
-    jitter: NonNegativeInt = 0
+    jitter: NonNegativeInt = 8
     """Beyond the paper: the image is rolled by up to so many pixels both ways, drawn anew at each
     step, so that nothing is gained by patterns that fit one place only."""
 
-    blur: NonNegativeFloat = 0.0
+    blur: NonNegativeFloat = 0.5
     """Beyond the paper: standard deviation in pixels of a Gaussian blur after every `blur_every`
     steps, but for the last tenth; 0 for none."""
 
     blur_every: PositiveInt = 4
     """Steps from one blur to the next."""
 
-    scales: PositiveInt = 1
+    scales: PositiveInt = 3
     """Beyond the paper: the image begins coarse and is stretched by `scale_factor` so many times,
     less one; the network always sees it at the full size."""
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,17 +99,31 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
                 {
                     "model_version": "wsl",
                     "score": max(found.score for found in image.localizations),
-                    "result": list(self._regions(image, chunk, context)),
+                    "result": list(
+                        self.regions(image.localizations, context.classes.name, chunk.counts)
+                    ),
                 }
             ]
         chunk.line("tasks", json_line(task))
         return len(image.localizations)
 
-    def _regions(
-        self, image: Prediction, chunk: Chunk, context: Context
+    def regions(
+        self,
+        localizations: Iterable[Localization],
+        name_of: Callable[[int], str],
+        counts: Counter[str],
     ) -> Iterator[dict[str, Any]]:
-        for number, found in enumerate(image.localizations, 1):
-            for part, (shape, value) in enumerate(self._values(found, chunk), 1):
+        """Regions of an image's objects; ``counts["holes"]`` grows by masks that polygons miss.
+
+        Parameters
+        ----------
+        localizations : iterable of Localization
+        name_of : callable
+            From a class to its label in the interface.
+        counts : Counter
+        """
+        for number, found in enumerate(localizations, 1):
+            for part, (shape, value) in enumerate(self._values(found, counts), 1):
                 control, name = _CONTROLS[shape]
                 yield {
                     "id": f"wsl-{number}-{part}",
@@ -120,10 +134,12 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
                     "original_height": found.size[0],
                     "image_rotation": 0,
                     "score": found.score,
-                    "value": {**value, control.lower(): [context.classes.name(found.label)]},
+                    "value": {**value, control.lower(): [name_of(found.label)]},
                 }
 
-    def _values(self, found: Localization, chunk: Chunk) -> Iterator[tuple[Shape, dict[str, Any]]]:
+    def _values(
+        self, found: Localization, counts: Counter[str]
+    ) -> Iterator[tuple[Shape, dict[str, Any]]]:
         """Shapes of an object, in Label Studio's terms."""
         if "box" in self.shapes:
             yield "box", _rectangle(found)
@@ -136,7 +152,7 @@ class LabelStudioFormat(ImageFormat, InstanceFormat):
             for ring in rings.outer:
                 yield "polygon", {"points": (ring * scale).tolist(), "closed": True}
         if "mask" in self.shapes or (rings is not None and rings.holes):
-            chunk.counts["holes"] += int("mask" not in self.shapes)
+            counts["holes"] += int("mask" not in self.shapes)
             yield "mask", {"format": "rle", "rle": brush_rle(mask)}
 
     def write_shared(self, staging: Staging, counts: Counter[str], context: Context) -> list[str]:
@@ -264,7 +280,7 @@ def _is_annotation(one: Any) -> bool:
 
 
 def _annotated(task: Mapping[str, Any], regions: Iterable[Any], path: Path) -> AnnotatedImage:
-    name = task["data"].get("image_id") or _path_in(str(task["data"].get("image", "")))
+    name = task["data"].get("image_id") or path_in(str(task["data"].get("image", "")))
     where = f"{path}: image {name!r}"
     shapes, skipped, size = ShapeGroups(), 0, None
     for position, region in enumerate(regions):
@@ -300,8 +316,8 @@ _READ = ("rectanglelabels", "polygonlabels", "brushlabels")
 _GROUP = re.compile(r"wsl-\d+-")
 
 
-def _path_in(address: str) -> str:
-    """Path of an image in its address: of local files, that after ``?d=``."""
+def path_in(address: str) -> str:
+    """Find the path of an image in its address: of local files, that after ``?d=``."""
     parts = urlsplit(address)
     local = parse_qs(parts.query).get("d")
     return local[0] if local else unquote(parts.path).lstrip("/")

@@ -1,0 +1,1 @@
+"""The tools that people already use: one file each, whose package is imported only when needed."""
