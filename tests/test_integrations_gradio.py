@@ -5,7 +5,7 @@ import pytest
 from extras import package
 
 from wsl import load_classifier
-from wsl.demo.draw import draw_image
+from wsl.demo.scene import draw_image
 from wsl.integrations.gradio import OWN, build_page, localize, serve
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from wsl import Localizer, load_classifier
-from wsl.demo.draw import draw_image
+from wsl.demo.scene import draw_image
 from wsl.errors import DataError
 from wsl.export.formats.label_studio import read_label_studio
 from wsl.integrations.label_studio import Backend, Interface, make_server

@@ -25,7 +25,7 @@ The package along the data's way; each room imports only from those above it:
 ==============  ===================================================================================
 
 >>> from wsl import Localizer, load_classifier
->>> from wsl.demo.draw import draw_image
+>>> from wsl.demo.scene import draw_image
 >>> localizer = Localizer(load_classifier("demo"), recipe="fast")  # or "resnet50"
 >>> for found in localizer(draw_image(5, seed=0).image, top_k=1):  # or "dog.jpg"
 ...     print(found.category, found.mask.shape, found.box is not None)

@@ -24,7 +24,7 @@ HostOption = Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is 
 
 
 def app(
-    model: ModelOption = "demo",
+    model: ModelOption = None,
     recipe: RecipeOption = None,
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,
@@ -42,7 +42,7 @@ def app(
 
 def label_studio(
     images: Annotated[Path, typer.Option(help="Folder that is Label Studio's local storage.")],
-    model: ModelOption = "demo",
+    model: ModelOption = None,
     recipe: RecipeOption = None,
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,
@@ -67,9 +67,9 @@ def label_studio(
 
 
 def _localizer(
-    model: str | None,
+    model: list[str] | None,
     recipe: str | None,
-    checkpoint: Path | None,
+    checkpoint: list[Path] | None,
     categories: Path | None,
     groups: Path | None,
     device: str | None,
@@ -79,7 +79,7 @@ def _localizer(
 
     return build_localizer(
         configuration(
-            model=model,
+            model=model or ["demo"],
             recipe=recipe,
             checkpoint=checkpoint,
             categories=categories,

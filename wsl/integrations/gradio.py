@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.demo.draw import CATEGORIES, draw_image
+from wsl.demo.scene import CATEGORIES, draw_image
 from wsl.errors import ConfigError, WslError
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Localization
 from wsl.localize.recipes import recipe_names
-from wsl.models.classifier import Classifier
+from wsl.models.average import AnyClassifier
 from wsl.saliency.methods import METHODS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _COLUMNS = ["class", "rank", "probability", "x0", "y0", "x1", "y1", "pixels", "q
 
 
 def localize(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     image: NDArray[np.uint8],
     *,
     recipe: str = "default",
@@ -39,7 +39,7 @@ def localize(
 
     Parameters
     ----------
-    classifier : Classifier
+    classifier : Classifier or ClassifierAverage
     image : ndarray of uint8, shape (H, W, 3)
     recipe : str
     method : str
@@ -52,7 +52,7 @@ def localize(
     return Localizer(classifier, recipe, overrides)(image, classes=classes or None, top_k=top_k)
 
 
-def build_page(classifier: Classifier, *, recipe: str = "default") -> gradio.Blocks:
+def build_page(classifier: AnyClassifier, *, recipe: str = "default") -> gradio.Blocks:
     """Build the page.
 
     Raises
@@ -105,7 +105,7 @@ def build_page(classifier: Classifier, *, recipe: str = "default") -> gradio.Blo
 
 
 def serve(
-    classifier: Classifier, *, recipe: str = "default", host: str = "127.0.0.1", port: int = 7860
+    classifier: AnyClassifier, *, recipe: str = "default", host: str = "127.0.0.1", port: int = 7860
 ) -> None:
     """Show the page until the process is interrupted."""
     page = build_page(classifier, recipe=recipe)

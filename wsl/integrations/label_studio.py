@@ -36,7 +36,6 @@ from wsl.export.formats.label_studio import LabelStudioFormat, path_in
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Localization
 
-
 log = logging.getLogger(__name__)
 
 _SHAPES: dict[str, Shape] = {

@@ -58,7 +58,7 @@ class Localizer:
     Examples
     --------
     >>> from wsl import load_classifier
-    >>> from wsl.demo.draw import draw_image
+    >>> from wsl.demo.scene import draw_image
     >>> drawn = draw_image(5, seed=0)
     >>> localizer = Localizer(load_classifier("demo"), recipe="fast")
     >>> (found,) = localizer(drawn.image, classes=["mushroom"])
