@@ -66,6 +66,14 @@ class Localization:
         The map in the image's coordinates, at the working size.
     seeds : ndarray of uint8, shape (h, w), or None
         Seed codes, at the working size.
+
+    Examples
+    --------
+    >>> found = Localization(0, "dog", 1, 0.9, box=(1, 0, 3, 2), mask=np.eye(4, dtype=bool))
+    >>> found
+    <dog: rank 1, probability 0.900, (1, 0, 3, 2)>
+    >>> int(found.mask.sum()), found.size
+    (4, (4, 4))
     """
 
     label: int
@@ -159,6 +167,12 @@ class Prediction:
     status : {'ok', 'failed'}
     error : str or None
         Why it failed.
+
+    Examples
+    --------
+    >>> image = Prediction.failed("dog", "dog.jpg is no image")
+    >>> image.status, image.localizations
+    ('failed', ())
     """
 
     image_id: str

@@ -21,6 +21,15 @@ class SaliencyMap(Explanation):
     method : str
     image : ndarray of uint8, shape (H, W, 3)
         RGB.
+
+    Examples
+    --------
+    >>> from wsl import Localizer, load_classifier
+    >>> from wsl.demo.scene import draw_image
+    >>> localizer = Localizer(load_classifier("demo"))
+    >>> (found,) = localizer.saliency(draw_image(5, seed=0).image, method="grad_cam")
+    >>> found.method, found.saliency.shape
+    ('grad_cam', (355, 318))
     """
 
     method: str = field(kw_only=True)

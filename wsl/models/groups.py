@@ -45,6 +45,15 @@ def read_groups(path: Path | str) -> dict[str, list[str | int]]:
     ------
     ConfigError
         If the file cannot be read or holds something else.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "groups.yaml")
+    ...     _ = path.write_text("dog: [n02085620, Maltese]")
+    ...     read_groups(path)
+    {'dog': ['n02085620', 'Maltese']}
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":

@@ -41,6 +41,11 @@ class Preprocessing:
     mean, std : tuple of float
         Of the channels R, G, B in [0, 1]; one each for networks of gray images.
     interpolation : {'bilinear', 'nearest', 'bicubic', 'lanczos'}
+
+    Examples
+    --------
+    >>> Preprocessing(resize_size=232, interpolation="bicubic").crop_size
+    (224, 224)
     """
 
     resize_size: int | tuple[int, int] = 256

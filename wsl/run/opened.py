@@ -81,11 +81,16 @@ def open_run(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
 
     Examples
     --------
-    The predictions of a run, image by image::
-
-        for prediction in open_run(Path("run")).folder.predictions():
-            for found in prediction.localizations:
-                print(prediction.image_id, found.category, found.box, found.mask.sum())
+    >>> from tempfile import TemporaryDirectory
+    >>> from wsl import load_config, run_dataset
+    >>> from wsl.demo.draw import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     write_dataset(Path(folder, "data"), count=1, seed=0)
+    ...     config = load_config("demo", {"data.root": f"{folder}/data", "classes.top_k": 1})
+    ...     _ = run_dataset(config, Path(folder, "run"))
+    ...     for prediction in open_run(Path(folder, "run")).folder.predictions():
+    ...         print(prediction.image_id, prediction.status, len(prediction.localizations))
+    DEMO_val_00000001 ok 1
     """
     folder = RunFolder(path)
     info = folder.read_info()

@@ -55,6 +55,18 @@ class RunSummary:
     counts : dict
         ``images``, ``ok``, ``failed``, ``localizations`` of this start's chunks: of the whole run,
         or of a shard. Those of `info` are empty as long as chunks of other shards are missing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from wsl import load_config
+    >>> from wsl.demo.draw import write_dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     write_dataset(Path(folder, "data"), count=1, seed=0)
+    ...     config = load_config("demo", {"data.root": f"{folder}/data"})
+    ...     summary = run_dataset(config, Path(folder, "run"))
+    >>> summary.chunks_done, summary.failed
+    (1, 0)
     """
 
     folder: RunFolder
