@@ -9,6 +9,7 @@ Exit status: 0 all done, 1 a user's mistake (one clear line), 3 finished but som
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -46,6 +47,9 @@ app.add_typer(config.config_app, name="config")
 
 def main() -> None:
     """Run the command line; errors that wsl raises on purpose become one line."""
+    # Read when torch is loaded. Its threads would spin while they wait for each other, which takes
+    # several times the processor time where other programs want the cores, too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with stop_signals():
             app()

@@ -28,7 +28,14 @@ from wsl.localize.segment import Segmentation, segment
 from wsl.models.average import AnyClassifier, ClassifierAverage, members_of
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod
-from wsl.saliency.explain import ClassMaps, class_maps, cut_views, explain, fitting_views
+from wsl.saliency.explain import (
+    ClassMaps,
+    class_maps,
+    cut_views,
+    explain,
+    fitting_views,
+    images_at_once,
+)
 from wsl.saliency.views import Views
 
 _BATCH = 16
@@ -216,6 +223,11 @@ class Localizer:
     def view_count(self) -> int:
         """Number of views of each image that the classifier sees."""
         return sum(views.count for views in self._views)
+
+    @property
+    def images_at_once(self) -> int | None:
+        """How many images `explain` works on at a time; None: all that it is given."""
+        return images_at_once(self.classifier, self._views)
 
     def views(self, image: NDArray[np.uint8]) -> Views:
         """Cut the views of an image for the classifier."""

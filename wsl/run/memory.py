@@ -23,7 +23,7 @@ class MemoryBudget:
         For images in a stage. One image is always let in, however large.
     """
 
-    def __init__(self, *, waiting: int = 2**30, working: int = 2**31) -> None:
+    def __init__(self, *, waiting: int = 2**28, working: int = 2**29) -> None:
         self._waiting_limit = waiting
         self._working_limit = working
         self._waiting = self._working = 0

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -30,7 +30,7 @@ from wsl.run.chunk import Finished
 from wsl.run.maps import stored_map
 from wsl.run.memory import MemoryBudget
 from wsl.run.options import ClassOptions, RunOptions
-from wsl.run.pool import TimeLimitError, WorkerPool
+from wsl.run.pool import TimeLimitError, WorkerPool, worker_count
 from wsl.saliency.explain import ClassMaps
 from wsl.saliency.views import Views
 
@@ -46,6 +46,10 @@ class Decoded:
     views: Views
     pixels: NDArray[np.uint8] | None
     """None where there was no room to keep them."""
+
+    def explained(self) -> Decoded:
+        """Let go of the classifier's inputs, but for their geometries."""
+        return replace(self, views=replace(self.views, groups=(), for_classes=None, members=()))
 
 
 def chunk_range(chunk: int, size: int, count: int) -> range:
@@ -103,6 +107,8 @@ class Stages:
         self.memory = MemoryBudget()
         self._named = [localizer.classifier.categories.index(name) for name in classes.names]
         self.batch_images = max(1, options.batch_size // localizer.view_count)
+        # Of a batch, so many images are worked on at a time, and held while they wait.
+        self.part_images = min(self.batch_images, localizer.images_at_once or self.batch_images)
         self._fitting = self.batch_images
 
     def decode(self, dataset: Dataset, index: int) -> Decoded | Prediction:
@@ -237,10 +243,10 @@ def explain_ahead(
     decoders: WorkerPool,
     timings: Timings,
 ) -> Iterator[tuple[int, Step]]:
-    """Decode images in threads, at most two batches ahead, and explain them batch by batch.
+    """Decode images in threads, a little ahead, and explain them batch by batch.
 
-    A map's last bits depend on the batch it was computed in. All that needs maps takes them from
-    here, so that the batches are the same.
+    A map's last bits depend on the batch it was computed in, and on the CPU on the part of the
+    batch. All that needs maps takes them from here, so that batches and parts are the same.
 
     Parameters
     ----------
@@ -259,20 +265,26 @@ def explain_ahead(
     chunks = list(chunks)
     decoded = _decode_ahead(stages, dataset, chain.from_iterable(chunks), decoders, timings)
     for chunk in chunks:
-        batch: list[tuple[int, Decoded]] = []
+        part: list[tuple[int, Decoded]] = []
+        in_batch = 0
         for number, index in enumerate(chunk, start=1):
             image = next(decoded)
             if isinstance(image, Prediction):
                 yield index, image
             else:
-                batch.append((index, image))
-            if len(batch) == stages.batch_images or (batch and number == len(chunk)):
+                part.append((index, image))
+                in_batch += 1
+            whole = in_batch == stages.batch_images or number == len(chunk)
+            if len(part) == stages.part_images or (part and whole):
                 begin = time.perf_counter()
-                explained = stages.explain([image for _, image in batch])
+                explained = stages.explain([image for _, image in part])
                 timings.add("saliency", begin)
-                for (position, image), found in zip(batch, explained, strict=True):
+                done = [(position, image.explained()) for position, image in part]
+                part = []
+                for (position, image), found in zip(done, explained, strict=True):
                     yield position, (image, found)
-                batch = []
+            if whole:
+                in_batch = 0
 
 
 def _decode_ahead(
@@ -295,10 +307,11 @@ def _decode_ahead(
             return future.result()
         return failure(dataset.image_ids[index], error, stage="read it")
 
+    ahead = 2 * stages.part_images + worker_count(stages.options.workers)
     waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
     for index in indices:
         waiting.append((index, decoders.submit(decode, index)))
-        if len(waiting) > 2 * stages.batch_images:
+        if len(waiting) > ahead:
             yield result(*waiting.popleft())
     while waiting:
         yield result(*waiting.popleft())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -18,7 +19,7 @@ from wsl.errors import ConfigError
 from wsl.models.average import AnyClassifier, ClassifierAverage, members_of, naming
 from wsl.models.classifier import Classifier
 from wsl.progress import Progress
-from wsl.saliency.base import SILENT, SaliencyMethod, saliency_maps, scores_only
+from wsl.saliency.base import SILENT, Attributions, SaliencyMethod, saliency_maps, scores_only
 from wsl.saliency.layers import measured_once
 from wsl.saliency.target_classifier import TargetClassifier
 from wsl.saliency.targets import TargetOptions
@@ -162,6 +163,21 @@ def _takes(classifier: Classifier, side: int) -> bool:
     return measured_once(classifier.module, ("takes", side), measure)
 
 
+def images_at_once(classifier: AnyClassifier, views: Sequence[ViewOptions]) -> int | None:
+    """How many images `class_maps` explains at a time; None: all that it is given."""
+    inputs = []
+    for member, own in zip(members_of(classifier), views, strict=True):
+        sides = own.sides(member.preprocessing)
+        sizes = [(side, side) for side in sides] or [member.preprocessing.crop_size]
+        inputs += [own.count // len(sizes) * height * width for height, width in sizes]
+    return _part_size(classifier, max(inputs))
+
+
+def _part_size(classifier: AnyClassifier, pixels: int) -> int | None:
+    """Count them by the pixels of an image's inputs of one size."""
+    return max(1, round(_PART_PIXELS / pixels)) if classifier.device.type == "cpu" else None
+
+
 def class_maps(
     classifier: AnyClassifier,
     method: SaliencyMethod,
@@ -201,11 +217,9 @@ def class_maps(
     """
     if not views:
         return []
-    size = len(views)
-    firsts = [first] * size if isinstance(first, int) else first
-    if classifier.device.type == "cpu":
-        largest = max(group.shape[0] * _pixels(group) for group in views[0].groups)
-        size = max(1, round(_PART_PIXELS / largest))
+    firsts = [first] * len(views) if isinstance(first, int) else first
+    pixels = max(len(group) * group.shape[-2] * group.shape[-1] for group in views[0].groups)
+    size = _part_size(classifier, pixels) or len(views)
     with classifier.inference():
         return [
             found
@@ -221,10 +235,6 @@ def class_maps(
         ]
 
 
-def _pixels(inputs: Tensor) -> int:
-    return inputs.shape[-2] * inputs.shape[-1]
-
-
 def _explain_part(
     classifier: AnyClassifier,
     method: SaliencyMethod,
@@ -234,13 +244,18 @@ def _explain_part(
     *,
     progress: Progress,
 ) -> Iterator[ClassMaps]:
-    """Explain a few images, whose graphs are all held until their classes are chosen."""
+    """Explain a few images, whose graphs are all held until their classes are chosen.
+
+    Where each has one class, which is given, each graph is freed before the next is made.
+    """
+    given = not any(firsts) and all(len(labels) == 1 for labels in classes)
+    average = classifier if isinstance(classifier, ClassifierAverage) else None
     parts = []
     for number, member in enumerate(members_of(classifier)):
         own = [image.members[number] if image.members else image for image in views]
+        known = [average.own_labels(number, each) for each in classes] if average else classes
         with naming(classifier, member):
-            parts.append(_Part(member, method, own, progress))
-    average = classifier if isinstance(classifier, ClassifierAverage) else None
+            parts.append(_Part(member, method, own, known if given else None, progress))
     means = average.average([part.scores for part in parts]) if average else parts[0].scores
     ranked = [
         _ranked(mean, wanted, first)
@@ -269,22 +284,31 @@ def _explain_part(
 
 
 class _Part:
-    """A few images' scores by one classifier, (N, C), and the graphs that their maps come from."""
+    """A few images' scores by one classifier, (N, C), and the graphs that their maps come from.
+
+    Where classes are given, their maps are made at once.
+    """
 
     def __init__(
         self,
         classifier: Classifier,
         method: SaliencyMethod,
         views: Sequence[Views],
+        classes: Sequence[Sequence[int]] | None,
         progress: Progress,
     ) -> None:
         self.classifier, self._method = classifier, method
-        self._groups = [
-            torch.cat(group).to(classifier.device)
-            for group in zip(*(image.groups for image in views), strict=True)
-        ]
-        self._held = [method.attributions(classifier, each, progress) for each in self._groups]
-        scores = [attributions.scores for attributions in self._held]
+        self._held: deque[tuple[Attributions, tuple[int, int]]] = deque()
+        self._made: list[_Made] = [([], []) for _ in views]
+        scores = []
+        for group in zip(*(image.groups for image in views), strict=True):
+            inputs = torch.cat(group)
+            attributions = method.attributions(classifier, _moved(inputs, classifier), progress)
+            scores.append(attributions.scores)
+            self._held.append((attributions, (inputs.shape[-2], inputs.shape[-1])))
+            del attributions  # and with it the graph, once its maps are made
+            if classes is not None:
+                self._make(classes)
         for_classes = [image.for_classes for image in views if image.for_classes is not None]
         if for_classes:
             reused = [each for each, group in zip(scores, views[0].groups, strict=True)
@@ -292,22 +316,32 @@ class _Part:
             scores = reused or [scores_only(classifier, torch.cat(for_classes))]
         self.scores = _means(scores, len(views))
 
-    def maps(
-        self, classes: Sequence[Sequence[int]]
-    ) -> list[tuple[list[NDArray[np.float32]], list[Any]]]:
+    def maps(self, classes: Sequence[Sequence[int]]) -> list[_Made]:
         """Compute the maps (K, h, w) of each image's views, and what else was found; once."""
-        chosen = _padded(classes).to(self.classifier.device)
-        made: list[tuple[list[NDArray[np.float32]], list[Any]]] = [([], []) for _ in classes]
-        for inputs in self._groups:
-            attributions, count = self._held.pop(0), len(inputs) // len(classes)
-            size = (inputs.shape[-2], inputs.shape[-1])
-            rows = chosen.repeat_interleave(count, dim=0)
-            found = saliency_maps(self._method, attributions, rows, size).cpu().numpy()
-            for index, labels in enumerate(classes):
-                own = slice(index * count, (index + 1) * count)
-                made[index][0].extend(found[own, : len(labels)])
-                made[index][1].extend(attributions.details[own])
-        return made
+        while self._held:
+            self._make(classes)
+        return self._made
+
+    def _make(self, classes: Sequence[Sequence[int]]) -> None:
+        """Compute the maps of inputs of one size, and free their graph."""
+        attributions, size = self._held.popleft()
+        count = len(attributions.scores) // len(classes)
+        rows = _padded(classes).to(self.classifier.device).repeat_interleave(count, dim=0)
+        found = saliency_maps(self._method, attributions, rows, size).cpu().numpy()
+        for index, labels in enumerate(classes):
+            own = slice(index * count, (index + 1) * count)
+            self._made[index][0].extend(found[own, : len(labels)])
+            self._made[index][1].extend(attributions.details[own])
+
+
+_Made = tuple[list[NDArray[np.float32]], list[Any]]
+
+
+def _moved(inputs: Tensor, classifier: Classifier) -> Tensor:
+    """Copy inputs to the device, from pinned memory to a GPU, which goes on working meanwhile."""
+    if classifier.device.type == "cuda":
+        inputs = inputs.pin_memory()
+    return inputs.to(classifier.device, non_blocking=True)
 
 
 def _means(scores: Sequence[Tensor], images: int) -> Tensor:

@@ -235,20 +235,29 @@ class _Output:
 
 
 def _survey(classifier: Classifier, shape: tuple[int, ...]) -> tuple[_Output, ...]:
-    """Find all outputs with positions, in the order of the forward pass, once for each shape."""
+    """Find all outputs with positions, in the order of the forward pass, once for each shape.
+
+    None of them is held on to: slopes are seen by hooks, as the backward pass comes to them.
+    """
 
     def measure() -> tuple[_Output, ...]:
-        found: list[tuple[_Output, Tensor]] = []
+        found: list[_Output] = []
+        read: set[int] = set()
         size = (shape[1], shape[2])
 
-        def observe(name: str, output: Any) -> Any:
+        def observe(name: str, output: Any) -> None:
             # Windows are parts of an input; tables of positions do not depend on it.
             if not isinstance(output, Tensor) or output.ndim not in (3, 4):
-                return None
+                return
             if len(output) != 1 or not output.requires_grad:
-                return None
-            found.extend((each, output) for each in _positions(name, output, size))
-            return output.clone()  # so that what follows in place leaves it as it is
+                return
+            for each in _positions(name, output, size):
+                output.register_hook(partial(note, len(found)))  # type: ignore[no-untyped-call]
+                found.append(each)
+
+        def note(number: int, slope: Tensor) -> None:
+            if as_grid(slope, size, layer="").any():
+                read.add(number)
 
         names = [
             name
@@ -261,9 +270,14 @@ def _survey(classifier: Classifier, shape: tuple[int, ...]) -> tuple[_Output, ..
         leaf = noise.to(classifier.device).requires_grad_()
         with observing(classifier.module, names, observe), torch.enable_grad():
             scores = logits_of(classifier.run(leaf))
-        read = _are_read(scores, [output for _, output in found], size)
+        if isinstance(scores, Tensor) and scores.requires_grad:
+            # A sum with weights: that of all scores may not depend on anything.
+            weights = torch.linspace(1, 2, scores.numel(), device=scores.device)
+            total = (scores * weights.reshape(scores.shape)).sum()
+            torch.autograd.grad(total, leaf, allow_unused=True)
+        # With a last layer of zeros, as some networks begin, nothing has an effect.
         return tuple(
-            replace(each, is_read=is_read) for (each, _), is_read in zip(found, read, strict=True)
+            replace(each, is_read=not read or number in read) for number, each in enumerate(found)
         )
 
     return measured_once(classifier.module, ("survey", shape), measure)
@@ -278,18 +292,6 @@ def _positions(name: str, output: Tensor, size: tuple[int, int]) -> Iterator[_Ou
         yield _Output(name, grid, channels, False, bool((output >= 0).all()))
     elif output.ndim == 3 and (tokens := token_grid(output.shape[1], size)):
         yield _Output(name, tokens, output.shape[2], True, bool((output >= 0).all()))
-
-
-def _are_read(scores: Any, outputs: Sequence[Tensor], size: tuple[int, int]) -> list[bool]:
-    """Tell of which outputs the positions have an effect on the scores."""
-    if not outputs or not isinstance(scores, Tensor) or not scores.requires_grad:
-        return [True] * len(outputs)
-    # A sum with weights: that of all scores may not depend on anything.
-    weights = torch.linspace(1, 2, scores.numel(), device=scores.device).reshape(scores.shape)
-    slopes = torch.autograd.grad((scores * weights).sum(), outputs, allow_unused=True)
-    read = [slope is not None and bool(as_grid(slope, size, layer="").any()) for slope in slopes]
-    # With a last layer of zeros, as some networks begin, nothing has an effect.
-    return read if any(read) else [True] * len(read)
 
 
 def as_grid(output: Tensor, input_size: tuple[int, int], *, layer: str) -> Tensor:

@@ -85,7 +85,7 @@ class LocalEngine:
         self._pieces = pieces or {}
         self._chunks: dict[int, Chunk] = {}
         self._workers = worker_count(stages.options.workers)
-        self._room = threading.BoundedSemaphore(2 * stages.batch_images + self._workers)
+        self._room = threading.BoundedSemaphore(2 * stages.part_images + self._workers)
         self._open = threading.BoundedSemaphore(_OPEN_CHUNKS)
         self._error: BaseException | None = None
 
