@@ -6,7 +6,7 @@ The package along the data's way; each room imports only from those above it:
 `errors`        the exception tree
 `boxes`         the box convention and its arithmetic
 `masks`         masks: area, IoU, components, mask to box, COCO run lengths
-`progress`      how a long piece of work tells how far it is
+`progress`      progress of long work
 `storage`       files, local or in a store, written whole or not at all
 `config`        the base of every stage's options; YAML, overrides, error messages
 `data`          what goes in: samples, annotations, readers, image decoding, geometry

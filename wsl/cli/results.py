@@ -145,7 +145,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write masks and boxes in the format of another tool. Started again, it goes on."""
+    """Write masks and boxes in the format of another tool. Run it again to continue."""
     from wsl.errors import ConfigError
     from wsl.export.formats import format_lines
 

@@ -93,7 +93,7 @@ def run(
         str | None, typer.Option(metavar="RUN", help="Only say how far a run is.")
     ] = None,
 ) -> None:
-    """Localize the objects of a dataset. Started again, it goes on where it stopped."""
+    """Localize the objects of a dataset. Run it again to continue where it stopped."""
     if status is not None:
         _print_status(status)
         return

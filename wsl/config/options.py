@@ -1,4 +1,4 @@
-"""The base of all options, and what models of options say of themselves."""
+"""The base of all options, and introspection of options models."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ DataOptions = Annotated[
 
 
 def find_format(root: Path | str) -> str:
-    """Name the format of a dataset by what lies in its folder; ``files`` if nothing tells."""
+    """Name the format of a dataset from its folder's content; ``files`` if no other fits."""
     if "://" in str(root):
         return "files"
     for name, options in choices(DataOptions).items():
@@ -93,7 +93,7 @@ def open_dataset(options: ReaderOptions, categories: Categories) -> Dataset:
 
 
 class _DatasetSubset(Dataset):
-    """One of several consecutive parts of a dataset's list."""
+    """One of several consecutive subsets of a dataset."""
 
     def __init__(self, whole: Dataset, subset: str) -> None:
         which, count = (int(number) for number in subset.split("/"))
@@ -106,7 +106,7 @@ class _DatasetSubset(Dataset):
             raise DataError(f"data.subset {subset} holds none of the {len(whole)} images")
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image of the part, but not the image."""
+        """Read one image of the subset; see `Dataset.sample`."""
         return self._whole.sample(self._start + index, annotated=annotated)
 
 

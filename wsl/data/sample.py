@@ -107,7 +107,7 @@ class Sample:
 
 
 class Dataset(ABC):
-    """A list of images with what is known of them. Annotations are read when asked for.
+    """A list of images with labels and annotations, which are read when asked for.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image, but not the image.
+        """Read one image's path, label and annotation, but not its pixels.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ def add_clutter(
     image : ndarray of float32, shape (3, H, W)
         Changed in place.
     light : (float, float)
-        Unit vector towards the light, as for the objects.
+        Unit vector toward the light, as for the objects.
     amount : int
         How many things.
     """

@@ -13,7 +13,7 @@ from wsl.demo.things import car, house, key, mug, umbrella
 Maker = Callable[[np.random.Generator], list[Part]]
 
 # In the order of the class numbers. The angle is by how much, in radians, an object of the class
-# may be turned to either side: a house stands upright, a key lies anyhow.
+# may be turned to either side: a house stands upright, a key lies at any angle.
 OBJECTS: dict[str, tuple[Maker, float]] = {
     "mug": (mug, 0.35),
     "fish": (fish, 0.8),

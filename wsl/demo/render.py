@@ -106,7 +106,7 @@ def render(
     size : (int, int)
         The image's (height, width).
     light : (float, float)
-        Unit vector towards the light, on the screen.
+        Unit vector toward the light, on the screen.
     texture : float
         Strength of the object's surface noise, >= 0.
     rng : numpy.random.Generator
@@ -217,7 +217,7 @@ def _relief(cover: Field, light: tuple[float, float], strength: float) -> Field:
     raised = cv2.blur(cover, (spread, spread), borderType=cv2.BORDER_CONSTANT)
     x, y = (round(0.5 * spread * number) for number in light)
     shift = np.array([[1, 0, x], [0, 1, y]], dtype=np.float32)
-    # The slope towards the light, as the difference to the part moved towards it.
+    # The slope toward the light, as the difference to the part moved toward it.
     moved = cv2.warpAffine(raised, shift, (width, height))
     return np.asarray(np.float32(0.45 * strength) * (raised - moved), dtype=np.float32)
 

@@ -10,7 +10,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def xml_text(text: str) -> str:
-    """Text as it stands in an element or an attribute in double quotes; lines stay lines.
+    """Escape text for an element or a double-quoted attribute; line breaks are kept.
 
     Characters that XML cannot hold become ``%XX``, as in file names.
 

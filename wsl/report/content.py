@@ -289,7 +289,7 @@ def differing_images(
         ``image_id, category, first_iou, second_iou, first_kind, second_kind``: at most `shown`
         of them, those whose IoU differs most first.
     dict
-        ``both``, ``only_first``, ``only_second``, ``neither``: how many images are right in whom.
+        ``both``, ``only_first``, ``only_second``, ``neither``: how many images each gets right.
     """
     a, b = first.images, second.images
     counts = {

@@ -58,7 +58,7 @@ def build_report(
         Others are compared with the first.
     out : Path or str
         A file whose name ends in ``.html``, or a folder, into which ``index.html`` goes. Folders
-        are made; the file is there whole or not at all.
+        are made; the file is written whole or not at all.
     pictures : PictureOptions, optional
     progress : Progress, optional
         Counts the pictures.
@@ -71,7 +71,7 @@ def build_report(
     Raises
     ------
     ScoreError
-        If the runs cannot stand in one report (`wsl.report.runs.tabulate`), or the steps of an
+        If the runs cannot share a report (`wsl.report.runs.tabulate`), or the steps of an
         image contradict its run.
     OutputError
         If the file cannot be written.

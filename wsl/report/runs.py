@@ -119,7 +119,7 @@ class RunTable:
     images: pd.DataFrame
 
     def row(self, image_id: str) -> dict[str, Any]:
-        """Return what is known of one image."""
+        """Return the row of one image."""
         return {str(name): value for name, value in self.images.loc[image_id].items()}
 
     def class_name(self, label: float) -> str | None:

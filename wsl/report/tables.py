@@ -45,7 +45,7 @@ def write_tables(runs: Sequence[ReportRun], out: Path | str, *, form: str) -> li
     Raises
     ------
     ScoreError
-        If the format is unknown, or the runs cannot stand in one report.
+        If the format is unknown, or the runs cannot share a report.
     OutputError
         If a file cannot be written.
     """

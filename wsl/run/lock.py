@@ -107,7 +107,7 @@ def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
 
 @contextmanager
 def info_lock(folder: Path) -> Iterator[None]:
-    """Hold ``run.json`` for a change, waiting for whoever else does.
+    """Hold ``run.json`` for a change, waiting for other processes.
 
     Raises
     ------

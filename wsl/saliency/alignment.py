@@ -192,7 +192,7 @@ def aligned(maps: Tensor, centers: CellCenters | None, size: tuple[int, int]) ->
     Returns
     -------
     Tensor, shape (N, C, height, width)
-        Bilinear between centers; beyond the outermost the border's values go on.
+        Bilinear between centers; beyond the outermost, border values are repeated.
     """
     axes = []
     for pixels, cells in zip(size, maps.shape[-2:], strict=True):

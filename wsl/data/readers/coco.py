@@ -125,7 +125,7 @@ class CocoDataset(Dataset):
         self._objects = _by_image(content, self._images, annotations)
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image; see `Dataset.sample`."""
+        """Read one image's path, label and annotation; see `Dataset.sample`."""
         image = self._images[self._keys[index]]
         where = f"{self._file}: image {shorten(image['file_name'])}"
         size = checked_size(

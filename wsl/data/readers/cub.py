@@ -107,7 +107,7 @@ class CubDataset(Dataset):
         )
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image; see `Dataset.sample`."""
+        """Read one image's path, label and annotation; see `Dataset.sample`."""
         image_id, number = self.image_ids[index], self._numbers[index]
         class_number = self._classes.get(number, [""])[0]
         if class_number not in self._labels:

@@ -152,7 +152,7 @@ class IlsvrcDataset(Dataset):
         self._index = categories.by_id
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image, but not the image.
+        """Read one image's path, label and annotation, but not its pixels.
 
         Without annotation file or CSV row, ``annotation`` is None, and for val also ``label``.
 

@@ -126,7 +126,7 @@ class VocDataset(Dataset):
         self._check_classes()
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image; see `Dataset.sample`."""
+        """Read one image's path, label and annotation; see `Dataset.sample`."""
         image_id, name = self.image_ids[index], self._names[index]
         annotation, classes = self._boxes(name)
         label = annotation.only_label

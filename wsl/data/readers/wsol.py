@@ -123,7 +123,7 @@ class WsolDataset(Dataset):
         self._localized = (folder / "localization.txt").is_file()
 
     def sample(self, index: int, *, annotated: bool = True) -> Sample:
-        """Read what is known of one image; see `Dataset.sample`."""
+        """Read one image's path, label and annotation; see `Dataset.sample`."""
         image_id = self.image_ids[index]
         if image_id not in self._labels:
             raise AnnotationError(f"class_labels.txt of {self.name} has no line for {image_id!r}")

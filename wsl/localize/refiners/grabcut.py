@@ -15,9 +15,9 @@ from wsl.masks import Mask
 
 
 class GrabCut(RefinerOptions):
-    """Color models of both sides and a graph cut, in turns; definite seeds stay what they are."""
+    """Alternating color models and graph cuts; definite seeds keep their side."""
 
-    summary: ClassVar[str] = "Color models of foreground and background and a graph cut, in turns."
+    summary: ClassVar[str] = "Alternating color models of both sides and graph cuts."
     reference: ClassVar[str] = "Rother, Kolmogorov, Blake 2004, doi:10.1145/1015706.1015720"
 
     method: Literal["grabcut"] = "grabcut"
