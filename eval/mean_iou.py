@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wsl.errors import ScoreError
-from wsl.score.estimates import Estimate, PoissonBootstrap, exact_mean, percentile_interval
+from wsl.score.estimates import Estimate, PoissonBootstrap, exact_mean, symmetric_interval
 from wsl.score.result import Baseline, Scores
 
 IGNORED = 255
@@ -104,8 +104,8 @@ class MeanIoU:
         sums, _ = self._bootstrap.sums()
         redrawn = _ratios(sums[:, : self.classes], sums[:, self.classes :])
         some = ~np.isnan(redrawn).all(axis=1)
-        low, high = percentile_interval(np.nanmean(redrawn[some], axis=1))
         mean = exact_mean(occurring)
+        low, high = symmetric_interval(mean, np.nanmean(redrawn[some], axis=1), self.n)
         return Scores(
             protocol="miou",
             estimates=(Estimate("miou", mean, self.n, low, high, "mean", interval="bootstrap"),),

@@ -77,7 +77,7 @@ def story(cluster, local, tmp_path_factory):
     photos, _ = local
     out = tmp_path_factory.mktemp("ray")
     there = kill_driver(cluster, photos, out)
-    with mounted(out / "small", "size=160k"):
+    with mounted(out / "small", "size=400k"):
         results = all_scenarios(cluster, photos, out)
         shutil.copytree(out / "small" / "disk", out / "disk")
     return out, there, results
@@ -141,6 +141,21 @@ def test_a_killed_driver_leaves_only_the_rest_to_the_next(story, local):
     for name, written in there.items():
         assert (out / "driver" / "predictions" / name).stat().st_mtime_ns == written
     assert_same(out / "driver", local[1])
+
+
+def test_what_wsl_raised_in_a_worker_is_the_runs_error(local, tmp_path, monkeypatch):
+    exceptions = pytest.importorskip("ray.exceptions")
+    text = (
+        "OSError: [Errno 28]\nwsl.errors.RunError: cannot write a: full\nTo change it, ask Ray.\n"
+    )
+    monkeypatch.setattr("wsl.run.engines.ray._connected", lambda address: nullcontext())
+    monkeypatch.setattr(
+        RayEngine, "_pipeline", lambda engine, chunks: FinishesNothing(exceptions.RayError(text))
+    )
+    with pytest.raises(RunError, match=r"^cannot write a: full\n"):
+        run_dataset(
+            config(local[0]), tmp_path / "run", classifier=classifier(network()), ray=RayOptions()
+        )
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ from wsl.localize.segment import segment
 from wsl.masks import decode_rle
 from wsl.run.maps import read_maps
 from wsl.run.opened import OpenedRun, open_run
-from wsl.score.estimates import percentile_interval, wilson
+from wsl.score.estimates import wilson
 
 RESULTS = Path(__file__).parents[1] / "results"
 RESAMPLES = 2000
@@ -120,7 +120,7 @@ def best_half(quality: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _with_interval(value: float, replicates: Sequence[float], scale: float = 1) -> dict[str, Any]:
-    low, high = percentile_interval(scale * np.array(replicates))
+    low, high = np.quantile(scale * np.array(replicates), [0.025, 0.975]).tolist()
     ends = [round(low, 3), round(high, 3)]
     return {"value": round(float(value), 3), "bootstrap95": ends}
 

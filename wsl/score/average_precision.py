@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wsl.score.estimates import Estimate, percentile_interval
+from wsl.score.estimates import Estimate, accelerated_interval
 
 # Each metric in the order of pycocotools' summary: precision or recall, IoU thresholds, sizes of
 # objects (all, small, medium, large), and detections per image and category.
@@ -57,7 +57,7 @@ def estimates_of(
             omitted[prefix + name] = "no object has this size"
             continue
         total, count = sums[name][:, sums[name][1] > 0]
-        low, high = percentile_interval(total / count)
+        low, high = accelerated_interval(value, total / count, n)
         yield Estimate(prefix + name, value, n, low, high, "mean", interval="bootstrap")
 
 

@@ -54,6 +54,8 @@ from wsl.masks import Mask, RunLengths, encode_rle, mask_to_box
 
 # Classes of the published lists, by the name of their folder.
 _PUBLISHED_CLASSES = {"ILSVRC": 1000, "CUB": 200, "OpenImages": 100}
+# Each becomes a category, also those that occur nowhere.
+_MOST_CLASSES = 1_000_000
 # The boxes of CUB end at x + width, which is one column past the last one that they mean.
 _OVERHANG = 1.0
 
@@ -186,9 +188,11 @@ def _read_labels(path: Path, known: frozenset[str]) -> dict[str, int]:
     ):
         _check_known(image_id, known, path, number)
         label = whole_number(text)
-        if label is None:
-            found = shorten(text)
-            raise DataError(f"line {number} of {path}: the class must be 0 or more, found {found}")
+        if label is None or label >= _MOST_CLASSES:
+            raise DataError(
+                f"line {number} of {path}: the class must be 0 or more and below "
+                f"{_MOST_CLASSES:,}, found {shorten(text)}"
+            )
         if labels.setdefault(image_id, label) != label:
             raise DataError(f"line {number} of {path}: {image_id!r} has two classes")
     return labels

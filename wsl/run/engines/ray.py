@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -203,13 +204,18 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Say what happened in one line: the last, after the tracebacks of all workers."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+    """Say what happened in one line: the last that names an error, after all tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return (named or lines or [type(error).__name__])[-1]
 
 
 def _raise_own(error: BaseException) -> None:
     """Raise what wsl itself raised in a worker: trying again would not help."""
+    # Ray makes text of it, and may put advice behind.
+    own = re.findall(r"^wsl\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+    if own:
+        raise RunError(own[-1]) from error
     seen: BaseException | None = error
     while seen is not None:
         cause = getattr(seen, "cause", None)

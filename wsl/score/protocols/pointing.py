@@ -30,8 +30,8 @@ from wsl.score.estimates import (
     Estimate,
     PoissonBootstrap,
     exact_mean,
-    percentile_interval,
     proportion_estimate,
+    symmetric_interval,
 )
 from wsl.score.image_list import ImageList
 from wsl.score.images import ScoredImage
@@ -247,10 +247,11 @@ class PointingGame:
         totals = np.concatenate([np.concatenate(own)[None], sums[weights > 0]])
         found: NDArray[np.float64] = np.full((len(totals), k), np.nan)
         np.divide(totals[:, :k], totals[:, k:], out=found, where=totals[:, k:] > 0)
-        low, high = percentile_interval(np.nanmean(found[1:], axis=1))
+        mean = exact_mean(found[0])
+        low, high = symmetric_interval(mean, np.nanmean(found[1:], axis=1), len(hits))
         return proportion_estimate("pointing_accuracy", hits), Estimate(
             "pointing_accuracy_by_class",
-            exact_mean(found[0]),
+            mean,
             len(hits),
             low,
             high,

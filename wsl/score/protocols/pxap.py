@@ -25,7 +25,7 @@ from wsl.errors import ScoreError
 from wsl.masks import Mask, mask_to_box
 from wsl.run.folder import RunFolder
 from wsl.score.baselines import TrivialBoxes
-from wsl.score.estimates import Estimate, PoissonBootstrap, percentile_interval
+from wsl.score.estimates import Estimate, PoissonBootstrap, accelerated_interval
 from wsl.score.evaluator import check_prepared, evaluator_map, threshold_grid
 from wsl.score.image_list import ImageList
 from wsl.score.maps import MAP_SIDE
@@ -210,7 +210,7 @@ class PxAP:
         if np.isnan(value):
             raise ScoreError("PxAP needs foreground pixels, but the masks have none")
         redrawn = average_precision(*_halves(replicates))
-        low, high = percentile_interval(redrawn[~np.isnan(redrawn)])
+        low, high = accelerated_interval(value, redrawn[~np.isnan(redrawn)], self.n)
         return (Estimate("px_ap", value, self.n, low, high, "mean", interval="bootstrap"),)
 
 

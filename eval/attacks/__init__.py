@@ -1,0 +1,1 @@
+"""An outside program of attacks: hostile files and configurations, kills and faults."""
