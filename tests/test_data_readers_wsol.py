@@ -138,6 +138,11 @@ def test_a_missing_image_leaves_masks_without_size(masks):
         ("image_ids", "a\na\n", r"must name each image once, but names 'a' twice"),
         ("image_ids", "\n", r"image_ids\.txt must hold lines of 'image_id', but is empty"),
         ("class_labels", "val2/0/a.jpeg,x\n", r"line 1 of .*: the class must be 0 or more"),
+        (
+            "class_labels",
+            "val2/0/a.jpeg,999999999\n",
+            r"line 1 of .*: the class must be 0 or more and below 1,000,000",
+        ),
         ("class_labels", "val2/0/a.jpeg\n", r"line 1 of .* must be 'image_id,class', but is"),
         ("class_labels", "c.jpeg,0\n", r"line 1 .*: 'c\.jpeg' is not in image_ids\.txt"),
         (

@@ -2,8 +2,8 @@
 
     python -m eval.attacks [--only images COCO faults …] [--work FOLDER] [--out RESULTS]
 
-Each attack is a call of ``wsl`` in a process of its own (`eval.attacks.driver`), judged from outside:
-by its exit status, what it prints, its memory and what it leaves. What counts as a find: a signal
+Each attack is a call of ``wsl`` in a process of its own (`eval.attacks.driver`), judged from
+outside: by its exit status, what it prints, its memory and what it leaves. What counts as a find: a signal
 or another exit status than wsl has, a Python traceback, memory over the bound that SECURITY.md
 states, two minutes without an end, and results that are lost or changed.
 """
@@ -26,11 +26,11 @@ from eval.provenance import stamp
 RESULTS = Path(__file__).parents[1] / "results" / "attacks.json"
 PACKAGES = ("torch", "numpy", "pillow", "pyarrow", "pycocotools", "pydantic")
 MODULES = (
-    *("wsl.cli", "wsl.run.runner", "wsl.cli.configuration", "wsl.score.protocols", "wsl.score.stored"),
-    *("wsl.export.export", "wsl.export.formats", "wsl.export.corrections", "wsl.report.page"),
-    *("wsl.report.from_run", "wsl.report.steps", "wsl.tune.tuner", "wsl.tune.result", "torchvision"),
-    "wsl.cli.terminal",
-)  # fmt: skip
+    *("wsl.cli", "wsl.cli.configuration", "wsl.cli.terminal", "wsl.run.runner", "torchvision"),
+    *("wsl.score.protocols", "wsl.score.stored", "wsl.tune.tuner", "wsl.tune.result"),
+    *("wsl.export.export", "wsl.export.formats", "wsl.export.corrections"),
+    *("wsl.report.page", "wsl.report.from_run", "wsl.report.steps"),
+)
 
 
 def main() -> None:

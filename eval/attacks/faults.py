@@ -1,5 +1,7 @@
 """Kills and faults of whole commands: afterwards the same command must end in the same files."""
 
+# ruff: noqa: E501 - arguments stand in rows
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,6 @@
-"""Hostile files and configurations: each case writes its files and names the command that reads them."""
+"""Hostile files and configurations: each case writes its files and names the command."""
+
+# ruff: noqa: E501 - the cases stand in rows
 
 from __future__ import annotations
 
@@ -66,7 +68,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(width: int, height: int, *, extra: bytes = b"", depth: int = 8, color: int = 0) -> bytes:
-    """A PNG without pixels that states any size."""
+    """Make a PNG without pixels that states any size."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     body = _chunk(b"IHDR", header) + extra + _chunk(b"IDAT", zlib.compress(b""))
     return b"\x89PNG\r\n\x1a\n" + body + _chunk(b"IEND", b"")
@@ -200,8 +202,7 @@ def _special_image(kind: str) -> Callable[[Path, Path], list[str]]:
 
 def _bytes_name(folder: Path, _: Path) -> list[str]:
     images = _folder(folder)
-    with open(os.fsencode(images) + b"/\xff\xfe.png", "wb") as file:
-        file.write(_encoded("PNG"))
+    (images / os.fsdecode(b"\xff\xfe.png")).write_bytes(_encoded("PNG"))
     return _run(folder)
 
 
