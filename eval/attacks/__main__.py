@@ -3,9 +3,9 @@
     python -m eval.attacks [--only images COCO faults …] [--work FOLDER] [--out RESULTS]
 
 Each attack is a call of ``wsl`` in a process of its own (`eval.attacks.driver`), judged from
-outside: by its exit status, what it prints, its memory and what it leaves. What counts as a find: a signal
-or another exit status than wsl has, a Python traceback, memory over the bound that SECURITY.md
-states, two minutes without an end, and results that are lost or changed.
+outside: by its exit status, what it prints, its memory and what it leaves. A find is a signal or an
+exit status that wsl does not have, a Python traceback, memory over the bound that SECURITY.md
+states, two minutes without an end, a program that was run, and results that are lost or changed.
 """
 
 from __future__ import annotations
