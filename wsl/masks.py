@@ -131,13 +131,6 @@ def rle_area(rle: str, size: tuple[int, int]) -> int:
 class RunLengths:
     """A mask as COCO's compressed run lengths: a hundredth of its pixels' memory.
 
-    Attributes
-    ----------
-    counts : str
-        As `encode_rle` makes them.
-    size : (int, int)
-        The mask's (height, width).
-
     Examples
     --------
     >>> mask = np.zeros((4, 5), dtype=bool)
@@ -150,7 +143,9 @@ class RunLengths:
     """
 
     counts: str
+    """As `encode_rle` makes them."""
     size: tuple[int, int]
+    """The mask's (height, width)."""
 
     @classmethod
     def of(cls, mask: Mask) -> RunLengths:

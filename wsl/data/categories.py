@@ -13,23 +13,16 @@ from wsl.errors import ConfigError, DataError, choices_hint
 
 @dataclass(frozen=True)
 class Categories:
-    """The classes that a classifier tells apart, in the order of its scores.
-
-    Attributes
-    ----------
-    names : tuple of str
-        As people read them, such as ``"tench"`` or ``"tench, Tinca tinca"`` (synonyms follow a
-        comma). Names may repeat (ImageNet has two cranes).
-    ids : tuple of str or None
-        The dataset's own identifiers, such as the WNID ``"n01440764"``; unique.
-    members : tuple of (tuple of str) or None
-        Ids and names of the classes that each category stands for, where it is a group of
-        classes; `find` and `index` know them, too.
-    """
+    """The classes that a classifier tells apart, in the order of its scores."""
 
     names: tuple[str, ...]
+    """As people read them, such as ``"tench"`` or ``"tench, Tinca tinca"`` (synonyms follow a
+    comma). Names may repeat (ImageNet has two cranes)."""
     ids: tuple[str, ...] | None = None
+    """The dataset's own identifiers, such as the WNID ``"n01440764"``; unique."""
     members: tuple[tuple[str, ...], ...] | None = None
+    """Ids and names of the classes that each category stands for, where it is a group of classes;
+    `find` and `index` know them, too."""
 
     def __post_init__(self) -> None:
         if self.ids is not None:

@@ -31,25 +31,17 @@ _FILTERS = {
 
 @dataclass(frozen=True)
 class Geometry:
-    """Resize, crop and reflection of one view of an image.
-
-    Attributes
-    ----------
-    image_size : (int, int)
-        The image's (height, width).
-    resized_size : (int, int)
-        Size to which the whole image is resized.
-    crop : (int, int, int, int)
-        (top, left, height, width) in pixels of the resized image. It may reach over the border;
-        what lies outside is black in the input.
-    flipped : bool
-        The crop is reflected left to right.
-    """
+    """Resize, crop and reflection of one view of an image."""
 
     image_size: tuple[int, int]
+    """The image's (height, width)."""
     resized_size: tuple[int, int]
+    """Size to which the whole image is resized."""
     crop: tuple[int, int, int, int]
+    """(top, left, height, width) in pixels of the resized image. It may reach over the border; what
+    lies outside is black in the input."""
     flipped: bool = False
+    """The crop is reflected left to right."""
 
     @property
     def input_size(self) -> tuple[int, int]:

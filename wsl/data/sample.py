@@ -18,53 +18,35 @@ from wsl.masks import RunLengths
 
 @dataclass(frozen=True)
 class Instance:
-    """One annotated object of an image.
-
-    Attributes
-    ----------
-    label : int
-        Index into the classifier's categories; -1 for an object of a class that the classifier
-        does not know.
-    box : Box
-        0-based, half-open, in pixels of the image.
-    mask : str or None
-        COCO compressed run lengths of the object's mask (see `wsl.masks`), or None if the dataset
-        has boxes only.
-    ignore : bool
-        The dataset asks not to score this object (VOC's ``difficult``, COCO's ``iscrowd``).
-    area : float or None
-        Pixels of the object as the dataset states them (COCO's ``area``); None if it does not.
-    stored_mask : RunLengths or None
-        The mask as the dataset stores it, where that is of another size than the image.
-    """
+    """One annotated object of an image."""
 
     label: int
+    """Index into the classifier's categories; -1 for an object of a class that the classifier does
+    not know."""
     box: Box
+    """0-based, half-open, in pixels of the image."""
     mask: str | None = None
+    """COCO compressed run lengths of the object's mask (see `wsl.masks`), or None if the dataset
+    has boxes only."""
     ignore: bool = False
+    """The dataset asks not to score this object (VOC's ``difficult``, COCO's ``iscrowd``)."""
     area: float | None = None
+    """Pixels of the object as the dataset states them (COCO's ``area``); None if it does not."""
     stored_mask: RunLengths | None = None
+    """The mask as the dataset stores it, where that is of another size than the image."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """The annotated objects of one image.
-
-    Attributes
-    ----------
-    instances : tuple of Instance
-    size : (int, int) or None
-        The image's (height, width) as the annotation states it; None if it does not.
-    ignore_mask : str or None
-        COCO compressed run lengths of the pixels that are not to be scored.
-    stored_ignore_mask : RunLengths or None
-        The ignore mask as the dataset stores it, where that is of another size than the image.
-    """
+    """The annotated objects of one image."""
 
     instances: tuple[Instance, ...]
     size: tuple[int, int] | None = None
+    """The image's (height, width) as the annotation states it; None if it does not."""
     ignore_mask: str | None = None
+    """COCO compressed run lengths of the pixels that are not to be scored."""
     stored_ignore_mask: RunLengths | None = None
+    """The ignore mask as the dataset stores it, where that is of another size than the image."""
 
     def boxes(self, label: int | None = None) -> NDArray[np.float64]:
         """Boxes of all instances, or of those of one class: shape (N, 4)."""
@@ -87,49 +69,31 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a dataset, not yet read.
-
-    Attributes
-    ----------
-    image_id : str
-        Unique in the dataset; the key of predictions.
-    path : Path
-    label : int or None
-        The image's class, an index into the classifier's categories; None if it has no label.
-    annotation : Annotation or None
-        None if the dataset has no boxes for this image, or they were not asked for.
-    """
+    """One image of a dataset, not yet read."""
 
     image_id: str
+    """Unique in the dataset; the key of predictions."""
     path: Path
     label: int | None = None
+    """The image's class, an index into the classifier's categories; None if it has no label."""
     annotation: Annotation | None = None
+    """None if the dataset has no boxes for this image, or they were not asked for."""
 
 
 class Dataset(ABC):
-    """A list of images with labels and annotations, which are read when asked for.
-
-    Attributes
-    ----------
-    name : str
-        For reports, such as ``"ilsvrc val"``.
-    root : Path
-    categories : Categories
-        The classifier's categories, into which labels are indices.
-    image_ids : tuple of str
-        In the dataset's order, without repetition.
-    skipped : int
-        Files that were found beside the images and not listed, such as those of other kinds.
-    max_pixels : int
-        Annotations and masks of larger images are refused.
-    """
+    """A list of images with labels and annotations, which are read when asked for."""
 
     name: str
+    """For reports, such as ``"ilsvrc val"``."""
     root: Path
     categories: Categories
+    """The classifier's categories, into which labels are indices."""
     image_ids: tuple[str, ...]
+    """In the dataset's order, without repetition."""
     skipped: int = 0
+    """Files that were found beside the images and not listed, such as those of other kinds."""
     max_pixels: int = DEFAULT_MAX_PIXELS
+    """Annotations and masks of larger images are refused."""
 
     @abstractmethod
     def sample(self, index: int, *, annotated: bool = True) -> Sample:

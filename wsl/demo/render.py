@@ -25,22 +25,15 @@ _SHIFT = 6  # fractional bits of the coordinates that OpenCV gets
 
 @dataclass(frozen=True)
 class Layer:
-    """One drawn object, as a window of the image.
-
-    Attributes
-    ----------
-    top, left : int
-        The window's place in the image; it lies inside the image.
-    coverage : ndarray of float32, shape (h, w)
-        Share of each pixel that the object covers, in [0, 1].
-    color : ndarray of float32, shape (3, h, w)
-        RGB in 0 to 255, already multiplied by the coverage.
-    """
+    """One drawn object, as a window of the image."""
 
     top: int
     left: int
+    """The window's place in the image; it lies inside the image."""
     coverage: Field
+    """Shape (h, w). Share of each pixel that the object covers, in [0, 1]."""
     color: Field
+    """Shape (3, h, w). RGB in 0 to 255, already multiplied by the coverage."""
 
     @property
     def window(self) -> tuple[EllipsisType, slice, slice]:

@@ -33,28 +33,19 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Composition:
-    """What the pictures of a dataset are like; the default is the demo's.
-
-    Attributes
-    ----------
-    sides : (int, int)
-        Least and greatest width and height, in pixels.
-    shares : (float, float)
-        Least and greatest size of an object that is alone: the larger of its box's width and
-        height, each as a share of the image's. Of several objects each is smaller.
-    clutter : int
-        Maximum number of distractors, shapes of no class.
-    counts : tuple of float
-        Probabilities of one, two, … objects; they sum to 1.
-    cut : float
-        Probability that the border cuts an object.
-    """
+    """What the pictures of a dataset are like; the default is the demo's."""
 
     sides: tuple[int, int] = (160, 500)
+    """Least and greatest width and height, in pixels."""
     shares: tuple[float, float] = (0.15, 0.75)
+    """Least and greatest size of an object that is alone: the larger of its box's width and height,
+    each as a share of the image's. Of several objects each is smaller."""
     clutter: int = 8
+    """Maximum number of distractors, shapes of no class."""
     counts: tuple[float, ...] = (0.76, 0.16, 0.08)
+    """Probabilities of one, two, … objects; they sum to 1."""
     cut: float = 0.15
+    """Probability that the border cuts an object."""
 
 
 DEMO_COMPOSITION = Composition()
@@ -62,25 +53,17 @@ DEMO_COMPOSITION = Composition()
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One drawn picture and the truth about it.
-
-    Attributes
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    label : int
-        Class of all its objects, an index into `CATEGORIES`.
-    masks : tuple of ndarray of bool, shape (H, W)
-        One per object, the hindmost first; they do not overlap. A pixel belongs to the object of
-        which at least half of it is seen.
-    boxes : tuple of Box
-        The tightest half-open box of each mask.
-    """
+    """One drawn picture and the truth about it."""
 
     image: NDArray[np.uint8]
+    """Shape (H, W, 3). RGB."""
     label: int
+    """Class of all its objects, an index into `CATEGORIES`."""
     masks: tuple[Mask, ...]
+    """Shape (H, W). One per object, the hindmost first; they do not overlap. A pixel belongs to the
+    object of which at least half of it is seen."""
     boxes: tuple[Box, ...]
+    """The tightest half-open box of each mask."""
 
 
 def draw_image(index: int, *, seed: int, composition: Composition = DEMO_COMPOSITION) -> DrawnImage:

@@ -23,28 +23,20 @@ DARK: Color = (32.0, 30.0, 34.0)
 
 @dataclass(frozen=True)
 class Paint:
-    """How a part is colored.
-
-    Attributes
-    ----------
-    color, second : (float, float, float)
-        RGB in 0 to 255; `second` is the pattern's other color.
-    pattern : {'plain', 'stripes', 'dots', 'checks', 'bricks'}
-        Drawn in the object's own coordinates, so that it turns with the object.
-    period : float
-        Of the pattern, in the object's units.
-    angle : float
-        Of the pattern, in radians.
-    relief : float
-        Strength of the shading that makes a part look raised, >= 0.
-    """
+    """How a part is colored."""
 
     color: Color
     second: Color = (0.0, 0.0, 0.0)
+    """RGB in 0 to 255; `second` is the pattern's other color."""
     pattern: str = "plain"
+    """One of ``plain``, ``stripes``, ``dots``, ``checks``, ``bricks``. Drawn in the object's own
+    coordinates, so that it turns with the object."""
     period: float = 0.2
+    """Of the pattern, in the object's units."""
     angle: float = 0.0
+    """Of the pattern, in radians."""
     relief: float = 1.0
+    """Strength of the shading that makes a part look raised, >= 0."""
 
 
 @dataclass(frozen=True)

@@ -16,41 +16,26 @@ from wsl.masks import Mask, RunLengths, decode_rle
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedObject:
-    """One object.
-
-    Attributes
-    ----------
-    category : str
-        Its name in the tool.
-    box : Box
-        As drawn, or else the tightest around the mask.
-    mask : RunLengths or None
-    """
+    """One object."""
 
     category: str
+    """Its name in the tool."""
     box: Box
+    """As drawn, or else the tightest around the mask."""
     mask: RunLengths | None
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """One image that a person has reviewed.
-
-    Attributes
-    ----------
-    name : str
-        The run's image id, or the path by which the tool knows it.
-    size : (int, int) or None
-        (height, width), if the tool tells.
-    objects : tuple of AnnotatedObject
-    skipped : int
-        Number of shapes of other kinds.
-    """
+    """One image that a person has reviewed."""
 
     name: str
+    """The run's image id, or the path by which the tool knows it."""
     size: tuple[int, int] | None
+    """(height, width), if the tool tells."""
     objects: tuple[AnnotatedObject, ...]
     skipped: int = 0
+    """Number of shapes of other kinds."""
 
 
 @dataclass

@@ -72,43 +72,26 @@ class Run(RunFolder):
 
 @dataclass(frozen=True)
 class Scan:
-    """Facts about the whole run that are needed before its first image is written.
-
-    Attributes
-    ----------
-    images : int
-    has_ground_truth : bool
-        Whether some row is of its image's label.
-    has_quality : bool
-    numeric_ids : bool
-        Whether all image ids are whole numbers >= 0 that fit a COCO file.
-    names : FileNames
-    """
+    """Facts about the whole run that are needed before its first image is written."""
 
     images: int
     has_ground_truth: bool
+    """Whether some row is of its image's label."""
     has_quality: bool
     numeric_ids: bool
+    """Whether all image ids are whole numbers >= 0 that fit a COCO file."""
     names: FileNames
 
 
 @dataclass(frozen=True)
 class Context:
-    """The run and its files, as a format needs them.
-
-    Attributes
-    ----------
-    run : Run
-    scan : Scan
-    images : ImageFiles
-    classes : ClassList
-        The classes that the export names.
-    """
+    """The run and its files, as a format needs them."""
 
     run: Run
     scan: Scan
     images: ImageFiles
     classes: ClassList
+    """The classes that the export names."""
 
     def stem(self, image_id: str) -> str:
         """Name of an image's files, without an ending."""
@@ -133,24 +116,16 @@ class Context:
 
 
 class ExportFormat(Options, ABC):
-    """An export format: its options and its writer, which keeps no state between images.
-
-    Attributes
-    ----------
-    label : str
-        Name of the format in prose.
-    summary : str
-        What the format is for, in half a line.
-    takes_every_image : bool
-        Whether failed images are written too, because the format has a line per image.
-    names_files : bool
-        Whether files are named after images.
-    """
+    """An export format: its options and its writer, which keeps no state between images."""
 
     label: ClassVar[str]
+    """Name of the format in prose."""
     summary: ClassVar[str]
+    """What the format is for, in half a line."""
     takes_every_image: ClassVar[bool] = False
+    """Whether failed images are written too, because the format has a line per image."""
     names_files: ClassVar[bool] = True
+    """Whether files are named after images."""
 
     format: str
 

@@ -30,19 +30,13 @@ Ring = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """The borders of a mask.
-
-    Attributes
-    ----------
-    outer : list of ndarray of int, shape (N, 2)
-        Vertices (x, y) of the border around each part, clockwise as seen on the screen, not
-        repeating the first vertex; parts from top to bottom.
-    holes : list of ndarray of int, shape (N, 2)
-        The same for each hole, counter-clockwise.
-    """
+    """The borders of a mask."""
 
     outer: list[Ring]
+    """Shape (N, 2). Vertices (x, y) of the border around each part, clockwise as seen on the
+    screen, not repeating the first vertex; parts from top to bottom."""
     holes: list[Ring]
+    """Shape (N, 2). The same for each hole, counter-clockwise."""
 
 
 def boundary_rings(mask: Mask) -> Rings:

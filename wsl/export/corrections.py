@@ -53,34 +53,25 @@ READERS: dict[str, Callable[[Path], Iterator[AnnotatedImage]]] = {
 
 @dataclass
 class ImportSummary:
-    """Counts of an import.
-
-    Attributes
-    ----------
-    images : int
-        Images of the run.
-    corrected : int
-        Images that a person has reviewed.
-    objects : int
-        Objects in them.
-    unchanged, changed, added, removed : int
-        Classes in them whose mask and box are the old ones, are others, or are there only after or
-        only before.
-    mean_iou : float or None
-        Mean IoU of the old mask with the new one, over the classes that are there before and after.
-    skipped : int
-        Shapes of other kinds than boxes, polygons and masks.
-    """
+    """Counts of an import."""
 
     images: int = 0
+    """Images of the run."""
     corrected: int = 0
+    """Images that a person has reviewed."""
     objects: int = 0
+    """Objects in them."""
     unchanged: int = 0
     changed: int = 0
     added: int = 0
     removed: int = 0
+    """Classes in them whose mask and box are the old ones, are others, or are there only after or
+    only before."""
     mean_iou: float | None = None
+    """Mean IoU of the old mask with the new one, over the classes that are there before and
+    after."""
     skipped: int = 0
+    """Shapes of other kinds than boxes, polygons and masks."""
 
     def text(self) -> str:
         """Render the summary for a terminal."""

@@ -30,43 +30,28 @@ _LEFT_OUT = "left out: "
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """Summary of an export; also stored in its ``export.json``.
-
-    Attributes
-    ----------
-    format : str
-    dataset : str
-        Name of the run's dataset.
-    classes : {'ground_truth', 'top1', 'all'}
-        Which classes of an image were selected.
-    images : int
-        Images of the run.
-    images_exported : int
-    images_without_mask : int
-        Listed in ``without_mask.csv`` with the reason, whether they were written or not.
-    images_failed : int
-        Images without a mask because the run could not process them.
-    masks : int
-        Number of localizations written.
-    left_out : dict of str to int
-        Number of localizations not written, by reason.
-    notes : tuple of str
-        Remarks for the user.
-    files : tuple of str
-        Paths of the files that all images share, relative to the export.
-    """
+    """Summary of an export; also stored in its ``export.json``."""
 
     format: str
     dataset: str
+    """Name of the run's dataset."""
     classes: ClassChoice
+    """Which classes of an image were selected."""
     images: int
+    """Images of the run."""
     images_exported: int
     images_without_mask: int
+    """Listed in ``without_mask.csv`` with the reason, whether they were written or not."""
     images_failed: int
+    """Images without a mask because the run could not process them."""
     masks: int
+    """Number of localizations written."""
     left_out: dict[str, int]
+    """Number of localizations not written, by reason."""
     notes: tuple[str, ...]
+    """Remarks for the user."""
     files: tuple[str, ...]
+    """Paths of the files that all images share, relative to the export."""
 
     def text(self) -> str:
         """Render the summary for a terminal: one line per fact."""

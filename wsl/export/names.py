@@ -56,15 +56,10 @@ def repeated(fingerprints: Iterable[int]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class FileNames:
-    """The file names of one export.
-
-    Attributes
-    ----------
-    ambiguous : frozenset of int
-        Fingerprints of those names, in lower case, that more than one image would have.
-    """
+    """The file names of one export."""
 
     ambiguous: frozenset[int] = frozenset()
+    """Fingerprints of those names, in lower case, that more than one image would have."""
 
     @staticmethod
     def key(image_id: str) -> str:

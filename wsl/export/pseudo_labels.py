@@ -36,23 +36,16 @@ Saliency = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """The labels of one image.
-
-    Attributes
-    ----------
-    owners : ndarray of int32, shape (H, W)
-        0 for background, i + 1 for the i-th mask.
-    uncertain : ndarray of bool, shape (H, W)
-    shared : int
-        Number of pixels in several masks.
-    by_score : bool
-        Whether they went to the more probable class because there are no maps.
-    """
+    """The labels of one image."""
 
     owners: NDArray[np.int32]
+    """Shape (H, W). 0 for background, i + 1 for the i-th mask."""
     uncertain: Mask
+    """Shape (H, W)."""
     shared: int
+    """Number of pixels in several masks."""
     by_score: bool
+    """Whether they went to the more probable class because there are no maps."""
 
     def values(self, values: Sequence[int], *, ignore: int) -> NDArray[np.uint16]:
         """Label image, with a value for each mask: shape (H, W)."""

@@ -69,22 +69,14 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The rule by which localizations are taken or left out.
-
-    Attributes
-    ----------
-    format : ExportFormat
-    classes : {'ground_truth', 'top1', 'all'}
-    labels : tuple of int or None
-        The classes that the export names; None until the occurring ones are known.
-    thresholds : Series or None
-        Minimum quality of each label by `top_fraction`.
-    """
+    """The rule by which localizations are taken or left out."""
 
     format: ExportFormat
     classes: ClassChoice
     labels: tuple[int, ...] | None
+    """The classes that the export names; None until the occurring ones are known."""
     thresholds: pd.Series[float] | None = None
+    """Minimum quality of each label by `top_fraction`."""
 
     def reasons(self, part: Path) -> dict[tuple[str, int], str]:
         """Reason why each selected localization is left out; empty if it is taken.

@@ -48,24 +48,16 @@ _LONGEST_REQUEST = 64 << 20
 
 @dataclass(frozen=True)
 class Interface:
-    """What a project's labeling configuration asks for.
-
-    Attributes
-    ----------
-    image : str
-        Name of the image in the interface.
-    key : str
-        Key of a task's data that holds its address.
-    controls : dict of Shape to str
-        Names of the controls by what they draw.
-    labels : frozenset of str
-        Classes that can be drawn.
-    """
+    """What a project's labeling configuration asks for."""
 
     image: str
+    """Name of the image in the interface."""
     key: str
+    """Key of a task's data that holds its address."""
     controls: dict[Shape, str]
+    """Names of the controls by what they draw."""
     labels: frozenset[str]
+    """Classes that can be drawn."""
 
     @classmethod
     def of(cls, config: str) -> Interface:

@@ -20,23 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageMaps:
-    """The classes of one image that are localized, with their maps in the image's coordinates.
-
-    Attributes
-    ----------
-    classes : tuple of int
-        In the order of their ranks.
-    ranks : tuple of int
-        Their places in the classifier's order, from 1.
-    probabilities : tuple of float
-    maps : dict of (int or None) to ndarray of float32, shape (K, h, w)
-        By the longer side of the working size, that of the masks first; None is the image's own.
-    """
+    """The classes of one image that are localized, with their maps in the image's coordinates."""
 
     classes: tuple[int, ...]
+    """In the order of their ranks."""
     ranks: tuple[int, ...]
+    """Their places in the classifier's order, from 1."""
     probabilities: tuple[float, ...]
     maps: dict[int | None, NDArray[np.float32]]
+    """Shape (K, h, w). By the longer side of the working size, that of the masks first; None is the
+    image's own."""
 
     @classmethod
     def of(

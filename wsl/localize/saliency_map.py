@@ -16,12 +16,6 @@ from wsl.saliency.explain import Explanation
 class SaliencyMap(Explanation):
     """The saliency of an image for one class, by one method, with the image.
 
-    Attributes
-    ----------
-    method : str
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-
     Examples
     --------
     >>> from wsl import Localizer, load_classifier
@@ -34,6 +28,7 @@ class SaliencyMap(Explanation):
 
     method: str = field(kw_only=True)
     image: NDArray[np.uint8] = field(kw_only=True)
+    """Shape (H, W, 3). RGB."""
 
     def __repr__(self) -> str:
         rows, columns = self.saliency.shape

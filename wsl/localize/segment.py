@@ -79,27 +79,18 @@ class LocalizeOptions(CutOptions):
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The object of one saliency map.
-
-    Attributes
-    ----------
-    seeds : ndarray of uint8, shape (h, w)
-        Seed codes of the mask, at the working size.
-    mask : ndarray of bool, shape (H, W)
-        At the image's size.
-    box : Box or None
-        None if the mask is empty.
-    refined : bool
-        Whether the image's colors decided about the pixels between the seeds.
-    box_mask : ndarray of bool, shape (H, W), or None
-        The mask that the box was taken from; None where that is `mask`.
-    """
+    """The object of one saliency map."""
 
     seeds: Seeds
+    """Shape (h, w). Seed codes of the mask, at the working size."""
     mask: Mask
+    """Shape (H, W). At the image's size."""
     box: Box | None
+    """None if the mask is empty."""
     refined: bool
+    """Whether the image's colors decided about the pixels between the seeds."""
     box_mask: Mask | None = None
+    """Shape (H, W). The mask that the box was taken from; None where that is `mask`."""
 
 
 def segment(

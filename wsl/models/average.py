@@ -37,11 +37,6 @@ _SHOWN = 3
 class ClassifierAverage:
     """Two or more classifiers whose probabilities and maps are averaged, with equal weights.
 
-    Attributes
-    ----------
-    members : tuple of Classifier
-        Each with its own preprocessing, and on its own device.
-
     Raises
     ------
     ModelError
@@ -56,6 +51,7 @@ class ClassifierAverage:
     """
 
     members: tuple[Classifier, ...]
+    """Each with its own preprocessing, and on its own device."""
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:

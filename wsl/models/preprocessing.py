@@ -31,17 +31,6 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 class Preprocessing:
     """A network's input size and normalization, as its weights were evaluated.
 
-    Attributes
-    ----------
-    resize_size : int or (int, int)
-        An integer is the length of the shorter side before the crop; (height, width) squeezes the
-        whole image to that size.
-    crop_size : (int, int)
-        The network input's (height, width).
-    mean, std : tuple of float
-        Of the channels R, G, B in [0, 1]; one each for networks of gray images.
-    interpolation : {'bilinear', 'nearest', 'bicubic', 'lanczos'}
-
     Examples
     --------
     >>> Preprocessing(resize_size=232, interpolation="bicubic").crop_size
@@ -49,10 +38,15 @@ class Preprocessing:
     """
 
     resize_size: int | tuple[int, int] = 256
+    """An integer is the length of the shorter side before the crop; (height, width) squeezes the
+    whole image to that size."""
     crop_size: tuple[int, int] = (224, 224)
+    """The network input's (height, width)."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    """Of the channels R, G, B in [0, 1]; one each for networks of gray images."""
     interpolation: str = "bilinear"
+    """One of ``bilinear``, ``nearest``, ``bicubic``, ``lanczos``."""
 
     def __post_init__(self) -> None:
         sides = self.resize_size if isinstance(self.resize_size, tuple) else (self.resize_size,)

@@ -48,23 +48,15 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One estimate of all runs, and of the baselines.
-
-    Attributes
-    ----------
-    name, label : str
-    higher_is_better : bool
-    runs : tuple of (Estimate or None)
-        In the runs' order; None where a run does not have it.
-    baselines : tuple of (Estimate or None)
-        In the order of the first run's baselines.
-    """
+    """One estimate of all runs, and of the baselines."""
 
     name: str
     label: str
     higher_is_better: bool
     runs: tuple[Estimate | None, ...]
+    """In the runs' order; None where a run does not have it."""
     baselines: tuple[Estimate | None, ...]
+    """In the order of the first run's baselines."""
 
 
 def metric_label(name: str) -> str:
@@ -117,20 +109,14 @@ def against_baseline(table: RunTable) -> tuple[str, Estimate] | None:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Error kinds by one metric.
-
-    Attributes
-    ----------
-    column : {'kind', 'top1_kind'}
-        Categories of the runs' images.
-    metric : {'top1', 'gt_known'}
-    kinds : tuple of str
-        Those that any run has, in the order of `wsl.score.protocols.diagnosis`.
-    """
+    """Error kinds by one metric."""
 
     column: str
+    """One of ``kind``, ``top1_kind``. Categories of the runs' images."""
     metric: str
+    """One of ``top1``, ``gt_known``."""
     kinds: tuple[str, ...]
+    """Those that any run has, in the order of `wsl.score.protocols.diagnosis`."""
 
     @property
     def title(self) -> str:

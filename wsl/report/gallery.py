@@ -36,22 +36,15 @@ _WIDEST = 2.0  # a picture is at most so many times as wide as the pictures are 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """How many pictures a report has, and how large they are.
-
-    Attributes
-    ----------
-    count : int
-        Images in the gallery; 0 for none.
-    height : int or None
-        Height of a picture in pixels; smaller images are not enlarged. None: 224, but 160 if there
-        are more than 300 pictures, so that a page with 650 photographs stays below 15 MB.
-    quality : int
-        Quality of the JPEGs, from 1 to 95.
-    """
+    """How many pictures a report has, and how large they are."""
 
     count: int = 200
+    """Images in the gallery; 0 for none."""
     height: int | None = None
+    """Height of a picture in pixels; smaller images are not enlarged. None: 224, but 160 if there
+    are more than 300 pictures, so that a page with 650 photographs stays below 15 MB."""
     quality: int = 80
+    """Quality of the JPEGs, from 1 to 95."""
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -64,24 +57,16 @@ class PictureOptions:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of a report.
-
-    Attributes
-    ----------
-    pictures : dict of str to dict
-        By image id; JSON's types, which `page.js` draws.
-    rule : str
-        How the images were chosen, for the reader.
-    without : list of (str, str)
-        Chosen images whose picture could not be made, and why.
-    differing : list of str
-        Images whose steps, computed again, lead to another box than the run's.
-    """
+    """The pictures of a report."""
 
     pictures: dict[str, dict[str, Any]]
+    """By image id; JSON's types, which `page.js` draws."""
     rule: str
+    """How the images were chosen, for the reader."""
     without: list[tuple[str, str]]
+    """Chosen images whose picture could not be made, and why."""
     differing: list[str]
+    """Images whose steps, computed again, lead to another box than the run's."""
 
 
 def choose_images(tables: Sequence[RunTable], count: int) -> tuple[list[str], str]:

@@ -28,27 +28,20 @@ _NEEDED = (
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """The steps from one image to its box; what is None or empty is left out of the pictures.
-
-    Attributes
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    saliency : ndarray, shape (h, w), or None
-        At the image's size or the working size.
-    seeds : ndarray of uint8, shape (h, w), or None
-    mask : ndarray of bool, shape (H, W), or None
-    box : Box or None
-        The predicted box, in pixels of the image.
-    gt_boxes : tuple of Box
-        The annotated boxes of the image's class.
-    """
+    """The steps from one image to its box; what is None or empty is left out of the pictures."""
 
     image: Picture
+    """Shape (H, W, 3)."""
     saliency: NDArray[np.floating] | None = None
+    """Shape (h, w). At the image's size or the working size."""
     seeds: NDArray[np.uint8] | None = None
+    """Shape (h, w)."""
     mask: Mask | None = None
+    """Shape (H, W)."""
     box: Box | None = None
+    """The predicted box, in pixels of the image."""
     gt_boxes: tuple[Box, ...] = ()
+    """The annotated boxes of the image's class."""
 
 
 StepsOf = Callable[[str], Steps]
@@ -58,65 +51,44 @@ the run has it, else the top-1 prediction."""
 
 @dataclass(frozen=True, eq=False)
 class ReportRun:
-    """Content of a report about one run.
-
-    Attributes
-    ----------
-    name : str
-        Runs of one name are numbered.
-    scores : Scores
-        By the protocol ``ilsvrc``.
-    categories : Categories
-    diagnosis : Diagnosis or None
-        The error kind of each image.
-    top1_diagnosis : Diagnosis or None
-        The error kind of each top-1 prediction, where `diagnosis` is of the ground-truth class's
-        boxes.
-    quality : mapping of str to float, or None
-        The quality score of each image's localization, by its id; see `quality_by_image`.
-    steps : callable or None
-        None: the report has no pictures.
-    facts : mapping
-        What the run was: classifier, device, dataset, ...
-    config, versions, timings : mapping
-        As ``run.json`` holds them; timings are seconds by stage.
-    """
+    """Content of a report about one run."""
 
     name: str
+    """Runs of one name are numbered."""
     scores: Scores
+    """By the protocol ``ilsvrc``."""
     categories: Categories
     diagnosis: Diagnosis | None = None
+    """The error kind of each image."""
     top1_diagnosis: Diagnosis | None = None
+    """The error kind of each top-1 prediction, where `diagnosis` is of the ground-truth class's
+    boxes."""
     quality: Mapping[str, float] | None = None
+    """The quality score of each image's localization, by its id; see `quality_by_image`."""
     steps: StepsOf | None = None
+    """None: the report has no pictures."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the run was: classifier, device, dataset, ..."""
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    """As ``run.json`` holds them; timings are seconds by stage."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunTable:
-    """A run's images, checked.
-
-    Attributes
-    ----------
-    run : ReportRun
-    name : str
-        Unique in the report.
-    boxes_of : {'ground-truth class', 'top-1 prediction'}
-        Whose box ``iou`` is of.
-    images : DataFrame
-        The scores' ``per_image``, indexed by image id, in the order of the report's first run, and
-        beside its columns ``iou``, ``right`` (IoU at least 0.5), ``category`` and
-        ``predicted_category`` (class names), ``kind`` and ``top1_kind`` (of `ReportRun.diagnosis`
-        and `ReportRun.top1_diagnosis`) and ``quality`` (missing where unknown).
-    """
+    """A run's images, checked."""
 
     run: ReportRun
     name: str
+    """Unique in the report."""
     boxes_of: str
+    """One of ``ground-truth class``, ``top-1 prediction``. Whose box ``iou`` is of."""
     images: pd.DataFrame
+    """The scores' ``per_image``, indexed by image id, in the order of the report's first run, and
+    beside its columns ``iou``, ``right`` (IoU at least 0.5), ``category`` and
+    ``predicted_category`` (class names), ``kind`` and ``top1_kind`` (of `ReportRun.diagnosis` and
+    `ReportRun.top1_diagnosis`) and ``quality`` (missing where unknown)."""
 
     def row(self, image_id: str) -> dict[str, Any]:
         """Return the row of one image."""

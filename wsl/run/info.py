@@ -20,36 +20,24 @@ _MAX_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Content of ``run.json``.
-
-    Attributes
-    ----------
-    config : dict
-        The effective configuration, defaults included.
-    dataset : dict
-        ``name``, ``count`` (images) and ``fingerprint`` (of the list of images).
-    categories : dict
-        ``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels, and
-        ``members`` of groups of classes (or null).
-    model : dict
-        ``name``, ``fingerprint`` (of the weights) and ``device``; of an average also ``members``,
-        a list of the same.
-    versions : dict
-        Of the packages that made the run.
-    counts : dict
-        ``images``, ``ok``, ``failed``, ``localizations``; empty until the run is complete.
-    timings : dict
-        Busy seconds of each stage, and ``wall``, over all starts; see `wsl.run.engines.local`.
-    schema : int
-    """
+    """Content of ``run.json``."""
 
     config: dict[str, Any]
+    """The effective configuration, defaults included."""
     dataset: dict[str, Any]
+    """``name``, ``count`` (images) and ``fingerprint`` (of the list of images)."""
     categories: dict[str, Any]
+    """``names`` and ``ids`` (or null) of the classifier's categories, in the order of labels, and
+    ``members`` of groups of classes (or null)."""
     model: dict[str, Any]
+    """``name``, ``fingerprint`` (of the weights) and ``device``; of an average also ``members``, a
+    list of the same."""
     versions: dict[str, str]
+    """Of the packages that made the run."""
     counts: dict[str, int] = field(default_factory=dict)
+    """``images``, ``ok``, ``failed``, ``localizations``; empty until the run is complete."""
     timings: dict[str, float] = field(default_factory=dict)
+    """Busy seconds of each stage, and ``wall``, over all starts; see `wsl.run.engines.local`."""
     schema: int = SCHEMA
 
     @cached_property

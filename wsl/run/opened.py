@@ -27,21 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run with what it was made of.
-
-    Attributes
-    ----------
-    folder : RunFolder
-    info : RunInfo
-    dataset : Dataset
-    overrides : tuple of str
-        ``key=value``, over the run's configuration.
-    """
+    """A run with what it was made of."""
 
     folder: RunFolder
     info: RunInfo
     dataset: Dataset
     overrides: tuple[str, ...] = ()
+    """``key=value``, over the run's configuration."""
 
     @cached_property
     def config(self) -> RunConfig:

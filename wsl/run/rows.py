@@ -120,17 +120,12 @@ def _localization_row(found: Localization) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What a part file holds.
-
-    Attributes
-    ----------
-    images, failed, localizations : int
-        `failed` images are among the `images`.
-    """
+    """What a part file holds."""
 
     images: int = 0
     failed: int = 0
     localizations: int = 0
+    """`failed` images are among the `images`."""
 
     def __add__(self, other: PartCounts) -> PartCounts:
         return PartCounts(

@@ -12,18 +12,12 @@ _FORM = re.compile(r"(\d+)/(\d+)", re.ASCII)
 
 @dataclass(frozen=True)
 class Shard:
-    """The chunks of one process: those whose number modulo `count` is `index`.
-
-    Attributes
-    ----------
-    index : int
-        From 0.
-    count : int
-        How many processes share the run.
-    """
+    """The chunks of one process: those whose number modulo `count` is `index`."""
 
     index: int = 0
+    """From 0."""
     count: int = 1
+    """How many processes share the run."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:

@@ -15,33 +15,22 @@ from wsl.run.shard import Shard
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Progress of a run, or of a shard of it.
-
-    Attributes
-    ----------
-    path : Path
-    sizes : mapping of int to int
-        Number of images of each chunk.
-    missing : tuple of int
-        Chunks that are not done.
-    damaged : tuple of int
-        Chunks whose part file cannot be opened. (Damage further inside is found when the run is
-        started again and all files are read.)
-    failed : dict of int to int
-        Number of failed images of each chunk that has any.
-    done : PartCounts
-        Of all chunks that are done.
-    kept : dict of int to list of range
-        Positions of the finished images of chunks that are not done.
-    """
+    """Progress of a run, or of a shard of it."""
 
     path: Path
     sizes: Mapping[int, int]
+    """Number of images of each chunk."""
     missing: tuple[int, ...]
+    """Chunks that are not done."""
     damaged: tuple[int, ...]
+    """Chunks whose part file cannot be opened. (Damage further inside is found when the run is
+    started again and all files are read.)"""
     failed: dict[int, int]
+    """Number of failed images of each chunk that has any."""
     done: PartCounts
+    """Of all chunks that are done."""
     kept: dict[int, list[range]]
+    """Positions of the finished images of chunks that are not done."""
 
     @classmethod
     def of(cls, folder: RunFolder, sizes: Mapping[int, int]) -> Self:

@@ -182,22 +182,16 @@ class ActivationMaximization(Options):
 
 @dataclass(frozen=True, eq=False)
 class MaximizedImages:
-    """Images that K targets like best.
-
-    Attributes
-    ----------
-    inputs : Tensor of float32, shape (K, C, h, w)
-        As the network takes them: 0 is the training mean. On the CPU.
-    history : Tensor of float32, shape (K, steps + 1)
-        What was maximized, without the decay: before each step and at the end.
-    mean, std : tuple of float
-        Of the normalization, for `pictures`.
-    """
+    """Images that K targets like best."""
 
     inputs: Tensor
+    """Shape (K, C, h, w). As the network takes them: 0 is the training mean. On the CPU."""
     history: Tensor
+    """Shape (K, steps + 1). What was maximized, without the decay: before each step and at the
+    end."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    """Of the normalization, for `pictures`."""
 
     def pictures(self, *, stretch: bool = False) -> NDArray[np.uint8]:
         """Add the training mean and draw the images.

@@ -29,16 +29,10 @@ _MOST_STRIDE = 64  # what is wider has been pooled to a fixed number of cells
 
 @dataclass(frozen=True)
 class CellCenters:
-    """Centers of a grid's cells along an axis: cell j is centered at ``first + stride * j``.
-
-    Attributes
-    ----------
-    first : float
-        In pixels of the input; the first pixel's center is 0.
-    stride : float
-    """
+    """Centers of a grid's cells along an axis: cell j is centered at ``first + stride * j``."""
 
     first: float
+    """In pixels of the input; the first pixel's center is 0."""
     stride: float
 
     @classmethod

@@ -34,33 +34,22 @@ _PART_PIXELS = 2 * 224 * 224
 
 @dataclass(frozen=True, eq=False)
 class ClassMaps:
-    """The chosen classes of an image in the order of their ranks, with their saliency maps.
-
-    Attributes
-    ----------
-    classes : tuple of K int
-    ranks : tuple of K int
-        Places in the classifier's order, from 1; of equal scores the smaller index comes first.
-    scores : tuple of K float
-        Unnormalized, averaged over the views; of an average of classifiers the logarithms of the
-        probabilities.
-    probabilities : tuple of K float
-        After the softmax of the averaged scores; their mean over the classifiers of an average.
-    input_maps : tuple of V ndarray of float32, shape (K, h, w)
-        Saliency of each view, of its own size.
-    details : tuple of V
-        What else the method found in each view; empty for most.
-    members : tuple of int
-        How many of the views each classifier of an average has; none of a single classifier.
-    """
+    """The chosen classes of an image in the order of their ranks, with their saliency maps."""
 
     classes: tuple[int, ...]
     ranks: tuple[int, ...]
+    """Places in the classifier's order, from 1; of equal scores the smaller index comes first."""
     scores: tuple[float, ...]
+    """Unnormalized, averaged over the views; of an average of classifiers the logarithms of the
+    probabilities."""
     probabilities: tuple[float, ...]
+    """After the softmax of the averaged scores; their mean over the classifiers of an average."""
     input_maps: tuple[NDArray[np.float32], ...]
+    """Shape (K, h, w). Saliency of each view, of its own size."""
     details: tuple[Any, ...] = ()
+    """What else the method found in each view; empty for most."""
     members: tuple[int, ...] = ()
+    """How many of the views each classifier of an average has; none of a single classifier."""
 
     def on_image(
         self, slot: int, geometries: Sequence[Geometry], size: tuple[int, int] | None = None
@@ -370,27 +359,18 @@ def _padded(classes: Sequence[Sequence[int]]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The saliency of an image for one class or target.
-
-    Attributes
-    ----------
-    label : int
-        Class; 0 for another target.
-    title : str
-        The class, its score and probability; or the target and its value.
-    saliency : ndarray of float32, shape (H, W)
-        In the image's pixels, >= 0.
-    note : str
-        What else was found; empty for most methods.
-    arrays : dict of str to ndarray of float32
-        What is behind the map, where there is more: of occlusion ``scores``, under each mask.
-    """
+    """The saliency of an image for one class or target."""
 
     label: int
+    """Class; 0 for another target."""
     title: str
+    """The class, its score and probability; or the target and its value."""
     saliency: NDArray[np.float32]
+    """Shape (H, W). In the image's pixels, >= 0."""
     note: str = ""
+    """What else was found; empty for most methods."""
     arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """What is behind the map, where there is more: of occlusion ``scores``, under each mask."""
 
 
 def explain(

@@ -101,47 +101,31 @@ class Occlusion(SaliencyMethod):
 
 @dataclass(frozen=True)
 class Lowest:
-    """The mask under which a class's score is lowest.
-
-    Attributes
-    ----------
-    value : float
-    center : (float, float)
-        (y, x) of the mask's center in pixels of the input, before the mask is clipped.
-    box : Box
-        What the mask covers, in pixels of the input.
-    winner : int
-        The class of the highest score there: what the image is mistaken for, if it is another one.
-    """
+    """The mask under which a class's score is lowest."""
 
     value: float
     center: tuple[float, float]
+    """(y, x) of the mask's center in pixels of the input, before the mask is clipped."""
     box: Box
+    """What the mask covers, in pixels of the input."""
     winner: int
+    """The class of the highest score there: what the image is mistaken for, if it is another
+    one."""
 
 
 @dataclass(frozen=True, eq=False)
 class OcclusionScores:
-    """Scores of K classes of one image under a sliding mask.
-
-    Attributes
-    ----------
-    grid : MaskGrid
-        Where the masks lie.
-    classes : tuple of K int
-    unmasked : Tensor of float32, shape (K,)
-        The scores of the image as it is.
-    values : Tensor of float32, shape (K, rows, columns)
-        Under each mask.
-    winners : Tensor of int64, shape (rows, columns)
-        The class of the highest score under each mask.
-    """
+    """Scores of K classes of one image under a sliding mask."""
 
     grid: MaskGrid
+    """Where the masks lie."""
     classes: tuple[int, ...]
     unmasked: Tensor
+    """Shape (K,). The scores of the image as it is."""
     values: Tensor
+    """Shape (K, rows, columns). Under each mask."""
     winners: Tensor
+    """Shape (rows, columns). The class of the highest score under each mask."""
 
     @property
     def drops(self) -> Tensor:

@@ -13,19 +13,6 @@ from torch import Tensor
 class MaskGrid:
     """A grid of square masks over an input.
 
-    Attributes
-    ----------
-    input_size : (int, int)
-        The input's (height, width) in pixels.
-    size : int
-        Side of a mask in pixels.
-    stride : int
-        From one mask to the next, in pixels. The masks' centers lie on the pixels 0, stride,
-        2 stride, ... (moved by the same amount from both borders where they do not end on the last
-        pixel), and a mask that reaches over a border is clipped there. With stride 1 every pixel
-        has a mask of its own. A mask of even side reaches one pixel further up and left than down
-        and right.
-
     Raises
     ------
     ValueError
@@ -33,8 +20,15 @@ class MaskGrid:
     """
 
     input_size: tuple[int, int]
+    """The input's (height, width) in pixels."""
     size: int
+    """Side of a mask in pixels."""
     stride: int = 1
+    """From one mask to the next, in pixels. The masks' centers lie on the pixels 0, stride, 2
+    stride, ... (moved by the same amount from both borders where they do not end on the last
+    pixel), and a mask that reaches over a border is clipped there. With stride 1 every pixel has a
+    mask of its own. A mask of even side reaches one pixel further up and left than down and
+    right."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.stride < 1 or min(self.input_size) < 1:

@@ -78,24 +78,20 @@ _ACTIVATION_FUNCTIONS = frozenset(
 class Backpropagation:
     """Rule of the backward pass through a network's activations.
 
-    Attributes
-    ----------
-    rule : {'gradient', 'deconvnet', 'guided_backprop'} or Rule
-        A callable is a rule of one's own.
-    non_relu : {'gradient', 'rule'} or None
-        What to do at activations without a gate, for which the rules are not defined (GELU, SiLU,
-        sigmoid, leaky ReLU, ...), and at functions that hide their backward pass (custom autograd
-        functions): ``gradient`` keeps the derivative there; ``rule`` applies the rule all the same,
-        with the derivative in the gate's place (hidden ones keep the derivative). None refuses
-        them.
-
     Notes
     -----
     A ReLU written as arithmetic, such as ``x * (x > 0)``, is not recognized: its derivative stays.
     """
 
     rule: RuleName | Rule = "gradient"
+    """One of ``gradient``, ``deconvnet``, ``guided_backprop``. A callable is a rule of one's
+    own."""
     non_relu: NonRelu | None = None
+    """One of ``gradient``, ``rule``. What to do at activations without a gate, for which the rules
+    are not defined (GELU, SiLU, sigmoid, leaky ReLU, ...), and at functions that hide their
+    backward pass (custom autograd functions): ``gradient`` keeps the derivative there; ``rule``
+    applies the rule all the same, with the derivative in the gate's place (hidden ones keep the
+    derivative). None refuses them."""
 
     def __post_init__(self) -> None:
         names = get_args(RuleName)

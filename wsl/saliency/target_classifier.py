@@ -18,18 +18,12 @@ from wsl.saliency.targets import Target
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TargetClassifier(Classifier):
-    """A classifier whose scores are the values of targets, so that any method can explain them.
-
-    Attributes
-    ----------
-    targets : tuple of K targets
-        Each for all inputs; the scores are (N, K).
-    outputs : callable
-        Runs the module; what it returns is given to the targets.
-    """
+    """A classifier whose scores are the values of targets, so that any method can explain them."""
 
     targets: tuple[Target, ...] = ()
+    """Each for all inputs; the scores are (N, K)."""
     outputs: Callable[[Tensor], Any] = lambda inputs: inputs
+    """Runs the module; what it returns is given to the targets."""
 
     @classmethod
     def of(

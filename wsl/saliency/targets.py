@@ -63,18 +63,12 @@ class TargetOptions(Options):
 
 
 class Target(ABC):
-    """One number per input, computed from the network's output and the outputs of some layers.
-
-    Attributes
-    ----------
-    layers : tuple of str
-        Names in ``named_modules()`` of the layers whose outputs the target is made of.
-    modifier : str or None
-        What is done to its gradient where the caller names nothing; None: what the method does.
-    """
+    """One number per input, computed from the network's output and the outputs of some layers."""
 
     layers: tuple[str, ...] = ()
+    """Names in ``named_modules()`` of the layers whose outputs the target is made of."""
     modifier: ModifierName | None = None
+    """What is done to its gradient where the caller names nothing; None: what the method does."""
 
     @abstractmethod
     def values(self, output: Any, layers: LayerOutputs) -> Tensor:
@@ -103,15 +97,10 @@ TargetLike = Target | int | Sequence[Any] | Mapping[int, float] | Tensor | Calla
 
 @dataclass(frozen=True)
 class ClassScore(Target):
-    """Unnormalized score of a class.
-
-    Attributes
-    ----------
-    classes : int or tuple of int
-        One class for all inputs, or one class for each.
-    """
+    """Unnormalized score of a class."""
 
     classes: int | tuple[int, ...]
+    """One class for all inputs, or one class for each."""
 
     def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Compute the scores; see `Target`."""
@@ -139,16 +128,11 @@ class ClassScore(Target):
 
 @dataclass(frozen=True)
 class Loss(Target):
-    """Any function of the network's output.
-
-    Attributes
-    ----------
-    function : callable
-        From the output to one number per input, (N,): a loss with ``reduction="none"``. Each
-        number must depend on its own input alone.
-    """
+    """Any function of the network's output."""
 
     function: Callable[[Any], Tensor]
+    """From the output to one number per input, (N,): a loss with ``reduction="none"``. Each number
+    must depend on its own input alone."""
 
     def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Call the function; see `Target`."""
@@ -157,12 +141,7 @@ class Loss(Target):
 
 @dataclass(frozen=True)
 class WeightedSum(Target):
-    """Sum of targets with weights; of classes, losses, layers, or mixed.
-
-    Attributes
-    ----------
-    terms : tuple of (float, Target)
-    """
+    """Sum of targets with weights; of classes, losses, layers, or mixed."""
 
     terms: tuple[tuple[float, Target], ...]
 
@@ -185,20 +164,14 @@ class WeightedSum(Target):
 
 @dataclass(frozen=True)
 class Regression(Target):
-    """An output of a regressor, and which change of it is asked for.
-
-    Attributes
-    ----------
-    direction : {'increase', 'decrease', 'maintain'}
-        ``increase`` and ``decrease``: where a larger pixel value makes the output larger, or
-        smaller (the modifier is ``positive``). ``maintain``: where pixels can change and the
-        output stays (``small_values``).
-    output : int
-        Index of the output; 0 of a network with one.
-    """
+    """An output of a regressor, and which change of it is asked for."""
 
     direction: Direction = "increase"
+    """``increase`` and ``decrease``: where a larger pixel value makes the output larger, or smaller
+    (the modifier is ``positive``). ``maintain``: where pixels can change and the output stays
+    (``small_values``)."""
     output: int = 0
+    """Index of the output; 0 of a network with one."""
 
     _MODIFIERS: ClassVar[dict[str, ModifierName]] = {
         "increase": "positive",
@@ -223,16 +196,10 @@ class Regression(Target):
 
 @dataclass(frozen=True)
 class Filter(Target):
-    """A channel of a layer: its mean over the positions.
-
-    Attributes
-    ----------
-    layer : str
-        As in ``named_modules()``. Its output is (N, C, h, w), (N, C), or tokens (N, T, C).
-    channel : int
-    """
+    """A channel of a layer: its mean over the positions."""
 
     layer: str
+    """As in ``named_modules()``. Its output is (N, C, h, w), (N, C), or tokens (N, T, C)."""
     channel: int
 
     def __post_init__(self) -> None:
@@ -246,20 +213,13 @@ class Filter(Target):
 
 @dataclass(frozen=True)
 class Neuron(Target):
-    """One neuron of a layer: a channel at a position.
-
-    Attributes
-    ----------
-    layer : str
-        As in ``named_modules()``.
-    channel : int
-    position : tuple of int
-        (row, column) in a layer (N, C, h, w); (token,) in (N, T, C); () in (N, C).
-    """
+    """One neuron of a layer: a channel at a position."""
 
     layer: str
+    """As in ``named_modules()``."""
     channel: int
     position: tuple[int, ...] = ()
+    """(row, column) in a layer (N, C, h, w); (token,) in (N, T, C); () in (N, C)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", (self.layer,))

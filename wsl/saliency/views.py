@@ -92,25 +92,18 @@ def resized_preprocessing(preprocessing: Preprocessing, side: int) -> Preprocess
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """The views of one image, ready for the classifier.
-
-    Attributes
-    ----------
-    groups : tuple of Tensor of float32, shape (V, 3, h, w)
-        The views of one input size each; normalized, on the CPU. One group, unless several
-        input_sizes were asked for.
-    geometries : tuple of Geometry
-        One per view, in the order of the groups.
-    for_classes : Tensor of float32, shape (V, 3, h, w), or None
-        What classes are chosen from, where that is not all groups: one of them, or other inputs.
-    members : tuple of Views
-        Those of each classifier of an average, which together are `groups`; none of a single one.
-    """
+    """The views of one image, ready for the classifier."""
 
     groups: tuple[Tensor, ...]
+    """Shape (V, 3, h, w). The views of one input size each; normalized, on the CPU. One group,
+    unless several input_sizes were asked for."""
     geometries: tuple[Geometry, ...]
+    """One per view, in the order of the groups."""
     for_classes: Tensor | None = None
+    """Shape (V, 3, h, w). What classes are chosen from, where that is not all groups: one of them,
+    or other inputs."""
     members: tuple[Views, ...] = ()
+    """Those of each classifier of an average, which together are `groups`; none of a single one."""
 
     @classmethod
     def of_members(cls, members: Sequence[Views]) -> Views:

@@ -20,18 +20,12 @@ CENTER_SIDE = 0.75
 
 @dataclass(frozen=True)
 class TrivialBoxes:
-    """The whole image, then a centered box.
-
-    Attributes
-    ----------
-    side : float
-        Side of the centered box as a fraction of the image's, in (0, 1].
-    origin : str
-        Where the side was chosen.
-    """
+    """The whole image, then a centered box."""
 
     side: float = CENTER_SIDE
+    """Side of the centered box as a fraction of the image's, in (0, 1]."""
     origin: str = "fixed in advance"
+    """Where the side was chosen."""
 
     def __post_init__(self) -> None:
         if not 0 < self.side <= 1:

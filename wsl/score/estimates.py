@@ -24,31 +24,20 @@ _IMAGES_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Estimate:
-    """One number with its sample size and its 95 % interval. Nothing is rounded.
-
-    Attributes
-    ----------
-    name : str
-        Such as ``"localization_error_top5"``.
-    value : float
-        A proportion is in [0, 1], not in percent.
-    n : int
-        Number of images (or of whatever else the protocol says it counts).
-    low, high : float
-        Ends of the interval.
-    unit : {'proportion', 'mean', 'difference'}
-        ``proportion`` of the n; ``mean`` of a quantity in [0, 1]; ``difference`` of two proportions
-        or means on the same images, in [-1, 1].
-    higher_is_better : bool
-    interval : {'wilson', 'bootstrap'}
-    """
+    """One number with its sample size and its 95 % interval. Nothing is rounded."""
 
     name: str
+    """Such as ``"localization_error_top5"``."""
     value: float
+    """A proportion is in [0, 1], not in percent."""
     n: int
+    """Number of images (or of whatever else the protocol says it counts)."""
     low: float
     high: float
+    """Ends of the interval."""
     unit: Unit = "proportion"
+    """``proportion`` of the n; ``mean`` of a quantity in [0, 1]; ``difference`` of two proportions
+    or means on the same images, in [-1, 1]."""
     higher_is_better: bool = True
     interval: Literal["wilson", "bootstrap"] = "wilson"
 

@@ -17,23 +17,16 @@ AnyScores = TypeVar("AnyScores", bound=Scores)
 
 @dataclass
 class ImageList:
-    """Counts of a dataset's images while they are scored.
-
-    Attributes
-    ----------
-    listed, scored, failed : int
-        Failed images are among the scored ones, as wrong.
-    dataset : str
-        Its name.
-    excluded : dict of str to str
-        Images that cannot be scored, and why.
-    """
+    """Counts of a dataset's images while they are scored."""
 
     listed: int
     scored: int = 0
     failed: int = 0
+    """Failed images are among the scored ones, as wrong."""
     dataset: str = ""
+    """Its name."""
     excluded: dict[str, str] = field(default_factory=dict)
+    """Images that cannot be scored, and why."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> ImageList:

@@ -30,27 +30,17 @@ from wsl.score.maps import find_maps, read_map
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:
-    """An annotated image with the localization of one of its classes.
-
-    Attributes
-    ----------
-    image_id : str
-    label : int
-    annotation : Annotation
-    size : (int, int) or None
-        (height, width): the annotation's where it states one, else the run's.
-    localization : Localization or None
-        None if the image failed, or where maps alone are scored.
-    saliency : ndarray, shape (h, w), or None
-        None if the image failed, or where maps were not asked for.
-    """
+    """An annotated image with the localization of one of its classes."""
 
     image_id: str
     label: int
     annotation: Annotation
     size: Size | None
+    """(height, width): the annotation's where it states one, else the run's."""
     localization: Localization | None = None
+    """None if the image failed, or where maps alone are scored."""
     saliency: NDArray[Any] | None = None
+    """Shape (h, w). None if the image failed, or where maps were not asked for."""
 
     @property
     def known_size(self) -> Size:

@@ -27,32 +27,24 @@ _REQUIRED = [
 
 @dataclass(frozen=True)
 class PredictionRows:
-    """Prediction rows as arrays of one length, one entry per image and class; checked.
-
-    Attributes
-    ----------
-    image_ids : ndarray of str, shape (R,)
-    failed : ndarray of bool, shape (R,)
-        The image could not be processed; the row says nothing else.
-    labels, ranks : ndarray of float64, shape (R,)
-        NaN where there is none.
-    scores : ndarray of float64, shape (R,)
-    in_top_k, is_ground_truth : ndarray of bool, shape (R,)
-    sizes : ndarray of float64, shape (R, 2)
-        (height, width) of the image; NaN where unknown.
-    boxes : ndarray of float64, shape (R, 4)
-        NaN where there is no box.
-    """
+    """Prediction rows as arrays of one length, one entry per image and class; checked."""
 
     image_ids: NDArray[np.object_]
+    """Shape (R,)."""
     failed: NDArray[np.bool_]
+    """Shape (R,). The image could not be processed; the row says nothing else."""
     labels: NDArray[np.float64]
     ranks: NDArray[np.float64]
+    """Shape (R,). NaN where there is none."""
     scores: NDArray[np.float64]
+    """Shape (R,)."""
     in_top_k: NDArray[np.bool_]
     is_ground_truth: NDArray[np.bool_]
+    """Shape (R,)."""
     sizes: NDArray[np.float64]
+    """Shape (R, 2). (height, width) of the image; NaN where unknown."""
     boxes: NDArray[np.float64]
+    """Shape (R, 4). NaN where there is no box."""
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> PredictionRows:
@@ -126,29 +118,20 @@ class PredictionRows:
 
 @dataclass(frozen=True)
 class AnnotatedImages:
-    """Images with a label and at least one box of that class, in the dataset's order.
-
-    Attributes
-    ----------
-    image_ids : tuple of str
-        N images.
-    labels : ndarray of int64, shape (N,)
-    sizes : ndarray of float64, shape (N, 2)
-        (height, width) as the annotation states it; NaN where it does not.
-    boxes : ndarray of float64, shape (M, 4)
-        Boxes of the label's instances of all images, one image after the other.
-    starts : ndarray of int64, shape (N + 1,)
-        Those of image i are ``boxes[starts[i] : starts[i + 1]]``.
-    excluded : tuple of (str, str)
-        Images that cannot be scored, and why.
-    """
+    """Images with a label and at least one box of that class, in the dataset's order."""
 
     image_ids: tuple[str, ...]
+    """N images."""
     labels: NDArray[np.int64]
+    """Shape (N,)."""
     sizes: NDArray[np.float64]
+    """Shape (N, 2). (height, width) as the annotation states it; NaN where it does not."""
     boxes: NDArray[np.float64]
+    """Shape (M, 4). Boxes of the label's instances of all images, one image after the other."""
     starts: NDArray[np.int64]
+    """Shape (N + 1,). Those of image i are ``boxes[starts[i] : starts[i + 1]]``."""
     excluded: tuple[tuple[str, str], ...]
+    """Images that cannot be scored, and why."""
 
 
 class SampleList(Dataset):

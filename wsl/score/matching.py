@@ -22,49 +22,35 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MatchedImages:
-    """What the ILSVRC rules say of each image. Arrays have one entry per image of `truth`.
-
-    Attributes
-    ----------
-    rows : PredictionRows
-    truth : AnnotatedImages
-    failed : ndarray of bool
-        The image could not be processed.
-    sizes : ndarray of float64, shape (N, 2)
-        (height, width), the annotation's where the run does not know it.
-    class_right, box_right : mapping of int to ndarray of bool
-        For each k of `TOPS`: one of the first k predictions has the right class; has the right
-        class and a right box.
-    predicted_ranks : int or None
-        Every image that did not fail has predictions of rank 1 to this, at most 5; None if all
-        failed.
-    gt_missing : int
-        Images that did not fail and have no row of the ground-truth class.
-    gt_row, first_row : ndarray of int64
-        Row of the ground-truth class and of the top-1 prediction in `rows`; -1 if there is none.
-    gt_instance : ndarray of int64
-        The instance that the ground-truth class's box meets best, as a row of ``truth.boxes``; -1
-        if it meets none.
-    gt_iou, first_iou, whole_iou, center_iou : ndarray of float64
-        IoU with the best instance of the ground-truth class: of that class's box, of the first
-        prediction's box, of the whole image, of the centered box. 0 for no box.
-    """
+    """What the ILSVRC rules say of each image. Arrays have one entry per image of `truth`."""
 
     rows: PredictionRows
     truth: AnnotatedImages
     failed: _Flags
+    """The image could not be processed."""
     sizes: _Floats
+    """Shape (N, 2). (height, width), the annotation's where the run does not know it."""
     class_right: Mapping[int, _Flags]
     box_right: Mapping[int, _Flags]
+    """For each k of `TOPS`: one of the first k predictions has the right class; has the right class
+    and a right box."""
     predicted_ranks: int | None
+    """Every image that did not fail has predictions of rank 1 to this, at most 5; None if all
+    failed."""
     gt_missing: int
+    """Images that did not fail and have no row of the ground-truth class."""
     gt_row: NDArray[np.int64]
     first_row: NDArray[np.int64]
+    """Row of the ground-truth class and of the top-1 prediction in `rows`; -1 if there is none."""
     gt_instance: NDArray[np.int64]
+    """The instance that the ground-truth class's box meets best, as a row of ``truth.boxes``; -1 if
+    it meets none."""
     gt_iou: _Floats
     first_iou: _Floats
     whole_iou: _Floats
     center_iou: _Floats
+    """IoU with the best instance of the ground-truth class: of that class's box, of the first
+    prediction's box, of the whole image, of the centered box. 0 for no box."""
 
     @property
     def gt_known(self) -> bool:

@@ -16,80 +16,52 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Baseline:
-    """A trivial localization on the same images.
-
-    Attributes
-    ----------
-    name : str
-        Such as ``"whole image"``.
-    note : str
-        What it is, and where its parameters come from.
-    estimates : tuple of Estimate
-        Under the names of the run's estimates.
-    """
+    """A trivial localization on the same images."""
 
     name: str
+    """Such as ``"whole image"``."""
     note: str
+    """What it is, and where its parameters come from."""
     estimates: tuple[Estimate, ...]
+    """Under the names of the run's estimates."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric as a function of a threshold.
-
-    Attributes
-    ----------
-    x_name : str
-        Name of the threshold.
-    x, y : tuple of float
-    chosen : float or None
-        The threshold of the estimate.
-    """
+    """A metric as a function of a threshold."""
 
     x_name: str
+    """Name of the threshold."""
     x: tuple[float, ...]
     y: tuple[float, ...]
     chosen: float | None = None
+    """The threshold of the estimate."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Result of one protocol on one set of images.
-
-    Attributes
-    ----------
-    protocol : str
-        Such as ``"ilsvrc"``.
-    estimates : tuple of Estimate
-    baselines : tuple of Baseline
-        On the same images.
-    counts : mapping of str to int
-        ``listed`` images of the dataset; those ``scored``; those of them that ``failed``, which
-        count as wrong; and what else the protocol counts.
-    omitted : mapping of str to str
-        Name of an estimate that could not be computed, and why.
-    notes : tuple of str
-        What a reader must know; the first says why n is not the number of listed images, if so.
-    excluded : tuple of (str, str)
-        Every image that was not scored, and why.
-    curves : mapping of str to Curve
-        By the name of the estimate.
-    dataset : str
-        Name of what was scored.
-    per_image : DataFrame
-        One row per scored image, of the protocols that have such a table; else empty.
-    """
+    """Result of one protocol on one set of images."""
 
     protocol: str
+    """Such as ``"ilsvrc"``."""
     estimates: tuple[Estimate, ...]
     baselines: tuple[Baseline, ...] = ()
+    """On the same images."""
     counts: Mapping[str, int] = field(default_factory=dict)
+    """``listed`` images of the dataset; those ``scored``; those of them that ``failed``, which
+    count as wrong; and what else the protocol counts."""
     omitted: Mapping[str, str] = field(default_factory=dict)
+    """Name of an estimate that could not be computed, and why."""
     notes: tuple[str, ...] = ()
+    """What a reader must know; the first says why n is not the number of listed images, if so."""
     excluded: tuple[tuple[str, str], ...] = ()
+    """Every image that was not scored, and why."""
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    """By the name of the estimate."""
     dataset: str = ""
+    """Name of what was scored."""
     per_image: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    """One row per scored image, of the protocols that have such a table; else empty."""
 
     def estimate(self, name: str) -> Estimate:
         """Return the estimate with this name.

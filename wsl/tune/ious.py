@@ -40,32 +40,22 @@ _SECONDS_PER_BLOCK = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Ious:
-    """IoU with the truth, image by image.
-
-    Attributes
-    ----------
-    box : ndarray of float64, shape (N,)
-        IoU of the box with the instance that it meets best; 0 without a box.
-    mask : ndarray of float64, shape (N,)
-        IoU of the mask with the union of the instances' masks; NaN where these are not known.
-    """
+    """IoU with the truth, image by image."""
 
     box: NDArray[np.float64]
+    """Shape (N,). IoU of the box with the instance that it meets best; 0 without a box."""
     mask: NDArray[np.float64]
+    """Shape (N,). IoU of the mask with the union of the instances' masks; NaN where these are not
+    known."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrueMask:
-    """The annotated pixels of an image's class.
-
-    Attributes
-    ----------
-    mask, counted : ndarray of bool, shape (H, W)
-        The object, and the pixels that count.
-    """
+    """The annotated pixels of an image's class."""
 
     mask: Mask
     counted: Mask
+    """Shape (H, W). The object, and the pixels that count."""
 
     @classmethod
     def of(cls, sample: Sample, size: tuple[int, int]) -> TrueMask | None:

@@ -44,29 +44,19 @@ from wsl.storage import open_file, read_text, whole_file, write_json, write_text
 
 @dataclass(frozen=True, eq=False)
 class MapStore:
-    """Tuning images with their maps, on disk.
-
-    Attributes
-    ----------
-    path : Path
-        The folder.
-    config : RunConfig
-        The configuration to improve, with the tuning images as its data.
-    localizer : Localizer
-        That of the configuration.
-    dataset : Dataset
-    truth : AnnotatedImages
-        The images with a box of their class: only they are used.
-    sizes : tuple of (int or None)
-        Longer sides of the maps that there are, or will be; None for the images' own.
-    """
+    """Tuning images with their maps, on disk."""
 
     path: Path
+    """The folder."""
     config: RunConfig
+    """The configuration to improve, with the tuning images as its data."""
     localizer: Localizer
+    """That of the configuration."""
     dataset: Dataset
     truth: AnnotatedImages
+    """The images with a box of their class: only they are used."""
     sizes: tuple[int | None, ...]
+    """Longer sides of the maps that there are, or will be; None for the images' own."""
 
     @classmethod
     def open(

@@ -29,18 +29,12 @@ _SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A candidate with its estimates.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    estimates : tuple of Estimate
-        ``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``, and ``mask_iou``
-        where the true masks are known.
-    """
+    """A candidate with its estimates."""
 
     candidate: Candidate
     estimates: tuple[Estimate, ...]
+    """``gt_known_mean, gt_known_0.3, gt_known_0.5, gt_known_0.7, mean_iou``, and ``mask_iou`` where
+    the true masks are known."""
 
     def estimate(self, name: str) -> Estimate:
         """Return the estimate with this name."""
@@ -49,34 +43,21 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class TuningResult:
-    """What tuning found.
-
-    Attributes
-    ----------
-    options : TuneOptions
-    space : SearchSpace
-    trials : tuple of Trial
-        In the order in which they were tried; the configuration as given is the first.
-    best : Trial
-    center : tuple of (float, Estimate)
-        Side of the centered box and its estimate by the objective.
-    center_side : float
-        The best of them; of equals the smallest.
-    failures : tuple of (str, str)
-        Images that could not be processed, and why: wrong by every candidate.
-    excluded : int
-        Images without a readable annotation of their class.
-    tuned_on : TunedOn
-    """
+    """What tuning found."""
 
     options: TuneOptions
     space: SearchSpace
     trials: tuple[Trial, ...]
+    """In the order in which they were tried; the configuration as given is the first."""
     best: Trial
     center: tuple[tuple[float, Estimate], ...]
+    """Side of the centered box and its estimate by the objective."""
     center_side: float
+    """The best of them; of equals the smallest."""
     failures: tuple[tuple[str, str], ...]
+    """Images that could not be processed, and why: wrong by every candidate."""
     excluded: int
+    """Images without a readable annotation of their class."""
     tuned_on: TunedOn
 
     @property

@@ -26,13 +26,6 @@ _BELOW = "localize."
 class SearchSpace:
     """Values to try.
 
-    Attributes
-    ----------
-    values : mapping of str to tuple
-        By dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which sets
-        several keys below its key together and leaves the others as they are: ``localize.seeds``
-        takes ``{foreground: 0.9, background: 0.3}``.
-
     Raises
     ------
     ConfigError
@@ -41,6 +34,9 @@ class SearchSpace:
     """
 
     values: Mapping[str, tuple[Any, ...]]
+    """By dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which sets
+    several keys below its key together and leaves the others as they are: ``localize.seeds`` takes
+    ``{foreground: 0.9, background: 0.3}``."""
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -121,21 +117,14 @@ def read_space(path: Path | str | None, pairs: Iterable[str]) -> SearchSpace:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Settings that can be tried.
-
-    Attributes
-    ----------
-    choices : mapping of str to value
-        What was chosen for each key of the space; empty for the configuration as it is given.
-    options : LocalizeOptions
-        All of the effective options.
-    digest : str
-        The same for the same effective options.
-    """
+    """Settings that can be tried."""
 
     choices: Choices
+    """What was chosen for each key of the space; empty for the configuration as it is given."""
     options: LocalizeOptions
+    """All of the effective options."""
     digest: str
+    """The same for the same effective options."""
 
     @property
     def text(self) -> str:
