@@ -7,6 +7,7 @@ left out; one behind ``<!-- prints: text -->`` must print that text. ``$ROOT`` i
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -95,6 +96,35 @@ def test_the_blocks_of_a_page_run(page: Path, shims: Path, tmp_path: Path) -> No
     for block, text in zip(blocks(page), printed, strict=True):
         for expected in block.prints:
             assert expected in " ".join(text.split())
+
+
+def _messages() -> list[str]:
+    """All texts of the package, with … where a value is filled in."""
+    texts = []
+    for path in (ROOT / "wsl").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    str(part.value) if isinstance(part, ast.Constant) else "…"
+                    for part in node.values
+                ]
+                texts.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_the_messages_of_troubleshooting_are_the_programs() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([^`]+)` \|", page, re.M)
+    texts = _messages()
+    unknown = [
+        message
+        for message in told
+        if not any(all(part in text for part in message.split("…")) for text in texts)
+    ]
+    assert len(told) > 30
+    assert not unknown
 
 
 def test_links_between_pages_lead_somewhere() -> None:
