@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from wsl.data.categories import Categories
-from wsl.data.readers.coco import CocoDataset, _unpacked
+from wsl.data.readers.coco import CocoDataset, CocoOptions, _unpacked
 from wsl.errors import AnnotationError, DataError
 from wsl.masks import decode_rle, encode_rle
 
@@ -240,3 +240,22 @@ def test_an_image_without_size_is_refused(opened, content):
     del content["images"][0]["width"]
     with pytest.raises(AnnotationError, match="must be positive integers, but are 8 and None"):
         opened().sample(0)
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "found"),
+    [
+        (["val2017", "train2017"], None, "val2017"),
+        (["own"], None, "own"),
+        (["own", "other"], "other", "other"),
+    ],
+    ids=["COCO's own", "the only one", "named"],
+)
+def test_the_only_file_needs_no_split(tmp_path, content, files, split, found):
+    (tmp_path / "annotations").mkdir()
+    for name in files:
+        path = tmp_path / "annotations" / f"instances_{name}.json"
+        path.write_text(json.dumps(content))
+    dataset = CocoOptions(root=tmp_path, split=split).open(KNOWN)
+    assert dataset.name == f"coco {found}"
+    assert len(dataset) == 3

@@ -21,7 +21,8 @@ from wsl.cli.signals import StopSignal, stop_signals
 from wsl.errors import WslError
 
 app = typer.Typer(
-    help="Find where objects are with nothing but an image classifier.",
+    help="Find where objects are with nothing but an image classifier.\n\n"
+    "Begin with: wsl demo. Then: wsl run PHOTOS --model resnet50 --out run",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

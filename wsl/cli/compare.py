@@ -44,9 +44,9 @@ def compare(
     device: DeviceOption = None,
     subset: SubsetOption = None,
     form: Annotated[
-        str, typer.Option("--format", help="Of the table: markdown, latex, csv or json.")
+        str, typer.Option("--format", help="Format of the table: markdown, latex, csv or json.")
     ] = "markdown",
-    pictures: Annotated[int, typer.Option(min=0, help="Images to draw.")] = 24,
+    pictures: Annotated[int, typer.Option(min=0, help="Number of images to draw.")] = 24,
     overrides: SetOption = None,
 ) -> None:
     """Run several methods on the same images; one table, one report, pictures side by side.

@@ -26,7 +26,10 @@ ModelOption = Annotated[
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", help="default, best, fast, masks, simonyan2013, or a YAML file."),
+    typer.Option(
+        "--recipe",
+        help="default (also if not given), best, fast, masks, simonyan2013, or a YAML file.",
+    ),
 ]
 CheckpointOption = Annotated[
     list[Path] | None,

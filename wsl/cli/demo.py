@@ -15,9 +15,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the images, the run and pictures.")] = Path(
         "wsl-demo"
     ),
-    count: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 120,
+    count: Annotated[int, typer.Option(min=1, help="Number of images to draw.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawings.")] = 0,
-    pictures: Annotated[int, typer.Option(min=0, help="Strips to draw.")] = 24,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Number of strips of the steps to draw.")
+    ] = 24,
 ) -> None:
     """Draw a small dataset, localize its objects, score and report. Needs no download."""
     from wsl.cli.tour import DemoPlan

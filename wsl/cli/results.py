@@ -34,13 +34,17 @@ def score(
         typer.Option(help="Folder of maps, IMAGE_ID.npy, .npz or .png, to score instead."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="Of the maps' dataset, without a run.")
+        str | None,
+        typer.Option(metavar="FORMAT", help="Format of the maps' dataset, if there is no run."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder, without a run.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the maps' dataset, if there is no run.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file; by default in the run, or none.")
+        Path | None,
+        typer.Option(help="JSON file to write; by default scores.json in the run's folder."),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name the protocols.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the protocols.")] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override data.… or score.…"),
@@ -88,9 +92,12 @@ def report(
         Path | None, typer.Option(help="Folder; by default report/ in the first run.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="html, json, csv, markdown or latex.")
+        str,
+        typer.Option("--format", help="Form of the report: html, json, csv, markdown or latex."),
     ] = "html",
-    pictures: Annotated[int, typer.Option(min=0, help="In the page's gallery.")] = 200,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Number of pictures in the page's gallery.")
+    ] = 200,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override data.… or score.…"),
@@ -131,13 +138,19 @@ def export(
     run: Annotated[Path | None, typer.Argument(parser=_run, help="A run's folder.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="A format; see --list.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder: new, or of the same export.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name the formats.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
     classes: Annotated[
         str | None, typer.Option(help="ground_truth, top1 or all localized classes.")
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Least class probability.")] = None,
-    min_quality: Annotated[float | None, typer.Option(help="Least quality.")] = None,
-    top_fraction: Annotated[float | None, typer.Option(help="Best share by quality.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out classes of a lower probability.")
+    ] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(help="Leave out localizations of a lower quality.")
+    ] = None,
+    top_fraction: Annotated[
+        float | None, typer.Option(help="Keep this share of each class, the best by quality.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -190,6 +203,7 @@ def write_export(
     with ProgressBar("export") as progress:
         summary = export_run(run, out, options, dataset=opened.dataset, progress=progress)
     typer.echo(summary.text())
+    typer.echo(f"written to {out}")
 
 
 def import_(

@@ -81,7 +81,8 @@ def run(
         str, typer.Option(help="local: this machine; ray: a Ray cluster (extra ray).")
     ] = "local",
     address: Annotated[
-        str, typer.Option(help="Of the cluster: HOST:PORT, auto, or local to start one here.")
+        str,
+        typer.Option(help="Address of the cluster: HOST:PORT, auto, or local to start one here."),
     ] = "auto",
     actors: Annotated[
         int | None, typer.Option(help="Copies of the classifier; by default one per GPU.")
@@ -90,7 +91,7 @@ def run(
         float | None, typer.Option(help="GPUs per copy; by default 1 where there are any.")
     ] = None,
     status: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only say how far a run is.")
+        str | None, typer.Option(metavar="RUN", help="Say how far a run is, and do nothing else.")
     ] = None,
 ) -> None:
     """Localize the objects of a dataset. Run it again to continue where it stopped."""

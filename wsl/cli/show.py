@@ -29,7 +29,9 @@ def show(
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="Class to localize: id, name or number.")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Localize the classifier's first k.")] = 1,
+    top_k: Annotated[
+        int, typer.Option(min=1, help="Localize the classifier's first k classes.")
+    ] = 1,
     groups: GroupsOption = None,
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,
@@ -37,10 +39,11 @@ def show(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
     height: Annotated[int, typer.Option(min=16, help="Height of a panel in pixels.")] = 224,
     worst: Annotated[
-        int | None, typer.Option(min=1, help="Of a run: so many of its worst images on one sheet.")
+        int | None, typer.Option(min=1, help="Draw so many of a run's worst images on one sheet.")
     ] = None,
     doubtful: Annotated[
-        int | None, typer.Option(min=1, help="Of a run: so many of the lowest quality.")
+        int | None,
+        typer.Option(min=1, help="Draw so many of a run's images, those of the lowest quality."),
     ] = None,
     overrides: SetOption = None,
 ) -> None:

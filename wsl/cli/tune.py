@@ -36,7 +36,8 @@ def tune(
     objective: Annotated[
         str,
         typer.Option(
-            help="gt_known_mean (of IoU 0.3, 0.5, 0.7), gt_known_0.5, mean_iou; mask_iou."
+            help="What to raise: gt_known_mean (IoU 0.3, 0.5, 0.7), gt_known_0.5, mean_iou or "
+            "mask_iou."
         ),
     ] = "gt_known_mean",
     overrides: SetOption = None,

@@ -30,7 +30,7 @@ def visualize(
         list[Path] | None,
         typer.Argument(metavar="IMAGE...", help="Image files; activation_maximization takes none."),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name the methods.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the methods.")] = False,
     model: ModelOption = None,
     recipe: Annotated[
         str,
@@ -39,7 +39,9 @@ def visualize(
     class_: Annotated[
         list[str] | None, typer.Option("--class", help="Class to explain: id, name or number.")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Explain the classifier's first k.")] = 1,
+    top_k: Annotated[
+        int, typer.Option(min=1, help="Explain the classifier's first k classes.")
+    ] = 1,
     groups: GroupsOption = None,
     checkpoint: CheckpointOption = None,
     categories: CategoriesOption = None,

@@ -60,16 +60,24 @@ class CocoOptions(ReaderOptions):
     format: Literal["coco"] = "coco"
     """COCO instances: boxes and masks in one JSON file."""
 
-    split: str = "val2017"
-    """End of the name ``ROOT/annotations/instances_<split>.json``."""
+    split: str | None = None
+    """End of the name ``ROOT/annotations/instances_<split>.json``; null is that of the only such
+    file, or ``val2017``."""
 
     annotations: Path | None = None
     """The JSON file, instead of that of `split`; file names then start from `root`."""
 
     def open(self, categories: Categories) -> Dataset:
         """List the images of the JSON file; see `CocoDataset`."""
-        path = self.annotations.absolute() if self.annotations is not None else None
-        return CocoDataset(self.folder, categories, annotations=path, split=self.split)
+        if self.annotations is not None:
+            return CocoDataset(self.folder, categories, annotations=self.annotations.absolute())
+        split = self.split or _only_split(self.folder) or "val2017"
+        return CocoDataset(self.folder, categories, split=split)
+
+
+def _only_split(root: Path) -> str | None:
+    files = list((root / "annotations").glob("instances_*.json"))
+    return files[0].stem.removeprefix("instances_") if len(files) == 1 else None
 
 
 class CocoDataset(Dataset):
