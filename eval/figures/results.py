@@ -201,8 +201,8 @@ def markdown(content: dict[str, Any]) -> str:
         "",
         "Percent of images whose box of the known class is right, with 95 % intervals; the top-5 "
         "localization error is that of the classifier's first five classes. Processor seconds of "
-        f"an image and class, one thread, median of {content['timed_images']} images. The same as "
-        "[CSV](results.csv).",
+        f"an image and class, one thread, median of {content['timed_images']} images. The same in "
+        "`eval/results/results.csv`.",
         "",
         line(["classifier", "recipe", *KNOWN.values(), "top-5 error", "s"]),
         line(["---", "---", *["---:"] * (len(KNOWN) + 2)]),
