@@ -25,23 +25,25 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 
 from eval.figures.accuracy import right_by_rank
 from eval.figures.cost_curve import time_all
 from eval.provenance import stamp
 from eval.tables import interval, line, slug
-from wsl.cli.configuration import model_keys
 from wsl.cli.terminal import ProgressBar
 from wsl.data.open import open_dataset
 from wsl.data.sample import Dataset
 from wsl.errors import ConfigError, WslError
 from wsl.models.average import AnyClassifier
+from wsl.models.networks import named_model
 from wsl.run.config import RunConfig, load_config
 from wsl.run.rows import SCALARS
 from wsl.run.runner import configured_classifier, run_dataset
-from wsl.score.estimates import proportion_estimate
+from wsl.score.estimates import percentile_interval, proportion_estimate
 from wsl.score.inputs import read_annotations
 from wsl.score.protocol import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
@@ -57,6 +59,7 @@ KNOWN = {
     "gt_known_mean": "mean of the three",
 }
 TOP5 = "localization_error_top5"
+RESAMPLES = 1000
 
 NOTES = {
     "best": "`best`: of eleven mixes of these networks, compared on the images on which the recipe "
@@ -120,8 +123,7 @@ def configurations(arguments: argparse.Namespace) -> Iterator[tuple[str, RunConf
             yield Path(recipe).stem, load_config(recipe, [*shared, f"models={json.dumps(models)}"])
             continue
         for name in arguments.model:
-            own = {key.removeprefix("model."): value for key, value in model_keys(name).items()}
-            model = json.dumps(checkpointed(own, arguments.weights))
+            model = json.dumps(checkpointed(named_model(name), arguments.weights))
             yield Path(recipe).stem, load_config(recipe, [*shared, f"model={model}"])
 
 
@@ -148,7 +150,8 @@ def measured(
     out = arguments.work / slug(f"{recipe} {network}")
     with ProgressBar(f"{recipe}, {network}") as progress:
         run = run_dataset(config, out / "run", classifier=classifier, progress=progress)
-    table = right_by_rank(score_ilsvrc(run.folder.read(SCALARS).to_pandas(), dataset).per_image)
+    predictions = run.folder.read(SCALARS).to_pandas()
+    table = right_by_rank(score_ilsvrc(predictions, dataset).per_image)
     errors = [
         proportion_estimate(
             f"{what}_error_top5", ~table[f"{column}_right_top5"], higher_is_better=False
@@ -165,8 +168,20 @@ def measured(
         "recipe": recipe,
         "notes": tuning_notes(config.model_dump(mode="json"), dataset),
         "figures": as_json([*known_estimates(table["iou"].to_numpy()), *errors]),
+        "quality": rank_correlation(predictions, table),
         "seconds": json.loads(times.read_text(encoding="utf-8")),
     }
+
+
+def rank_correlation(predictions: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
+    """Spearman's correlation of quality and IoU, with a bootstrap interval over the images."""
+    quality = predictions.set_index("image_id")["quality"].reindex(table["image_id"]).fillna(0)
+    pairs = np.stack([quality.to_numpy(), table["iou"].to_numpy()])
+    generator = np.random.default_rng(0)
+    count = pairs.shape[1]
+    drawn = (pairs[:, generator.integers(0, count, count)] for _ in range(RESAMPLES))
+    low, high = percentile_interval([spearmanr(*each).statistic for each in drawn])
+    return {"value": float(spearmanr(*pairs).statistic), "low": low, "high": high}
 
 
 def as_json(estimates: Any) -> dict[str, Any]:
@@ -182,7 +197,9 @@ def as_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
             ends = {"": "value", "_low": "low", "_high": "high"}
             found |= {f"{name}{end}": round(100 * figure[key], 2) for end, key in ends.items()}
             found["n"] = figure["n"]
-        lines.append({**found, "seconds": row.get("seconds", {}).get("median")})
+        correlation = row.get("quality", {}).get("value")
+        lines.append({**found, "quality_spearman": correlation,
+                      "seconds": row.get("seconds", {}).get("median")})  # fmt: skip
     return pd.DataFrame(lines)
 
 
@@ -201,11 +218,12 @@ def markdown(content: dict[str, Any]) -> str:
         "",
         "Percent of images whose box of the known class is right, with 95 % intervals; the top-5 "
         "localization error is that of the classifier's first five classes. Processor seconds of "
-        f"an image and class, one thread, median of {content['timed_images']} images. The same in "
+        f"an image and class, one thread, median of {content['timed_images']} images. Quality: Spearman's rank correlation of the estimated quality and "
+        "the IoU. The same in "
         "`eval/results/results.csv`.",
         "",
-        line(["classifier", "recipe", *KNOWN.values(), "top-5 error", "s"]),
-        line(["---", "---", *["---:"] * (len(KNOWN) + 2)]),
+        line(["classifier", "recipe", *KNOWN.values(), "top-5 error", "quality", "s"]),
+        line(["---", "---", *["---:"] * (len(KNOWN) + 3)]),
     ]
     for row in content["rows"]:
         figures = row["figures"]
@@ -214,8 +232,11 @@ def markdown(content: dict[str, Any]) -> str:
             cells[-1] = f"**{cells[-1]}**"
         error = interval(figures[TOP5]) if TOP5 in figures else ""
         seconds = f"{row['seconds']['median']:.2f}" if "seconds" in row else ""
+        quality = (
+            "{value:.2f} ({low:.2f} to {high:.2f})".format(**row["quality"]) if seconds else ""
+        )
         recipe = f"`{row['recipe']}`" if row["classifier"] else row["recipe"]
-        head.append(line([row["classifier"], recipe, *cells, error, seconds]))
+        head.append(line([row["classifier"], recipe, *cells, error, quality, seconds]))
     own = [NOTES[recipe] for recipe in dict.fromkeys(row["recipe"] for row in content["rows"])
            if recipe in NOTES]  # fmt: skip
     made = f"Made by `{content['command']}`, {content['commit']}, {content['date']}."
