@@ -179,9 +179,12 @@ def rank_correlation(predictions: pd.DataFrame, table: pd.DataFrame) -> dict[str
     pairs = np.stack([quality.to_numpy(), table["iou"].to_numpy()])
     generator = np.random.default_rng(0)
     count = pairs.shape[1]
-    drawn = (pairs[:, generator.integers(0, count, count)] for _ in range(RESAMPLES))
-    low, high = percentile_interval([spearmanr(*each).statistic for each in drawn])
-    return {"value": float(spearmanr(*pairs).statistic), "low": low, "high": high}
+    drawn = [pairs[:, generator.integers(0, count, count)] for _ in range(RESAMPLES)]
+    value, *found = (
+        float(spearmanr(*each).statistic) for each in (pairs, *drawn) if np.ptp(each, axis=1).all()
+    )
+    low, high = percentile_interval(found)
+    return {"value": value, "low": low, "high": high}
 
 
 def as_json(estimates: Any) -> dict[str, Any]:
@@ -217,9 +220,9 @@ def markdown(content: dict[str, Any]) -> str:
         f"Boxes of {content['test']}, {count} images{told}.",
         "",
         "Percent of images whose box of the known class is right, with 95 % intervals; the top-5 "
-        "localization error is that of the classifier's first five classes. Processor seconds of "
-        f"an image and class, one thread, median of {content['timed_images']} images. Quality: Spearman's rank correlation of the estimated quality and "
-        "the IoU. The same in "
+        "localization error is that of the classifier's first five classes. Quality: Spearman's "
+        "rank correlation of the estimated quality and the IoU. Processor seconds of an image and "
+        f"class, one thread, median of {content['timed_images']} images. The same in "
         "`eval/results/results.csv`.",
         "",
         line(["classifier", "recipe", *KNOWN.values(), "top-5 error", "quality", "s"]),
