@@ -3,6 +3,7 @@ from .localize.localizer import Localizer as Localizer
 from .localize.prediction import Localization as Localization
 from .localize.prediction import Prediction as Prediction
 from .localize.saliency_map import SaliencyMap as SaliencyMap
+from .models.average import ClassifierAverage as ClassifierAverage
 from .models.classifier import Classifier as Classifier
 from .models.groups import group_classes as group_classes
 from .models.groups import read_groups as read_groups
