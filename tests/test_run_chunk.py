@@ -6,7 +6,7 @@ from torch import nn
 
 from wsl.errors import RunError
 from wsl.localize.prediction import Prediction
-from wsl.run.chunk import Chunk, Finished
+from wsl.run.chunk import Chunk, FinishedImage
 from wsl.run.folder import RunFolder
 from wsl.run.rows import read_predictions
 from wsl.run.runner import run_dataset
@@ -15,7 +15,7 @@ from wsl.run.status import read_status
 
 
 def finished(position):
-    return Finished(Prediction.failed(f"image {position}", "not of interest here"))
+    return FinishedImage(Prediction.failed(f"image {position}", "not of interest here"))
 
 
 def chunk(folder, size=8, **options):

@@ -29,7 +29,7 @@ from wsl.run.rows import read_predictions, write_part
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class FinishedImage:
     """An image as it is written: its prediction, and its maps by class where they are stored."""
 
     prediction: Prediction
@@ -70,7 +70,7 @@ class Chunk:
     ) -> None:
         self.number = number
         self._folder, self._batch_images, self._maps = folder, batch_images, maps
-        self._images: list[Finished | None] = [None] * size
+        self._images: list[FinishedImage | None] = [None] * size
         self._in_batch = [False] * size
         self._pieces = list(pieces)
         for piece in pieces:
@@ -78,13 +78,13 @@ class Chunk:
         self._left = size - self._kept
         self._lock = threading.Lock()
 
-    def _read(self, piece: range) -> list[Finished]:
+    def _read(self, piece: range) -> list[FinishedImage]:
         maps: dict[str, dict[int, NDArray[np.floating]]] = defaultdict(dict)
         if self._maps:
             for image_id, label, map_ in read_maps(self._folder.maps_path(self.number, piece)):
                 maps[image_id][label] = map_
         predictions = read_predictions(self._folder.part_path(self.number, piece))
-        return [Finished(one, maps[one.image_id]) for one in predictions]
+        return [FinishedImage(one, maps[one.image_id]) for one in predictions]
 
     @property
     def _kept(self) -> int:
@@ -100,13 +100,13 @@ class Chunk:
         """Images that are finished and in no piece."""
         return sum(image is not None for image in self._images) - self._kept
 
-    def put(self, position: int, image: Finished, *, in_batch: bool) -> bool:
+    def put(self, position: int, image: FinishedImage, *, in_batch: bool) -> bool:
         """Take an image; True for the last one.
 
         Parameters
         ----------
         position : int
-        image : Finished
+        image : FinishedImage
         in_batch : bool
             Whether the classifier has seen it; False for an image that could not be read.
         """
@@ -158,7 +158,7 @@ class Chunk:
 def write_chunk(
     folder: RunFolder,
     chunk: int,
-    images: Sequence[Finished],
+    images: Sequence[FinishedImage],
     *,
     maps: bool,
     piece: range | None = None,

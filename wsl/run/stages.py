@@ -26,7 +26,7 @@ from wsl.errors import DataError, RunError, WslError
 from wsl.localize.image_maps import ImageMaps
 from wsl.localize.localizer import Localizer
 from wsl.localize.prediction import Prediction
-from wsl.run.chunk import Finished
+from wsl.run.chunk import FinishedImage
 from wsl.run.maps import stored_map
 from wsl.run.memory import MemoryBudget
 from wsl.run.options import ClassOptions, RunOptions
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedImage:
     """A decoded image with its views."""
 
     sample: Sample
@@ -47,7 +47,7 @@ class Decoded:
     pixels: NDArray[np.uint8] | None
     """None where there was no room to keep them."""
 
-    def explained(self) -> Decoded:
+    def explained(self) -> DecodedImage:
         """Let go of the classifier's inputs, but for their geometries."""
         return replace(self, views=replace(self.views, groups=(), for_classes=None, members=()))
 
@@ -111,7 +111,7 @@ class Stages:
         self.part_images = min(self.batch_images, localizer.images_at_once or self.batch_images)
         self._fitting = self.batch_images
 
-    def decode(self, dataset: Dataset, index: int) -> Decoded | Prediction:
+    def decode(self, dataset: Dataset, index: int) -> DecodedImage | Prediction:
         """Read an image and cut its views; a failed prediction if that cannot be done."""
         image_id = dataset.image_ids[index]
         try:
@@ -126,11 +126,11 @@ class Stages:
                 )
                 views = self.localizer.views(pixels)
                 kept = pixels if self.memory.hold(pixels) else None
-            return Decoded(sample, (pixels.shape[0], pixels.shape[1]), views, kept)
+            return DecodedImage(sample, (pixels.shape[0], pixels.shape[1]), views, kept)
         except Exception as error:
             return failure(image_id, error)
 
-    def explain(self, batch: Sequence[Decoded]) -> list[ClassMaps]:
+    def explain(self, batch: Sequence[DecodedImage]) -> list[ClassMaps]:
         """Compute the maps of a batch of images.
 
         Where the device's memory is too small for the batch, it is halved until it fits, from then
@@ -151,7 +151,7 @@ class Stages:
                 found += explained
         return found
 
-    def _explain_if_it_fits(self, batch: Sequence[Decoded]) -> list[ClassMaps] | None:
+    def _explain_if_it_fits(self, batch: Sequence[DecodedImage]) -> list[ClassMaps] | None:
         try:
             return self.localizer.explain(
                 [image.views for image in batch],
@@ -196,7 +196,7 @@ class Stages:
             return (sample.label,)
         return ()
 
-    def image_maps(self, image: Decoded, found: ClassMaps) -> ImageMaps:
+    def image_maps(self, image: DecodedImage, found: ClassMaps) -> ImageMaps:
         """Lay one image's maps on the image."""
         return self.localizer.image_maps(found, image.views)
 
@@ -206,7 +206,7 @@ class Stages:
         size: tuple[int, int],
         maps: ImageMaps,
         pixels: NDArray[np.uint8] | None = None,
-    ) -> Finished:
+    ) -> FinishedImage:
         """From one image's maps to its rows; an image whose pixels were not kept is read again."""
         try:
             with self.memory.work(DECODING_BYTES * size[0] * size[1]):
@@ -223,16 +223,16 @@ class Stages:
                 )
             packed = tuple(one.packed() for one in found)
         except Exception as error:
-            return Finished(failure(sample.image_id, error, size=size))
+            return FinishedImage(failure(sample.image_id, error, size=size))
         stored = {
             one.label: stored_map(one.saliency, self.options.map_dtype)
             for one in found
             if self.options.maps and one.saliency is not None
         }
-        return Finished(Prediction(sample.image_id, size, packed), stored)
+        return FinishedImage(Prediction(sample.image_id, size, packed), stored)
 
 
-Step = Prediction | tuple[Decoded, ClassMaps]
+Step = Prediction | tuple[DecodedImage, ClassMaps]
 """An image with its maps, or why it failed."""
 
 
@@ -265,7 +265,7 @@ def explain_ahead(
     chunks = list(chunks)
     decoded = _decode_ahead(stages, dataset, chain.from_iterable(chunks), decoders, timings)
     for chunk in chunks:
-        part: list[tuple[int, Decoded]] = []
+        part: list[tuple[int, DecodedImage]] = []
         in_batch = 0
         for number, index in enumerate(chunk, start=1):
             image = next(decoded)
@@ -293,22 +293,22 @@ def _decode_ahead(
     indices: Iterable[int],
     decoders: WorkerPool,
     timings: Timings,
-) -> Iterator[Decoded | Prediction]:
-    def decode(index: int) -> Decoded | Prediction:
+) -> Iterator[DecodedImage | Prediction]:
+    def decode(index: int) -> DecodedImage | Prediction:
         begin = time.perf_counter()
         try:
             return stages.decode(dataset, index)
         finally:
             timings.add("decode", begin)
 
-    def result(index: int, future: Future[Decoded | Prediction]) -> Decoded | Prediction:
+    def result(index: int, future: Future[DecodedImage | Prediction]) -> DecodedImage | Prediction:
         error = future.exception()
         if error is None:
             return future.result()
         return failure(dataset.image_ids[index], error, stage="read it")
 
     ahead = 2 * stages.part_images + worker_count(stages.options.workers)
-    waiting: deque[tuple[int, Future[Decoded | Prediction]]] = deque()
+    waiting: deque[tuple[int, Future[DecodedImage | Prediction]]] = deque()
     for index in indices:
         waiting.append((index, decoders.submit(decode, index)))
         if len(waiting) > ahead:

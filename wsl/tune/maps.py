@@ -35,7 +35,7 @@ from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.runner import describe_run
 from wsl.run.same import check_same
-from wsl.run.stages import Decoded, Stages, Timings, chunk_range, explain_ahead
+from wsl.run.stages import DecodedImage, Stages, Timings, chunk_range, explain_ahead
 from wsl.run.tuned_on import write_image_list, write_pixel_list
 from wsl.saliency.explain import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
@@ -163,7 +163,7 @@ class MapStore:
         finally:
             decoders.close(cancel=True)
 
-    def _write_maps(self, position: int, image: Decoded, found: ClassMaps) -> None:
+    def _write_maps(self, position: int, image: DecodedImage, found: ClassMaps) -> None:
         maps = ImageMaps.of(found, image.views.geometries, self.sizes)
         for size, map_ in maps.of_class(0).items():
             path = self._map_path(position, size)

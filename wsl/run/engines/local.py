@@ -31,11 +31,11 @@ from wsl.data.sample import Dataset
 from wsl.errors import RunError, WslError
 from wsl.localize.prediction import Prediction
 from wsl.progress import Progress
-from wsl.run.chunk import Chunk, Finished
+from wsl.run.chunk import Chunk, FinishedImage
 from wsl.run.folder import RunFolder
 from wsl.run.pool import WorkerPool, worker_count
 from wsl.run.stages import (
-    Decoded,
+    DecodedImage,
     Stages,
     Step,
     Timings,
@@ -168,7 +168,7 @@ class LocalEngine:
     def _submit(self, chunk: Chunk, position: int, step: Step) -> None:
         """Have an image segmented in a thread."""
         if isinstance(step, Prediction):
-            self._put(chunk, position, Finished(step), in_batch=False)
+            self._put(chunk, position, FinishedImage(step), in_batch=False)
             return
         image, found = step
         self._room.acquire()
@@ -177,7 +177,7 @@ class LocalEngine:
             partial(self._segmented, chunk, position, image.sample.image_id, image.size)
         )
 
-    def _segment(self, image: Decoded, found: ClassMaps) -> Finished:
+    def _segment(self, image: DecodedImage, found: ClassMaps) -> FinishedImage:
         begin = time.perf_counter()
         try:
             maps = self.stages.image_maps(image, found)
@@ -191,7 +191,7 @@ class LocalEngine:
         position: int,
         image_id: str,
         size: tuple[int, int],
-        future: Future[Finished],
+        future: Future[FinishedImage],
     ) -> None:
         self._room.release()
         try:
@@ -199,10 +199,10 @@ class LocalEngine:
         except CancelledError:  # the run has ended early
             return
         except BaseException as error:
-            result = Finished(failure(image_id, error, size=size, stage="refine it"))
+            result = FinishedImage(failure(image_id, error, size=size, stage="refine it"))
         self._put(chunk, position, result, in_batch=True)
 
-    def _put(self, chunk: Chunk, position: int, image: Finished, *, in_batch: bool) -> None:
+    def _put(self, chunk: Chunk, position: int, image: FinishedImage, *, in_batch: bool) -> None:
         """Count an image; with the last one, have its chunk written."""
         if chunk.put(position, image, in_batch=in_batch):
             self._writer.submit(self._write, chunk)

@@ -26,7 +26,7 @@ from wsl.localize.prediction import Prediction
 from wsl.models.average import AnyClassifier, change_members, members_of
 from wsl.models.classifier import Classifier, pick_device
 from wsl.models.options import Precision
-from wsl.run.chunk import Finished, write_chunk
+from wsl.run.chunk import FinishedImage, write_chunk
 from wsl.run.folder import RunFolder
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import WorkerPool, worker_count
@@ -63,7 +63,7 @@ class WorkPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Mapped:
+class _MappedImage:
     """An image as it goes from an actor to a task: its maps without its pixels."""
 
     sample: Sample
@@ -135,17 +135,17 @@ class Explainer:
             "saliency": np.array([timings.saliency]),
         }
 
-    def _chunk(self, chunk: int, timings: Timings) -> list[_Mapped | Prediction]:
+    def _chunk(self, chunk: int, timings: Timings) -> list[_MappedImage | Prediction]:
         indices = chunk_range(chunk, self.plan.options.chunk_size, len(self.dataset))
         steps = explain_ahead(self.stages, self.dataset, [indices], self.decoders, timings)
         images = {index: self._mapped(step) for index, step in steps}
         return [images[index] for index in indices]
 
-    def _mapped(self, step: Step) -> _Mapped | Prediction:
+    def _mapped(self, step: Step) -> _MappedImage | Prediction:
         if isinstance(step, Prediction):
             return step
         image, found = step
-        return _Mapped(image.sample, image.size, self.stages.image_maps(image, found))
+        return _MappedImage(image.sample, image.size, self.stages.image_maps(image, found))
 
 
 def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     stages = found.stages()
     begin = time.perf_counter()
     worker = WorkerPool(1, name="wsl-segment", time_limit=found.options.time_limit)
-    images: list[Finished] = []
+    images: list[FinishedImage] = []
     for image in pickle.loads(payload):  # from an actor of the same run
         if isinstance(image, Prediction):
-            images.append(Finished(image))
+            images.append(FinishedImage(image))
         else:
             images.append(
                 _result(worker.submit(stages.segment, image.sample, image.size, image.maps), image)
@@ -185,9 +185,9 @@ def segment_chunk(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     }
 
 
-def _result(future: Future[Finished], image: _Mapped) -> Finished:
+def _result(future: Future[FinishedImage], image: _MappedImage) -> FinishedImage:
     error = future.exception()
     if error is None:
-        done: Finished = future.result()
+        done: FinishedImage = future.result()
         return done
-    return Finished(failure(image.sample.image_id, error, size=image.size, stage="refine it"))
+    return FinishedImage(failure(image.sample.image_id, error, size=image.size, stage="refine it"))

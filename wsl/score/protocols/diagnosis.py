@@ -189,7 +189,7 @@ def diagnose(
 
 def _per_image(images: MatchedImages, boxes: _Floats, metric: Metric) -> pd.DataFrame:
     truth = images.truth
-    meets = _Meeting.of(boxes, truth)
+    meets = _Overlap.of(boxes, truth)
     class_right = np.ones(len(boxes), dtype=bool) if metric == "gt_known" else images.class_right[1]
     share = _object_fractions(truth, images.sizes)
     return pd.DataFrame(
@@ -208,7 +208,7 @@ def _per_image(images: MatchedImages, boxes: _Floats, metric: Metric) -> pd.Data
 
 
 @dataclass(frozen=True)
-class _Meeting:
+class _Overlap:
     """How each image's box meets the instance of the highest IoU; 0 for no box."""
 
     has_box: _Flags
@@ -218,7 +218,7 @@ class _Meeting:
     instances_covered: NDArray[np.int64]
 
     @classmethod
-    def of(cls, boxes: _Floats, truth: AnnotatedImages) -> _Meeting:
+    def of(cls, boxes: _Floats, truth: AnnotatedImages) -> _Overlap:
         has_box = np.asarray(~np.isnan(boxes).any(axis=1), dtype=bool)
         starts = truth.starts[:-1]
         # One entry for each instance, with the box of its image.
@@ -244,7 +244,7 @@ class _Meeting:
         )
 
 
-def _kinds(meets: _Meeting, *, failed: _Flags, class_right: _Flags) -> NDArray[np.str_]:
+def _kinds(meets: _Overlap, *, failed: _Flags, class_right: _Flags) -> NDArray[np.str_]:
     box_right = meets.iou >= RIGHT_IOU
     ordered: dict[str, _Flags] = {
         "failed": failed,
