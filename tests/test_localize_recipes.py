@@ -7,7 +7,7 @@ from wsl.errors import ConfigError
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions, load_recipe
 from wsl.localize.recipes import RECIPES, read_layers, recipe_names, resolve
-from wsl.localize.segment import CutOptions
+from wsl.localize.refiners.map_cut import MapCut
 from wsl.models.sources import load_classifier
 from wsl.run.config import RunConfig, build_config, load_config
 
@@ -45,22 +45,22 @@ def test_another_refiner_has_its_own_defaults_in_place_of_the_recipes():
     assert changed.localize.refine.model_dump() == {"method": "random_walker", "beta": 130.0}
 
 
-def test_fast_is_the_cut_of_the_defaults_box_with_one_round():
+def test_the_box_of_fast_is_the_defaults_with_one_round():
     fast, default = (load_config(name) for name in ("fast", "default"))
     assert not fast.saliency.views.input_sizes
-    assert fast.localize.box is None
-    assert fast.localize.boundary is None
     box = default.localize.box
-    cut = {name: getattr(fast.localize, name) for name in CutOptions.model_fields}
     one_round = box.refine.model_copy(update={"iterations": 1})
-    assert CutOptions(**cut) == box.model_copy(update={"refine": one_round})
+    assert fast.localize.box == box.model_copy(update={"refine": one_round})
+    assert fast.localize.seeds == default.localize.seeds
     assert fast.tuned_on == default.tuned_on
 
 
-def test_masks_is_default_at_a_larger_working_size():
+def test_masks_follows_finer_maps_and_has_the_defaults_box():
     masks, default = (load_config(name) for name in ("masks", "default"))
-    assert masks.saliency == default.saliency
-    assert masks.localize == default.localize.model_copy(update={"working_size": 224})
+    finer = {"input_sizes": ("1.43x", "2x"), "classify_at": "default_size"}
+    views = default.saliency.views.model_copy(update=finer)
+    assert masks.saliency == default.saliency.model_copy(update={"views": views})
+    assert masks.localize == default.localize.model_copy(update={"refine": MapCut()})
 
 
 def test_a_localizer_takes_a_recipe_with_overrides(tmp_path):

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from wsl.config.layers import build_options
 from wsl.localize.refiners.base import rng_seed
 from wsl.localize.refiners.grabcut import GrabCut
+from wsl.localize.refiners.map_cut import MapCut, convex_cut
 from wsl.localize.refiners.none import NoRefinement
 from wsl.localize.refiners.random_walker import RandomWalker
 from wsl.localize.segment import LocalizeOptions
 
-REFINERS = [GrabCut(), RandomWalker(), NoRefinement()]
-by_color = pytest.mark.parametrize("refiner", REFINERS[:2], ids=lambda one: one.method)
+REFINERS = [GrabCut(), RandomWalker(), MapCut(), NoRefinement()]
+by_color = pytest.mark.parametrize("refiner", REFINERS[:3], ids=lambda one: one.method)
+keeping = pytest.mark.parametrize(
+    "refiner", [one for one in REFINERS if one.keeps_seeds], ids=lambda one: one.method
+)
 each = pytest.mark.parametrize("refiner", REFINERS, ids=lambda one: one.method)
 
 
@@ -60,7 +64,7 @@ def test_without_refinement_the_foreground_seeds_are_the_mask():
     np.testing.assert_array_equal(found, (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD))
 
 
-@each
+@keeping
 def test_definite_seeds_stay_what_they_are(refiner):
     image, mask = two_colors()
     seeds = seeds_inside(mask)
@@ -99,8 +103,9 @@ def test_tiny_images_have_an_answer(refiner, size):
     seeds.flat[0], seeds.flat[-1] = cv2.GC_BGD, cv2.GC_FGD
     found = refined(refiner, image, seeds)
     assert found.shape == size
-    assert found.flat[-1]
-    assert not found.flat[0]
+    if refiner.keeps_seeds:
+        assert found.flat[-1]
+        assert not found.flat[0]
 
 
 @each
@@ -115,8 +120,9 @@ def test_any_seeds_have_an_answer_that_follows_from_the_arguments(refiner, data)
     cv2.setRNGSeed(12345)
     np.testing.assert_array_equal(found, refined(refiner, image, seeds, random_seed=3))
     assert found.dtype == bool
-    assert found[seeds == cv2.GC_FGD].all()
-    assert not found[seeds == cv2.GC_BGD].any()
+    if refiner.keeps_seeds:
+        assert found[seeds == cv2.GC_FGD].all()
+        assert not found[seeds == cv2.GC_BGD].any()
 
 
 @each
@@ -152,6 +158,51 @@ def test_a_larger_beta_follows_color_more():
     seeds[:, -1] = cv2.GC_BGD
     shares = [refined(RandomWalker(beta=beta), image, seeds)[:, :20].mean() for beta in (1, 2000)]
     assert shares[0] > shares[1]
+
+
+def test_where_colors_are_shared_the_map_decides():
+    image, near = two_colors(box=(5, 15, 30, 40))
+    other, far = two_colors(box=(50, 15, 75, 40))
+    image[far] = other[far]
+    saliency = cv2.GaussianBlur(near.astype(np.float32), (0, 0), 4)
+    seeds = seeds_inside(near)
+    seeds[[0, -1], :] = cv2.GC_BGD
+    of_colors, of_both = (MapCut(map_weight=weight)(image, seeds, saliency) for weight in (0, 1000))
+    np.testing.assert_array_equal(of_colors, near | far)
+    assert not of_both[far].any()
+    assert of_both[near].mean() > 0.9
+
+
+def test_a_seed_that_colors_and_map_speak_against_is_given_up():
+    image, mask = two_colors()
+    seeds = seeds_inside(mask)
+    seeds[2, 2] = cv2.GC_FGD  # of the ground's color, where the map is low
+    np.testing.assert_array_equal(MapCut()(image, seeds, mask.astype(np.float32)), mask)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_convex_cut_costs_what_the_best_of_all_cuts_does(seed):
+    rng = np.random.default_rng(seed)
+    cost = rng.normal(size=(3, 4)).astype(np.float32)
+    sizes = (3, 3), (2, 4), (2, 3), (2, 3)
+    weights = [rng.uniform(0, 0.6, size).astype(np.float32) for size in sizes]
+
+    def price(mask):
+        u = mask.astype(float)
+        pairs = (
+            u[:, 1:] - u[:, :-1],
+            u[1:] - u[:-1],
+            u[1:, 1:] - u[:-1, :-1],
+            u[1:, :-1] - u[:-1, 1:],
+        )
+        boundary = sum((w * abs(d)).sum() for w, d in zip(weights, pairs, strict=True))
+        return (cost * u).sum() + boundary
+
+    every = (np.array([bits >> place & 1 for place in range(12)]) for bits in range(4096))
+    least = min(price(each.reshape(3, 4)) for each in every)
+    found = convex_cut(cost, weights, np.zeros((3, 4), bool))
+    assert price(found) == pytest.approx(least, abs=0.01)
+    assert price(found >= 0.5) == pytest.approx(least, abs=0.01)
 
 
 def test_rng_seed_tells_images_classes_and_seeds_apart():

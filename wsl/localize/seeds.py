@@ -143,13 +143,36 @@ def quantile_seeds(saliency: NDArray[np.float32], options: SeedOptions | None = 
     return seeds
 
 
+def otsu_levels(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Levels of a map around Otsu's threshold: 0 at its minimum, 0.5 there, 1 at its maximum.
+
+    Linear in between. A flat map is at 0.5.
+
+    Parameters
+    ----------
+    saliency : ndarray of float32, shape (H, W)
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+    """
+    low, middle, high = _around_otsu(saliency)
+    if low == high:
+        return np.full_like(saliency, 0.5)
+    return np.interp(saliency, [low, middle, high], [0, 0.5, 1]).astype(np.float32)
+
+
+def _around_otsu(saliency: NDArray[np.float32]) -> tuple[float, float, float]:
+    low, high = float(saliency.min()), float(saliency.max())
+    middle = float(threshold_otsu(saliency)) if high > low else low  # type: ignore[no-untyped-call]
+    return low, middle, high
+
+
 def _levels(saliency: NDArray[np.float32], options: SeedOptions) -> NDArray[np.floating]:
     """Values of the map at the background, the splitting and the foreground level: (3,)."""
     shares = np.array([options.background, options.probable_threshold, options.foreground])
     if options.threshold == "otsu":
-        low, high = float(saliency.min()), float(saliency.max())
-        middle = float(threshold_otsu(saliency)) if high > low else low  # type: ignore[no-untyped-call]
-        return np.asarray(np.interp(shares, [0, 0.5, 1], [low, middle, high]))
+        return np.asarray(np.interp(shares, [0, 0.5, 1], _around_otsu(saliency)))
     if options.threshold == "maximum":
         # In the map's own precision, so that its maximum is at or above the level 1.
         return np.asarray(shares.astype(np.float32) * saliency.max())

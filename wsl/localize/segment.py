@@ -17,6 +17,7 @@ from wsl.data.geometry import resize_array
 from wsl.localize.boundary import GuidedFilter, resize_mask
 from wsl.localize.image_maps import working_size
 from wsl.localize.refiners.grabcut import GrabCut
+from wsl.localize.refiners.map_cut import MapCut
 from wsl.localize.refiners.none import NoRefinement
 from wsl.localize.refiners.random_walker import RandomWalker
 from wsl.localize.seeds import (
@@ -29,7 +30,7 @@ from wsl.localize.seeds import (
 )
 from wsl.masks import Mask, largest_component, mask_to_box
 
-Refiner = Annotated[GrabCut | RandomWalker | NoRefinement, Field(discriminator="method")]
+Refiner = Annotated[GrabCut | MapCut | RandomWalker | NoRefinement, Field(discriminator="method")]
 
 # Radius and standard deviation of the bilateral filter, as shares of the image's longer side.
 _SMOOTHING_RADIUS, _SMOOTHING_SIGMA = 0.018, 0.0223

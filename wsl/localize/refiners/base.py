@@ -26,6 +26,8 @@ class RefinerOptions(Options, ABC):
     """Where the method comes from."""
     follows_color: ClassVar[bool] = True
     """Whether the image decides about the pixels between the seeds."""
+    keeps_seeds: ClassVar[bool] = True
+    """Whether definite seeds stay what they are."""
 
     def __call__(
         self,

@@ -32,18 +32,35 @@ class GrabCut(RefinerOptions):
         saliency: NDArray[np.float32],
         random_seed: int,
     ) -> Mask:
-        labels = seeds.copy()
-        background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-        no_rectangle = (0, 0, 0, 0)
-        # The k-means that starts the color models draws from OpenCV's generator of this thread.
-        cv2.setRNGSeed(random_seed)
-        cv2.grabCut(
-            cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
-            labels,
-            no_rectangle,
-            background,
-            foreground,
-            self.iterations,
-            cv2.GC_INIT_WITH_MASK,
-        )
+        labels, _, _ = color_models(image, seeds, self.iterations, random_seed)
         return is_foreground(labels)
+
+
+def color_models(
+    image: NDArray[np.uint8], seeds: Seeds, iterations: int, random_seed: int
+) -> tuple[Seeds, NDArray[np.float64], NDArray[np.float64]]:
+    """GrabCut of an RGB image.
+
+    Returns
+    -------
+    labels : ndarray of uint8, shape (H, W)
+        Codes after the last cut.
+    background, foreground : ndarray of float64, shape (65,)
+        The mixtures of five Gaussians in BGR that the last cut was made with, as OpenCV keeps
+        them: weights, means, covariances.
+    """
+    labels = seeds.copy()
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    no_rectangle = (0, 0, 0, 0)
+    # The k-means that starts the color models draws from OpenCV's generator of this thread.
+    cv2.setRNGSeed(random_seed)
+    cv2.grabCut(
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+        labels,
+        no_rectangle,
+        background,
+        foreground,
+        iterations,
+        cv2.GC_INIT_WITH_MASK,
+    )
+    return labels, background[0], foreground[0]
