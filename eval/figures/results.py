@@ -43,7 +43,7 @@ from wsl.models.networks import named_model
 from wsl.run.config import RunConfig, load_config
 from wsl.run.rows import SCALARS
 from wsl.run.runner import configured_classifier, run_dataset
-from wsl.score.estimates import percentile_interval, proportion_estimate
+from wsl.score.estimates import proportion_estimate
 from wsl.score.inputs import read_annotations
 from wsl.score.protocol import tuning_notes
 from wsl.score.protocols.ilsvrc import score_ilsvrc
@@ -183,7 +183,7 @@ def rank_correlation(predictions: pd.DataFrame, table: pd.DataFrame) -> dict[str
     value, *found = (
         float(spearmanr(*each).statistic) for each in (pairs, *drawn) if np.ptp(each, axis=1).all()
     )
-    low, high = percentile_interval(found)
+    low, high = np.quantile(found, [0.025, 0.975]).tolist()
     return {"value": value, "low": low, "high": high}
 
 
