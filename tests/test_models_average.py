@@ -35,7 +35,8 @@ from wsl.run.engines import ray_work
 from wsl.run.folder import RunFolder
 from wsl.run.maps import open_maps, stored_map
 from wsl.run.runner import build_localizer, run_dataset
-from wsl.saliency.explain import ClassMaps, class_maps, explain, explain_target
+from wsl.saliency.class_maps import ClassMaps, class_maps
+from wsl.saliency.explain import explain, explain_target
 from wsl.saliency.gradient import Gradient
 from wsl.saliency.targets import TargetOptions
 from wsl.saliency.views import Views

@@ -16,7 +16,8 @@ from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
 from wsl.saliency import explain as explain_module
 from wsl.saliency.attribution import attribute
-from wsl.saliency.explain import class_maps, explain, explain_target, fitting_views
+from wsl.saliency.class_maps import class_maps
+from wsl.saliency.explain import explain, explain_target, fitting_views
 from wsl.saliency.gradient import Gradient
 from wsl.saliency.methods import METHODS
 from wsl.saliency.targets import Filter, Neuron, TargetOptions

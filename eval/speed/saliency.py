@@ -81,7 +81,7 @@ def maps_of(classifier: Any, inputs: Any) -> Any:
     import torch
 
     from wsl.data.geometry import Geometry
-    from wsl.saliency.explain import class_maps
+    from wsl.saliency.class_maps import class_maps
     from wsl.saliency.gradient import Gradient
     from wsl.saliency.views import Views
 

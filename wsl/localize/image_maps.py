@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wsl.data.geometry import Geometry
 
 if TYPE_CHECKING:
-    from wsl.saliency.explain import ClassMaps
+    from wsl.saliency.class_maps import ClassMaps
 
 
 @dataclass(frozen=True, eq=False)

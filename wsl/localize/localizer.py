@@ -28,14 +28,8 @@ from wsl.localize.segment import Segmentation, segment
 from wsl.models.average import AnyClassifier, ClassifierAverage, members_of
 from wsl.models.classifier import Classifier
 from wsl.saliency.base import SaliencyMethod
-from wsl.saliency.explain import (
-    ClassMaps,
-    class_maps,
-    cut_views,
-    explain,
-    fitting_views,
-    images_at_once,
-)
+from wsl.saliency.class_maps import ClassMaps, class_maps, images_at_once
+from wsl.saliency.explain import cut_views, explain, fitting_views
 from wsl.saliency.views import Views
 
 _BATCH = 16

@@ -2,7 +2,7 @@
 
 Each member sees an image in its own preprocessing. A class's probability is the mean of those that
 the members give it. The members' maps are averaged where they are laid on the image
-(`wsl.saliency.explain.ClassMaps.on_image`).
+(`wsl.saliency.class_maps.ClassMaps.on_image`).
 
 The classes are those of the first member, in its order. Every other member must know each of them,
 by its id where both have ids (the 1000 ImageNet classes have, by their WNIDs), else by its name or

@@ -31,7 +31,7 @@ from wsl.run.maps import stored_map
 from wsl.run.memory import MemoryBudget
 from wsl.run.options import ClassOptions, RunOptions
 from wsl.run.pool import TimeLimitError, WorkerPool, worker_count
-from wsl.saliency.explain import ClassMaps
+from wsl.saliency.class_maps import ClassMaps
 from wsl.saliency.views import Views
 
 log = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ from wsl.run.runner import describe_run
 from wsl.run.same import check_same
 from wsl.run.stages import DecodedImage, Stages, Timings, chunk_range, explain_ahead
 from wsl.run.tuned_on import write_image_list, write_pixel_list
-from wsl.saliency.explain import ClassMaps
+from wsl.saliency.class_maps import ClassMaps
 from wsl.score.inputs import AnnotatedImages, read_annotations
 from wsl.storage import open_file, read_text, whole_file, write_json, write_text
 

@@ -43,7 +43,7 @@ from wsl.run.stages import (
     explain_ahead,
     failure,
 )
-from wsl.saliency.explain import ClassMaps
+from wsl.saliency.class_maps import ClassMaps
 
 # Chunks begun and not yet written.
 _OPEN_CHUNKS = 3
