@@ -14,7 +14,7 @@ from wsl.data.geometry import Geometry, average_maps
 from wsl.errors import ConfigError, ModelError
 from wsl.models.classifier import Classifier
 from wsl.models.preprocessing import Preprocessing
-from wsl.saliency import explain as explain_module
+from wsl.saliency import class_maps as class_maps_module
 from wsl.saliency.attribution import attribute
 from wsl.saliency.class_maps import class_maps
 from wsl.saliency.explain import explain, explain_target, fitting_views
@@ -290,7 +290,7 @@ def test_parts_of_a_batch_go_through_the_network_once_and_change_nothing(
     wanted = [[0], [], [3], [1, 2], []]
     module.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
     whole = class_maps(made, method, cut, wanted, first=2)
-    monkeypatch.setattr(explain_module, "_PART_PIXELS", 2 * 12 * 12)
+    monkeypatch.setattr(class_maps_module, "_PART_PIXELS", 2 * 12 * 12)
     seen.clear()
     parts = class_maps(made, method, cut, wanted, first=2)
     assert seen == inputs
@@ -327,7 +327,7 @@ class MarksItsGraph(nn.Module):
 
 @pytest.mark.parametrize("method", ["gradient", "layer_cam", "smoothgrad"])
 def test_the_graph_of_a_part_is_freed_before_the_next(classifier, image, method, monkeypatch):
-    monkeypatch.setattr(explain_module, "_PART_PIXELS", 1)
+    monkeypatch.setattr(class_maps_module, "_PART_PIXELS", 1)
     classifier.module.insert(4, MarksItsGraph())
     _Marks.most = 0
     views = make_views(image, PREPROCESSING)
