@@ -107,7 +107,7 @@ class ActivationMaximization(Options):
             K images; what one of them becomes does not depend on the others.
         device : torch.device
         progress : Progress
-            Told of every step.
+            Counts steps.
 
         Returns
         -------
@@ -236,7 +236,7 @@ def maximize_activation(
         image each, which does not depend on the others.
     options : ActivationMaximization, optional
     progress : Progress
-        Told of every step.
+        Counts steps.
 
     Raises
     ------

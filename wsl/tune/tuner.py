@@ -46,7 +46,7 @@ def store_maps(
     classifier : Classifier or ClassifierAverage, optional
         Any classifier, in place of what the configuration names.
     progress : Progress, optional
-        Told of images.
+        Counts images.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def tune(
     space : SearchSpace
     options : TuneOptions, optional
     progress : Progress, optional
-        Told of refinements: one image by one candidate.
+        Counts refinements: one image by one candidate.
 
     Returns
     -------
