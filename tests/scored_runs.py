@@ -18,6 +18,7 @@ from wsl.run.folder import RunFolder
 from wsl.run.info import RunInfo
 from wsl.run.maps import map_key, write_maps
 from wsl.run.rows import write_part
+from wsl.score.protocols.mask_iou import MaskIoUOptions, MaskPair
 
 CHUNK = 4
 
@@ -164,3 +165,8 @@ def write_run(
         )
     )
     return MadeRun(list(images), folder)
+
+
+def score_masks(pairs, options=None, boxes=None):
+    """Score (image id, predicted, true) and perhaps ignored pixels; by mean IoU unless told."""
+    return (options or MaskIoUOptions()).score_pairs((MaskPair(*pair) for pair in pairs), boxes)

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from scored_runs import score_masks
 
 from wsl.errors import ScoreError
 from wsl.score.protocols.boundary import (
@@ -13,7 +14,6 @@ from wsl.score.protocols.boundary import (
     mask_boundary,
     trimap_iou,
 )
-from wsl.score.protocols.mask_iou import score_masks
 
 
 def naive_boundary(mask):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scored_runs import score_masks
 
 from wsl.errors import ScoreError
 from wsl.score.baselines import TrivialBoxes
-from wsl.score.protocols.mask_iou import score_masks
 
 
 def naive_iou(a, b):

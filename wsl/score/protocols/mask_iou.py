@@ -70,7 +70,20 @@ class MaskOptions(ScoreOptions):
         return listed.described(self.score_pairs(pairs(), boxes))
 
     def score_pairs(self, pairs: Iterable[MaskPair], boxes: TrivialBoxes | None = None) -> Scores:
-        """Score pairs of masks, one at a time; see `score_masks`."""
+        """Compare predicted masks with the true ones.
+
+        Parameters
+        ----------
+        pairs : iterable of MaskPair
+            Taken one at a time. A predicted mask that is None scores 0, as do two empty masks.
+        boxes : TrivialBoxes
+            The baselines.
+
+        Raises
+        ------
+        ScoreError
+            If the masks of an image differ in size or are none, or there is no image.
+        """
         boxes = boxes or TrivialBoxes()
         metrics = self.metrics()
         # By image: the prediction, the whole image, the centered box; then by metric.
@@ -121,33 +134,3 @@ class MaskIoUOptions(MaskOptions):
 def _counted_iou(predicted: Mask, true: Mask, ignored: Mask) -> float:
     mask_iou(predicted, true)  # refuses what is no mask
     return mask_iou(predicted & ~ignored, true & ~ignored)
-
-
-def score_masks(
-    pairs: Iterable[MaskPair | tuple[str, Mask | None, Mask]],
-    options: MaskOptions | None = None,
-    boxes: TrivialBoxes | None = None,
-) -> Scores:
-    """Compare predicted masks with the true ones.
-
-    Parameters
-    ----------
-    pairs : iterable of MaskPair or tuple
-        Image id, predicted mask (None if there is none: 0), true mask, and pixels to be ignored.
-        They are taken one at a time. Two empty masks have IoU 0.
-    options : MaskOptions
-        Those of ``mask_iou`` by default.
-    boxes : TrivialBoxes
-        The baselines.
-
-    Returns
-    -------
-    Scores
-        The mean of each metric over the images.
-
-    Raises
-    ------
-    ScoreError
-        If the masks of an image differ in size or are none, or there is no image.
-    """
-    return (options or MaskIoUOptions()).score_pairs((MaskPair(*pair) for pair in pairs), boxes)
