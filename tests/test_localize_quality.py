@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wsl.demo.draw import DEMO_SEED, draw_image
+from wsl.demo.scene import DEMO_SEED, draw_image
 from wsl.localize import quality as quality_module
 from wsl.localize.localizer import Localizer
 from wsl.localize.options import LocalizerOptions

@@ -37,8 +37,9 @@ from eval.mean_iou import IGNORED, MeanIoU
 from eval.provenance import stamp
 from wsl.data.open import open_dataset
 from wsl.data.readers.ilsvrc import IlsvrcOptions
-from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image, write_dataset
+from wsl.demo.draw import write_dataset
 from wsl.demo.network import demo_module
+from wsl.demo.scene import CATEGORIES, DEMO_SEED, draw_image
 from wsl.run.config import load_config
 from wsl.run.runner import run_dataset
 from wsl.score.result import Scores

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wsl import Localizer, load_classifier
-from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
+from wsl.demo.scene import CATEGORIES, DEMO_SEED, draw_image
 from wsl.draw.pictures import save_jpeg, strip
 from wsl.run.config import load_config
 

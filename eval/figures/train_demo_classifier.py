@@ -32,9 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eval.provenance import stamp
-from wsl.demo.draw import CATEGORIES, DEMO_SEED, draw_image
 from wsl.demo.network import INPUT_SIZE, MEAN, STD, build_network
-from wsl.demo.scene import DEMO_COMPOSITION, Composition
+from wsl.demo.scene import CATEGORIES, DEMO_COMPOSITION, DEMO_SEED, Composition, draw_image
 from wsl.score.estimates import proportion_estimate
 
 RESULTS = Path(__file__).parents[1] / "results" / "demo_classifier.json"
