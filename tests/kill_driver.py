@@ -1,6 +1,6 @@
-"""Kills a run, an export or a tuning at random moments, and has it done again.
+"""Kills a run, an export, a report or a tuning at random moments, and has it done again.
 
-    python kill_driver.py run|export|tune FOLDER KILLS SEED
+    python kill_driver.py run|export|report|tune FOLDER KILLS SEED
 
 The work is done in forks of this process, which has imported everything and started no thread, so
 that twenty kills take seconds. Work that was killed is started again until it ends; then its files
@@ -22,8 +22,12 @@ from tuning_cases import draw_dataset
 
 from wsl.export.export import export_run
 from wsl.export.formats.coco import CocoFormat
+from wsl.report.from_run import report_run
+from wsl.report.gallery import PictureOptions
+from wsl.report.page import build_report
 from wsl.run.engines import local
 from wsl.run.folder import RunFolder
+from wsl.run.opened import open_run
 from wsl.run.runner import run_dataset
 from wsl.run.status import read_status
 from wsl.tune.result import write_tuning
@@ -53,6 +57,22 @@ def export(root):
     dataset = write_images(root / "images", predictions)
     options = CocoFormat(images="copy")
     return lambda out: export_run(source, out, options, dataset=dataset), "**/*"
+
+
+def report(root):
+    settings = tuning_config(draw_dataset(root / "data"))
+    child = os.fork()
+    if child == 0:  # a run starts threads, after which this process could not fork
+        torch.set_num_threads(1)
+        run_dataset(settings, root / "source", classifier=classifier())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+    def work(out):
+        described = report_run(open_run(root / "source"), pictures=False)
+        build_report([described], out, pictures=PictureOptions(count=0))
+
+    return work, "index.html"
 
 
 def tuning(root):
@@ -94,7 +114,7 @@ def files(folder, pattern):
 
 def main():
     what, root, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    work, pattern = {"run": run, "export": export, "tune": tuning}[what](root)
+    work, pattern = {"run": run, "export": export, "report": report, "tune": tuning}[what](root)
     begin = time.monotonic()
     forked(work, root / "whole")
     spent = time.monotonic() - begin

@@ -19,7 +19,9 @@ from small_runs import config as small_config
 from tuning_cases import config, draw_dataset
 
 from wsl.errors import RunError
+from wsl.run.lock import run_lock
 from wsl.run.runner import run_dataset
+from wsl.run.shard import Shard
 
 TESTS = Path(__file__).parent
 
@@ -114,6 +116,16 @@ def test_a_full_disk_is_one_clear_line_and_the_command_goes_on_afterwards(made, 
         assert not list(disk.rglob("*.tmp"))
 
 
+def test_a_lock_on_a_full_disk_is_one_clear_line(tmp_path):
+    with mounted(tmp_path / "small", "size=64k") as disk:
+        fill_up(disk / "filler")
+        with (
+            pytest.raises(RunError, match=r"cannot write the folder .*No space left on device"),
+            run_lock(disk, Shard()),
+        ):
+            pass
+
+
 @pytest.mark.parametrize("command", ["score", "report", "export"])
 def test_a_read_only_disk_is_one_clear_line(made, tmp_path, command):
     with mounted(tmp_path / "disk", "size=1m") as disk:
@@ -191,6 +203,6 @@ def test_of_two_writers_at_once_one_is_refused(writers, case, refused):
         assert re.match(refused, first), first
 
 
-@pytest.mark.parametrize("what", ["run", "export", "tune"])
+@pytest.mark.parametrize("what", ["run", "export", "report", "tune"])
 def test_what_is_killed_at_random_moments_ends_in_the_same_files(tmp_path, what):
     driver("kill_driver.py", what, tmp_path, os.environ.get("WSL_KILLS", "12"), "0")

@@ -1,22 +1,27 @@
 """What happens to long runs: each fault for real where it can be had, and nothing lost by it."""
 
 import errno
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mounts import mounted
+from PIL import Image
 from small_runs import WNIDS, classifier, config, draw_photos, network, rows
 from torch import nn
 
+from wsl.cli.terminal import ProgressBar
 from wsl.data import images
 from wsl.errors import RunError
 from wsl.localize import localizer as localizer_module
@@ -24,6 +29,7 @@ from wsl.run import stages
 from wsl.run.folder import RunFolder
 from wsl.run.lock import run_lock
 from wsl.run.maps import read_maps
+from wsl.run.memory import MemoryBudget
 from wsl.run.runner import run_dataset
 from wsl.run.shard import Shard
 from wsl.run.status import read_status
@@ -272,6 +278,37 @@ def test_images_that_vanish_in_the_middle_are_failed_rows(photos, tmp_path, whol
     assert summary.counts["failed"] == len(gone)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: Image.new("RGB", (33, 44)).save(path), "04.png changed during the run"),
+        (lambda path: truncate(path), "04.png: cannot be read as PNG: the file is truncated"),
+        (lambda path: path.unlink(), "04.png: there is no such file"),
+    ],
+    ids=["other size", "cut", "removed"],
+)
+def test_an_image_that_changes_while_it_is_read_is_a_failed_row(
+    photos, tmp_path, whole, monkeypatch, change, reason
+):
+    """It is decoded for the network, and once more for the cut where memory is short."""
+    load = stages.load_image
+
+    def changed_then(path, **options):
+        pixels = load(path, **options)
+        if path.name == "04.png":
+            change(path)
+        return pixels
+
+    monkeypatch.setattr(stages, "load_image", changed_then)
+    monkeypatch.setattr(stages, "MemoryBudget", partial(MemoryBudget, waiting=0))
+    run(photos, tmp_path / "run")
+    (failed,) = [row for row in rows(tmp_path / "run") if row["status"] == "failed"]
+    assert failed["image_id"] == f"{WNIDS[1]}/04"
+    assert failed["error"].endswith(reason)
+    rest = [row for row in whole if row["image_id"] != failed["image_id"]]
+    assert [row for row in rows(tmp_path / "run") if row["status"] == "ok"] == rest
+
+
 def test_failed_images_are_tried_again_when_asked(photos, tmp_path, whole):
     (photos / WNIDS[1] / "10.png").rename(tmp_path / "away.png")
     lost = config(photos)
@@ -333,6 +370,25 @@ def test_an_image_that_hangs_in_segmentation_fails_with_its_size(photos, tmp_pat
 def test_the_time_limit_may_change_between_starts(photos, tmp_path):
     run(photos, tmp_path / "run", shard=Shard(0, 2))
     assert run(photos, tmp_path / "run", run__time_limit="null").counts["images"] == 11
+
+
+# The clock.
+
+
+@pytest.mark.parametrize("jump", [1e9, -1e9], ids=["ahead", "back"])
+def test_a_jump_of_the_clock_changes_nothing(photos, tmp_path, whole, monkeypatch, capsys, jump):
+    real, calls = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: real() + jump * (next(calls) % 2))
+    with ProgressBar("localize") as progress:
+        run_dataset(
+            config(photos, run__time_limit=60),
+            tmp_path / "run",
+            classifier=classifier(),
+            progress=progress,
+        )
+    assert rows(tmp_path / "run") == whole
+    assert re.fullmatch(r"localize: 11 of 11 images, in \d+ s\n", capsys.readouterr().err)
+    assert 0 <= RunFolder(tmp_path / "run").read_info().timings["wall"] < 1e6
 
 
 # The device.

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -285,6 +286,24 @@ def test_a_candidate_that_fails_is_an_error(drawn, tmp_path, monkeypatch):
     progress = CountedProgress()
     assert len(tune(store, SMALL, progress=progress).trials) == 3
     assert 0 < progress.done < 24
+
+
+@pytest.mark.parametrize("after", [3, 11], ids=["maps", "refinement"])
+def test_a_folder_that_is_removed_in_the_middle_is_not_made_anew(tmp_path, after):
+    class Remove(CountedProgress):
+        def advance(self, count, failed):
+            super().advance(count, failed)
+            if self.done >= after:
+                shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    settings, told = config(draw_dataset(tmp_path / "data")), Remove()
+    with pytest.raises(RunError, match=r"out was removed during the tuning"):
+        tune(
+            store_maps(settings, SMALL, tmp_path / "out", classifier=classifier(), progress=told),
+            SMALL,
+            progress=told,
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_files_are_refused_by_name(drawn, tmp_path):

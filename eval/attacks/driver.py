@@ -59,7 +59,6 @@ class Started:
     pid: int
     folder: Path
     arguments: tuple[str, ...]
-    before: int
     begin: float = field(default_factory=time.monotonic)
 
 
@@ -68,10 +67,10 @@ def start(
 ) -> Started:
     """Start ``wsl ARGUMENTS``, with its output in files of `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    before = _resident()
+    (folder / "before").write_text("0", encoding="ascii")
     pid = os.fork()
     if pid:
-        return Started(pid, folder, tuple(arguments), before)
+        return Started(pid, folder, tuple(arguments))
     status = 70
     try:
         for number, name in ((1, "out"), (2, "err")):
@@ -80,6 +79,7 @@ def start(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        (folder / "before").write_text(str(_resident()), encoding="ascii")
         if prepare is not None:
             prepare()
         status = _command(arguments)
@@ -104,7 +104,7 @@ def _command(arguments: list[str]) -> int:
     return 1
 
 
-def wait(process: Started, *, limit: float = 120.0) -> Outcome:
+def wait(process: Started, *, limit: float = 300.0) -> Outcome:
     """Wait for a command to end; one that takes longer than `limit` seconds is killed."""
     until, timed_out = process.begin + limit, False
     while True:
@@ -119,10 +119,11 @@ def wait(process: Started, *, limit: float = 120.0) -> Outcome:
         (process.folder / name).read_text(encoding="utf-8", errors="replace")
         for name in ("out", "err")
     ]
+    before = int((process.folder / "before").read_text(encoding="ascii") or 0)
     return Outcome(
         os.waitstatus_to_exitcode(status),
         *texts,
-        grown=max(0, used.ru_maxrss * 1024 - process.before),
+        grown=max(0, used.ru_maxrss * 1024 - before) if before else 0,
         seconds=time.monotonic() - process.begin,
         arguments=process.arguments,
         timed_out=timed_out,
@@ -134,7 +135,7 @@ def call(
     folder: Path,
     *,
     prepare: Callable[[], None] | None = None,
-    limit: float = 120.0,
+    limit: float = 300.0,
 ) -> Outcome:
     """Call ``wsl ARGUMENTS`` and wait for its end."""
     return wait(start(arguments, folder, prepare=prepare), limit=limit)

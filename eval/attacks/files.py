@@ -143,9 +143,9 @@ def _images() -> Iterator[Case]:
     names = ("-x.png", "a\nb.png", "\x1b[31mred.png", "=cmd|' C'!A0.png", "%n%s.png")
     for name in (*names, "<script>.png", "x" * 240 + ".png", "ünï☃.png", "a b'\"\\.png"):
         yield Case("images", f"named {name[:20]!r}", _one_image(whole["png"], name), "2 images")
-    yield Case("images", "a name that is no text", _bytes_name, says="images")
+    yield Case("images", "a name that is no text", _bytes_name)
     yield Case("images", "folders in circles", _circles, says="1 images")
-    yield Case("images", "8 images of 88 Mpx", _many_large, says="8 images")
+    yield Case("images", "4 images of 88 Mpx", _many_large, says="4 images")
 
 
 _RUN = [
@@ -221,7 +221,7 @@ def _many_large(folder: Path, _: Path) -> list[str]:
     images = folder / "images"
     images.mkdir()
     (images / "0.png").write_bytes(_black_png(9_380))
-    for number in range(1, 8):
+    for number in range(1, 4):
         (images / f"{number}.png").symlink_to("0.png")
     return _run(folder)
 

@@ -85,7 +85,7 @@ def lone_lock(path: Path, what: str) -> Iterator[None]:
     with _opened(path) as file:
         if not _try(file, LOCK_EX):
             raise _in_use(file, what)
-        _sign(file)
+        _sign(path, file)
         yield
 
 
@@ -93,7 +93,7 @@ def _join(held: ExitStack, folder: Path, shard: Shard) -> None:
     """Take ``.lock``, alone or along with other shards of the same run."""
     joint = held.enter_context(_opened(folder / ".lock"))
     if _try(joint, LOCK_EX):
-        _sign(joint, shard.count)
+        _sign(folder / ".lock", joint, shard.count)
         if shard.count > 1:
             # Lets the others in. Nobody takes it in between: joining needs `info_lock`.
             _try(joint, LOCK_SH)
@@ -149,16 +149,19 @@ def _try(file: BinaryIO, kind: LockFlags) -> bool:
     return True
 
 
-def _sign(file: BinaryIO, shards: int = 1) -> None:
+def _sign(path: Path, file: BinaryIO, shards: int = 1) -> None:
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "shards": shards,
     }
-    file.seek(0)
-    file.truncate()
-    file.write(json.dumps(holder).encode())
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(holder).encode())
+    except OSError as error:
+        raise RunError(f"cannot write the folder {path.parent}: {error}") from error
 
 
 def _signature(file: BinaryIO) -> dict[str, Any]:

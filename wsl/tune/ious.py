@@ -202,6 +202,7 @@ class IouTable:
 
     def _write(self) -> None:
         self._written = time.monotonic()
+        self._store.check_there()
         if not self._waiting:
             return
         path = self._folder / f"block-{self._next:05d}.npz"

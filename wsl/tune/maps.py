@@ -131,6 +131,11 @@ class MapStore:
         except (OSError, ValueError, EOFError) as error:
             raise RunError(f"{path} cannot be read; remove it to make it again: {error}") from error
 
+    def check_there(self) -> None:
+        """Raise a RunError if the folder was removed: writing would make it anew, in parts."""
+        if not self._about_path.exists():
+            raise RunError(f"{self.path} was removed during the tuning")
+
     def compute(self, progress: Progress) -> None:
         """Compute the maps that are missing, a chunk of images at a time."""
         positions = self.positions.tolist()
@@ -154,6 +159,7 @@ class MapStore:
         try:
             steps = explain_ahead(stages, self.dataset, missing, decoders, Timings())
             for position, step in steps:
+                self.check_there()
                 if isinstance(step, Prediction):
                     reason = step.error or "unknown reason"
                     write_text(self._failure_path(position), reason)
@@ -175,6 +181,10 @@ class MapStore:
             self._map_path(position, size).exists() for size in self.sizes
         )
 
+    @property
+    def _about_path(self) -> Path:
+        return self.path / "about.json"
+
     def _map_path(self, position: int, size: int | None) -> Path:
         return self.path / "maps" / str(size or "original") / f"{position:08d}.npy"
 
@@ -182,7 +192,7 @@ class MapStore:
         return self.path / "maps" / "failed" / f"{position:08d}"
 
     def _begin(self) -> None:
-        path, wanted = self.path / "about.json", self._about()
+        path, wanted = self._about_path, self._about()
         if not path.exists():
             if self.path.exists() and any(self.path.iterdir()):
                 raise RunError(f"{self.path} exists, is not empty, and is not a tuning folder")
