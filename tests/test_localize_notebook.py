@@ -74,6 +74,9 @@ def test_localizations_draw_and_print_themselves(localizer, fish):
     (found,) = localizer(fish, top_k=1)
     assert re.fullmatch(rf"<({'|'.join(CATEGORIES.names)}): rank 1, probability .*>", repr(found))
     assert is_png_of(found._repr_png_(), found.plot().shape[:2])
+    assert found.method == localizer.options.saliency.method
+    said = f"{found.category}, rank 1, probability {found.score:.3f} · {found.method}"
+    np.testing.assert_array_equal(found.plot(), found.plot(title=said))
 
 
 @pytest.mark.parametrize("image", [3, None, {"a": 1}], ids=str)

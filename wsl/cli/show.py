@@ -67,7 +67,6 @@ def show(
             overrides=overrides or (),
         )
     )
-    method = localizer.options.saliency.method
     out.mkdir(parents=True, exist_ok=True)
     with ProgressBar("show", after=2.0) as progress:
         progress.start(len(images), 0)
@@ -75,7 +74,7 @@ def show(
             for found in localizer(image, classes=class_, top_k=top_k):
                 path = out / f"{file_part(image.stem)}-{found.rank}-{file_part(found.category)}.png"
                 what = f"{found.category}, rank {found.rank}, probability {found.score:.3f}"
-                save_png(path, found.plot(height=height, title=f"{what} · {method}"))
+                save_png(path, found.plot(height=height))
                 typer.echo(f"{path}: {what}, box {found.box}")
             progress.advance(1, 0)
 

@@ -299,6 +299,7 @@ class Localizer:
             image=image,
             saliency=saliency,
             seeds=found.seeds,
+            method=self.options.saliency.method,
         )
 
     def _quality(

@@ -66,6 +66,8 @@ class Localization:
         The map in the image's coordinates, at the working size.
     seeds : ndarray of uint8, shape (h, w), or None
         Seed codes, at the working size.
+    method : str or None
+        The saliency method.
 
     Examples
     --------
@@ -89,6 +91,7 @@ class Localization:
     image: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
     seeds: NDArray[np.uint8] | None = None
+    method: str | None = None
 
     def __repr__(self) -> str:
         box = "no box" if self.box is None else tuple(round(side, 1) for side in self.box)
@@ -106,7 +109,7 @@ class Localization:
         gt_boxes : sequence of Box
             Boxes of the ground truth, drawn dashed.
         title : str, optional
-            By default the category, its rank and its probability.
+            By default the category, its rank, its probability and the saliency method.
 
         Returns
         -------
@@ -129,16 +132,21 @@ class Localization:
             self.mask,
             self.box,
             gt_boxes,
-            title=title or f"{self.category}, rank {self.rank}, probability {self.score:.3f}",
+            title=title or self._title,
             height=height,
         )
+
+    @property
+    def _title(self) -> str:
+        method = "" if self.method is None else f" · {self.method}"
+        return f"{self.category}, rank {self.rank}, probability {self.score:.3f}{method}"
 
     def _repr_png_(self) -> bytes | None:
         return None if self.image is None else encode_png(self.plot())
 
     def packed(self) -> Localization:
         """Return what a run keeps: the mask as run lengths, and no image, map or seeds."""
-        return replace(self, mask=self.run_lengths, image=None, saliency=None, seeds=None)
+        return replace(self, mask=self.run_lengths, image=None, saliency=None, seeds=None, method=None)
 
     @property
     def run_lengths(self) -> RunLengths:
