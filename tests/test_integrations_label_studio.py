@@ -1,4 +1,8 @@
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -142,3 +146,24 @@ def test_what_is_no_request_is_refused(address) -> None:
     assert ask(address, "/nothing", {})[0] == 404
     assert ask(address, "/predict", [])[0] == 400
     assert ask(address, "/webhook", {"action": "PROJECT_UPDATED"})[0] == 200
+
+
+WSL = [sys.executable, "-c", "from wsl.cli import main; main()", "label-studio"]
+
+
+def test_the_command_serves_until_it_is_interrupted(folder: Path) -> None:
+    arguments = ["--images", str(folder), "--port", "0", "--recipe", "fast", "--device", "cpu"]
+    with subprocess.Popen([*WSL, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        told = process.stdout.readline()
+        (url,) = re.findall(r"http://127\.0\.0\.1:\d+", told)
+        assert ask(url, "/health")[1]["status"] == "UP"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 130
+
+
+def test_a_folder_of_images_must_be_there(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*WSL, "--images", str(tmp_path / "none")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "--images must be a folder" in done.stderr
