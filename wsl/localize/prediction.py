@@ -146,7 +146,9 @@ class Localization:
 
     def packed(self) -> Localization:
         """Return what a run keeps: the mask as run lengths, and no image, map or seeds."""
-        return replace(self, mask=self.run_lengths, image=None, saliency=None, seeds=None, method=None)
+        return replace(
+            self, mask=self.run_lengths, image=None, saliency=None, seeds=None, method=None
+        )
 
     @property
     def run_lengths(self) -> RunLengths:
