@@ -15,14 +15,17 @@ from wsl import (
     run_dataset,
 )
 
-localizer = Localizer(load_classifier("demo"), recipe="fast")
-found = localizer("dog.jpg", top_k=2)
-assert_type(found, list[Localization])
-assert_type(found[0].box, tuple[float, float, float, float] | None)
-assert_type(localizer(["dog.jpg"]), list[list[Localization]])
 
-config = load_config("fast", {"data.root": "photos"})
-assert_type(config, RunConfig)
-assert_type(run_dataset(config, "run"), RunSummary)
-for prediction in open_run(Path("run")).folder.predictions():
-    assert_type(prediction, Prediction)
+def main() -> None:
+    """Use what the package offers; never run."""
+    localizer = Localizer(load_classifier("demo"), recipe="fast")
+    found = localizer("dog.jpg", top_k=2)
+    assert_type(found, list[Localization])
+    assert_type(found[0].box, tuple[float, float, float, float] | None)
+    assert_type(localizer(["dog.jpg"]), list[list[Localization]])
+
+    config = load_config("fast", {"data.root": "photos"})
+    assert_type(config, RunConfig)
+    assert_type(run_dataset(config, "run"), RunSummary)
+    for prediction in open_run(Path("run")).folder.predictions():
+        assert_type(prediction, Prediction)
