@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder of NETWORK-imagenet1k.safetensors")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--images", type=int, default=16, help="photographs")
-    parser.add_argument("--classes", type=int, default=2, help="of an image, in recipes")
+    parser.add_argument("--classes", type=int, default=1, help="of an image, in recipes")
     parser.add_argument("--counts", type=int, nargs="+", default=[650, 6500], help="of growth")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()

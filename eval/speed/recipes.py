@@ -33,7 +33,6 @@ from wsl.models.preprocessing import Preprocessing
 from wsl.score.estimates import proportion_estimate
 
 RECIPES = ("default", "fast", "masks")
-GOALS = {"floor": 1.25, "naive": {"default": 25, "fast": 50, "masks": None}}
 
 
 class Clock:
@@ -74,19 +73,19 @@ def of_network(name: str, arguments: argparse.Namespace, names: list[str]) -> di
     clocks: dict[str, list[Clock]] = {chain: [] for chain in chains}
     hits: dict[str, list[bool]] = defaultdict(list)
     overlaps: dict[str, list[float]] = defaultdict(list)
-    for number, image in enumerate([names[0], *names]):  # the first warms up
+    for number, image in enumerate([names[0], *names]):  # the first is done once before
         path = arguments.voc / "JPEGImages" / f"{image}.jpg"
         boxes, objects = truth(arguments.voc / "SegmentationObject" / f"{image}.png")
         first: dict[str, tuple[Box | None, Mask]] = {}
         spent = {chain: Clock() for chain in chains}
         for recipe, localizer in localizers.items():
-            maps, cut, labels = run_recipe(
+            cut, labels = run_recipe(
                 spent[recipe], localizer, path, arguments.classes, first, recipe
             )
-            run_floor(spent[f"floor of {recipe}"], localizer, path, labels, maps, cut)
-        first["naive"] = naive_chain(spent["naive"], classifier, path, arguments.classes)
+            run_floor(spent[f"floor of {recipe}"], localizer, path, labels, cut)
         if number == 0:
             continue
+        first["naive"] = naive_chain(spent["naive"], classifier, path, arguments.classes)
         for chain, clock in spent.items():
             clocks[chain].append(clock)
         for chain, (box, mask) in first.items():
@@ -146,7 +145,7 @@ def run_recipe(
     classes: int,
     first: dict[str, tuple[Box | None, Mask]],
     recipe: str,
-) -> tuple[ImageMaps, list[tuple[Any, NDArray[np.uint8], Seeds]], list[int]]:
+) -> tuple[list[tuple[Any, NDArray[np.uint8], Seeds]], list[int]]:
     """Localize an image's first classes; return what its floor starts from."""
     pixels = clock("decode", load_image, path)
     views = clock("decode", localizer.views, pixels)
@@ -154,7 +153,7 @@ def run_recipe(
     maps = clock("refine", localizer.image_maps, explained, views)
     found = clock("refine", localizer.localize, pixels, maps, image_id=path.stem, top_k=classes)
     first[recipe] = found[0].box, found[0].mask
-    return maps, cuts(localizer, pixels, maps), list(maps.classes)
+    return cuts(localizer, pixels, maps), list(maps.classes)
 
 
 def cuts(
@@ -182,7 +181,6 @@ def run_floor(
     localizer: Localizer,
     path: Path,
     labels: list[int],
-    maps: ImageMaps,
     cut: list[tuple[Any, NDArray[np.uint8], Seeds]],
 ) -> None:
     """Only what cannot be left out: decoding, forward and backward passes, GrabCut."""
