@@ -42,7 +42,6 @@ from wsl.run.config import RunConfig, build_config
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIGURES = {"gt_known_0.5": "IoU of 0.5", "gt_known_mean": "mean of IoU 0.3, 0.5, 0.7"}
-RECIPES = ("default", "fast")
 COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4b94")
 
 
@@ -85,7 +84,11 @@ def measure(arguments: argparse.Namespace) -> None:
     classifier = load_classifier(base.model)
     dataset = open_dataset(base.data, classifier.categories)
     methods = [one for one in accuracy["methods"] if is_shown(one["name"])]
-    configs = {one["name"]: build_config(now(one)) for one in methods if one["config"]}
+    configs = {
+        one["name"]: build_config({**one["config"], "tuned_on": None})
+        for one in methods
+        if one["config"]
+    }
     seconds = time_all(configs, classifier, dataset, arguments.images)
     content = {
         **stamp("eval.figures.cost_curve", "torch", "opencv-python", "numpy"),
@@ -105,13 +108,6 @@ def measure(arguments: argparse.Namespace) -> None:
     }
     out = arguments.out / f"cost-{arguments.classifier}.json"
     out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def now(method: dict[str, Any]) -> dict[str, Any]:
-    """Return a method's configuration: of a recipe the one that it has now."""
-    if method["name"] in RECIPES:
-        return {"extends": method["name"], "tuned_on": None}
-    return {**method["config"], "tuned_on": None}
 
 
 def is_shown(name: str) -> bool:
