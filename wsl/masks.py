@@ -143,7 +143,7 @@ class RunLengths:
     """
 
     counts: str
-    """As `encode_rle` makes them."""
+    """Run lengths, as `encode_rle` returns them."""
     size: tuple[int, int]
     """The mask's (height, width)."""
 

@@ -16,7 +16,7 @@ class Categories:
     """The classes that a classifier tells apart, in the order of its scores."""
 
     names: tuple[str, ...]
-    """As people read them, such as ``"tench"`` or ``"tench, Tinca tinca"`` (synonyms follow a
+    """Names as people read them, such as ``"tench"`` or ``"tench, Tinca tinca"`` (synonyms follow a
     comma). Names may repeat (ImageNet has two cranes)."""
     ids: tuple[str, ...] | None = None
     """The dataset's own identifiers, such as the WNID ``"n01440764"``; unique."""

@@ -72,24 +72,24 @@ class Sample:
     """One image of a dataset, not yet read."""
 
     image_id: str
-    """Unique in the dataset; the key of predictions."""
+    """Id, unique in the dataset; the key of predictions."""
     path: Path
     label: int | None = None
     """The image's class, an index into the classifier's categories; None if it has no label."""
     annotation: Annotation | None = None
-    """None if the dataset has no boxes for this image, or they were not asked for."""
+    """Objects; None if the dataset has none for this image, or they were not asked for."""
 
 
 class Dataset(ABC):
     """A list of images with labels and annotations, which are read when asked for."""
 
     name: str
-    """For reports, such as ``"ilsvrc val"``."""
+    """Name for reports, such as ``"ilsvrc val"``."""
     root: Path
     categories: Categories
     """The classifier's categories, into which labels are indices."""
     image_ids: tuple[str, ...]
-    """In the dataset's order, without repetition."""
+    """Ids in the dataset's order, without repetition."""
     skipped: int = 0
     """Files that were found beside the images and not listed, such as those of other kinds."""
     max_pixels: int = DEFAULT_MAX_PIXELS

@@ -32,9 +32,9 @@ class Paint:
     """One of ``plain``, ``stripes``, ``dots``, ``checks``, ``bricks``. Drawn in the object's own
     coordinates, so that it turns with the object."""
     period: float = 0.2
-    """Of the pattern, in the object's units."""
+    """Period of the pattern, in the object's units."""
     angle: float = 0.0
-    """Of the pattern, in radians."""
+    """Angle of the pattern, in radians."""
     relief: float = 1.0
     """Strength of the shading that makes a part look raised, >= 0."""
 

@@ -19,9 +19,9 @@ class AnnotatedObject:
     """One object."""
 
     category: str
-    """Its name in the tool."""
+    """Name of its class in the tool."""
     box: Box
-    """As drawn, or else the tightest around the mask."""
+    """Box as drawn, or else the tightest one around the mask."""
     mask: RunLengths | None
 
 

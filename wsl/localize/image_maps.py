@@ -23,7 +23,7 @@ class ImageMaps:
     """The classes of one image that are localized, with their maps in the image's coordinates."""
 
     classes: tuple[int, ...]
-    """In the order of their ranks."""
+    """Classes in the order of their ranks."""
     ranks: tuple[int, ...]
     """Their places in the classifier's order, from 1."""
     probabilities: tuple[float, ...]

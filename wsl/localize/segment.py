@@ -87,7 +87,7 @@ class Segmentation:
     mask: Mask
     """Shape (H, W). At the image's size."""
     box: Box | None
-    """None if the mask is empty."""
+    """Box of the mask; None if it is empty."""
     refined: bool
     """Whether the image's colors decided about the pixels between the seeds."""
     box_mask: Mask | None = None

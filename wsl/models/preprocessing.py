@@ -44,7 +44,7 @@ class Preprocessing:
     """The network input's (height, width)."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    """Of the channels R, G, B in [0, 1]; one each for networks of gray images."""
+    """Standard deviations of R, G, B in [0, 1], like `mean`; one for networks of gray images."""
     interpolation: str = "bilinear"
     """One of ``bilinear``, ``nearest``, ``bicubic``, ``lanczos``."""
 

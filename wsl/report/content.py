@@ -54,9 +54,9 @@ class MetricRow:
     label: str
     higher_is_better: bool
     runs: tuple[Estimate | None, ...]
-    """In the runs' order; None where a run does not have it."""
+    """Estimates of the runs, in their order; None where a run has none."""
     baselines: tuple[Estimate | None, ...]
-    """In the order of the first run's baselines."""
+    """Estimates of the first run's baselines, in their order."""
 
 
 def metric_label(name: str) -> str:

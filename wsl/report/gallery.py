@@ -60,7 +60,7 @@ class Gallery:
     """The pictures of a report."""
 
     pictures: dict[str, dict[str, Any]]
-    """By image id; JSON's types, which `page.js` draws."""
+    """Pictures by image id; JSON's types, which `page.js` draws."""
     rule: str
     """How the images were chosen, for the reader."""
     without: list[tuple[str, str]]

@@ -56,7 +56,7 @@ class ReportRun:
     name: str
     """Runs of one name are numbered."""
     scores: Scores
-    """By the protocol ``ilsvrc``."""
+    """Scores by the protocol ``ilsvrc``."""
     categories: Categories
     diagnosis: Diagnosis | None = None
     """The error kind of each image."""
@@ -66,13 +66,13 @@ class ReportRun:
     quality: Mapping[str, float] | None = None
     """The quality score of each image's localization, by its id; see `quality_by_image`."""
     steps: StepsOf | None = None
-    """None: the report has no pictures."""
+    """Steps by image; None: the report has no pictures."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the run was: classifier, device, dataset, ..."""
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
-    """As ``run.json`` holds them; timings are seconds by stage."""
+    """Seconds by stage; this and the two above as in ``run.json``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class RunTable:
 
     run: ReportRun
     name: str
-    """Unique in the report."""
+    """Name, unique in the report."""
     boxes_of: str
     """One of ``ground-truth class``, ``top-1 prediction``. Whose box ``iou`` is of."""
     images: pd.DataFrame

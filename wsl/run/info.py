@@ -33,7 +33,7 @@ class RunInfo:
     """``name``, ``fingerprint`` (of the weights) and ``device``; of an average also ``members``, a
     list of the same."""
     versions: dict[str, str]
-    """Of the packages that made the run."""
+    """Versions of the packages that made the run."""
     counts: dict[str, int] = field(default_factory=dict)
     """``images``, ``ok``, ``failed``, ``localizations``; empty until the run is complete."""
     timings: dict[str, float] = field(default_factory=dict)

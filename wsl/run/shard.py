@@ -15,7 +15,7 @@ class Shard:
     """The chunks of one process: those whose number modulo `count` is `index`."""
 
     index: int = 0
-    """From 0."""
+    """Number of this process, from 0."""
     count: int = 1
     """How many processes share the run."""
 

@@ -28,7 +28,7 @@ class RunStatus:
     failed: dict[int, int]
     """Number of failed images of each chunk that has any."""
     done: PartCounts
-    """Of all chunks that are done."""
+    """Counts of all chunks that are done."""
     kept: dict[int, list[range]]
     """Positions of the finished images of chunks that are not done."""
 

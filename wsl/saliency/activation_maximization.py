@@ -82,7 +82,7 @@ class ActivationMaximization(Options):
     less one; the network always sees it at the full size."""
 
     scale_factor: float = Field(default=1.4, ge=1)
-    """From one scale to the next."""
+    """Factor from one scale to the next."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of the jitter, and of the noise where the score has no gradient."""
@@ -191,7 +191,7 @@ class MaximizedImages:
     end."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Of the normalization, for `pictures`."""
+    """Standard deviation of the normalization, for `pictures`."""
 
     def pictures(self, *, stretch: bool = False) -> NDArray[np.uint8]:
         """Add the training mean and draw the images.

@@ -32,7 +32,7 @@ class CellCenters:
     """Centers of a grid's cells along an axis: cell j is centered at ``first + stride * j``."""
 
     first: float
-    """In pixels of the input; the first pixel's center is 0."""
+    """Center of cell 0 in pixels of the input; the first pixel's center is 0."""
     stride: float
 
     @classmethod

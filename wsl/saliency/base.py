@@ -32,9 +32,9 @@ class Attributions:
     scores: Tensor
     """Shape (N, C). Unnormalized, without a gradient."""
     of: Callable[[Tensor], Iterator[tuple[int, Tensor]]]
-    """From classes (N, K) of int64, where -1 stands for none, to an iterator over the slots that
-    hold a class for any input: (slot, attribution), the attribution of shape (N, C, H, W), or (N,
-    1, h, w) on a coarser grid, with its sign. Called once, for it frees the graph."""
+    """Function from classes (N, K) of int64, where -1 stands for none, to an iterator over the slots
+    that hold a class for any input: (slot, attribution), the attribution of shape (N, C, H, W), or
+    (N, 1, h, w) on a coarser grid, with its sign. Called once, because it frees the graph."""
     details: list[Any] = field(default_factory=list)
     """Filled by `of` where a method finds more than maps; one item per input."""
 

@@ -43,7 +43,7 @@ class Occlusion(SaliencyMethod):
     """Side of the square mask, in pixels of the classifier's input."""
 
     stride: PositiveInt = 8
-    """From one mask to the next, in pixels; one forward pass each. 1 gives every pixel its own."""
+    """Step between masks, in pixels; one forward pass each. 1 gives every pixel its own."""
 
     fill: Fill = "gray"
     """What shows through the mask: ``gray`` is 128 in each channel; ``mean`` the color mean of the
@@ -118,7 +118,7 @@ class OcclusionScores:
     """Scores of K classes of one image under a sliding mask."""
 
     grid: MaskGrid
-    """Where the masks lie."""
+    """Positions of the masks."""
     classes: tuple[int, ...]
     unmasked: Tensor
     """Shape (K,). The scores of the image as it is."""

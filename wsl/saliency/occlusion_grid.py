@@ -24,7 +24,7 @@ class MaskGrid:
     size: int
     """Side of a mask in pixels."""
     stride: int = 1
-    """From one mask to the next, in pixels. The masks' centers lie on the pixels 0, stride, 2
+    """Step from one mask to the next, in pixels. The masks' centers lie on the pixels 0, stride, 2
     stride, ... (moved by the same amount from both borders where they do not end on the last
     pixel), and a mask that reaches over a border is clipped there. With stride 1 every pixel has a
     mask of its own. A mask of even side reaches one pixel further up and left than down and

@@ -57,7 +57,7 @@ class TargetOptions(Options):
 
     @property
     def name(self) -> str:
-        """For titles."""
+        """Name for titles."""
         at = "" if self.position is None else f" at {self.position}"
         return f"{self.layer} channel {self.channel}{at}"
 
@@ -131,7 +131,7 @@ class Loss(Target):
     """Any function of the network's output."""
 
     function: Callable[[Any], Tensor]
-    """From the output to one number per input, (N,): a loss with ``reduction="none"``. Each number
+    """Function from the output to one number per input, (N,): a loss with ``reduction="none"``. Each number
     must depend on its own input alone."""
 
     def values(self, output: Any, layers: LayerOutputs) -> Tensor:
@@ -199,7 +199,7 @@ class Filter(Target):
     """A channel of a layer: its mean over the positions."""
 
     layer: str
-    """As in ``named_modules()``. Its output is (N, C, h, w), (N, C), or tokens (N, T, C)."""
+    """Name as in ``named_modules()``. The output is (N, C, h, w), (N, C), or tokens (N, T, C)."""
     channel: int
 
     def __post_init__(self) -> None:
@@ -216,7 +216,7 @@ class Neuron(Target):
     """One neuron of a layer: a channel at a position."""
 
     layer: str
-    """As in ``named_modules()``."""
+    """Name as in ``named_modules()``."""
     channel: int
     position: tuple[int, ...] = ()
     """(row, column) in a layer (N, C, h, w); (token,) in (N, T, C); () in (N, C)."""

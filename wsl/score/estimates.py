@@ -27,7 +27,7 @@ class Estimate:
     """One number with its sample size and its 95 % interval. Nothing is rounded."""
 
     name: str
-    """Such as ``"localization_error_top5"``."""
+    """Name, such as ``"localization_error_top5"``."""
     value: float
     """A proportion is in [0, 1], not in percent."""
     n: int

@@ -24,7 +24,7 @@ class ImageList:
     failed: int = 0
     """Failed images are among the scored ones, as wrong."""
     dataset: str = ""
-    """Its name."""
+    """Name of the dataset."""
     excluded: dict[str, str] = field(default_factory=dict)
     """Images that cannot be scored, and why."""
 

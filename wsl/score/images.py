@@ -38,7 +38,7 @@ class ScoredImage:
     size: Size | None
     """(height, width): the annotation's where it states one, else the run's."""
     localization: Localization | None = None
-    """None if the image failed, or where maps alone are scored."""
+    """Localization of the class; None if the image failed, or where maps alone are scored."""
     saliency: NDArray[Any] | None = None
     """Shape (h, w). None if the image failed, or where maps were not asked for."""
 

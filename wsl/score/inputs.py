@@ -121,7 +121,7 @@ class AnnotatedImages:
     """Images with a label and at least one box of that class, in the dataset's order."""
 
     image_ids: tuple[str, ...]
-    """N images."""
+    """Ids of N images."""
     labels: NDArray[np.int64]
     """Shape (N,)."""
     sizes: NDArray[np.float64]

@@ -19,7 +19,7 @@ class Baseline:
     """A trivial localization on the same images."""
 
     name: str
-    """Such as ``"whole image"``."""
+    """Name, such as ``"whole image"``."""
     note: str
     """What it is, and where its parameters come from."""
     estimates: tuple[Estimate, ...]
@@ -43,7 +43,7 @@ class Scores:
     """Result of one protocol on one set of images."""
 
     protocol: str
-    """Such as ``"ilsvrc"``."""
+    """Name, such as ``"ilsvrc"``."""
     estimates: tuple[Estimate, ...]
     baselines: tuple[Baseline, ...] = ()
     """On the same images."""

@@ -48,7 +48,7 @@ class TuningResult:
     options: TuneOptions
     space: SearchSpace
     trials: tuple[Trial, ...]
-    """In the order in which they were tried; the configuration as given is the first."""
+    """Trials in the order in which they were made; the configuration as given is the first."""
     best: Trial
     center: tuple[tuple[float, Estimate], ...]
     """Side of the centered box and its estimate by the objective."""

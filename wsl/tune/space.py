@@ -34,7 +34,7 @@ class SearchSpace:
     """
 
     values: Mapping[str, tuple[Any, ...]]
-    """By dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which sets
+    """Values by dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which sets
     several keys below its key together and leaves the others as they are: ``localize.seeds`` takes
     ``{foreground: 0.9, background: 0.3}``."""
 
