@@ -32,7 +32,7 @@ class Attributions:
     scores: Tensor
     """Shape (N, C). Unnormalized, without a gradient."""
     of: Callable[[Tensor], Iterator[tuple[int, Tensor]]]
-    """Function from classes (N, K) of int64, where -1 stands for none, to an iterator over the slots
+    """Function from classes (N, K) of int64, where -1 is none, to an iterator over the slots
     that hold a class for any input: (slot, attribution), the attribution of shape (N, C, H, W), or
     (N, 1, h, w) on a coarser grid, with its sign. Called once, because it frees the graph."""
     details: list[Any] = field(default_factory=list)

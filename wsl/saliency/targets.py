@@ -131,8 +131,8 @@ class Loss(Target):
     """Any function of the network's output."""
 
     function: Callable[[Any], Tensor]
-    """Function from the output to one number per input, (N,): a loss with ``reduction="none"``. Each number
-    must depend on its own input alone."""
+    """Function from the output to one number per input, (N,): a loss with
+    ``reduction="none"``. Each number must depend on its own input alone."""
 
     def values(self, output: Any, layers: LayerOutputs) -> Tensor:
         """Call the function; see `Target`."""

@@ -34,9 +34,9 @@ class SearchSpace:
     """
 
     values: Mapping[str, tuple[Any, ...]]
-    """Values by dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which sets
-    several keys below its key together and leaves the others as they are: ``localize.seeds`` takes
-    ``{foreground: 0.9, background: 0.3}``."""
+    """Values by dotted key, such as ``localize.seeds.foreground``. A value may be a mapping, which
+    sets several keys below its key together and leaves the others as they are:
+    ``localize.seeds`` takes ``{foreground: 0.9, background: 0.3}``."""
 
     def __post_init__(self) -> None:
         if not self.values:
