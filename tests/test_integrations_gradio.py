@@ -75,7 +75,14 @@ def test_an_image_is_localized_in_the_browser(address: str, tmp_path: Path) -> N
         page.set_input_files("input[type=file]", tmp_path / "mushroom.png")
         page.wait_for_selector("[data-testid=image] img, .image-frame img")
         page.get_by_role("button", name="Localize").click()
-        page.wait_for_selector("text=mushroom", timeout=120_000)
-        assert page.locator(".grid-wrap img, .gallery-item img").count() >= 1
+        steps = page.locator("#steps img")
+        steps.wait_for(timeout=120_000)
+        page.get_by_text("mushroom").first.wait_for(state="attached")
+        # All of the strip is seen: it is as wide as its panels make it.
+        shape = steps.evaluate("image => image.naturalWidth / image.naturalHeight")
+        assert shape > 3
+        assert steps.bounding_box()["width"] / steps.bounding_box()["height"] == pytest.approx(
+            shape, rel=0.05
+        )
         assert not outside
         browser.close()

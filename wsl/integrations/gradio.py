@@ -64,7 +64,7 @@ def build_page(classifier: AnyClassifier, *, recipe: str = "default") -> gradio.
 
     def answer(
         image: NDArray[np.uint8] | None, recipe: str, method: str, classes: list[str], top_k: float
-    ) -> tuple[list[tuple[NDArray[np.uint8], str]], list[list[Any]]]:
+    ) -> tuple[NDArray[np.uint8], list[list[Any]]]:
         if image is None:
             raise gr.Error("There must be an image: drop one into the field on the left.")
         try:
@@ -73,9 +73,7 @@ def build_page(classifier: AnyClassifier, *, recipe: str = "default") -> gradio.
             )
         except WslError as error:
             raise gr.Error(str(error)) from error
-        return [(each.plot(height=200), each.category) for each in found], [
-            _row(each) for each in found
-        ]
+        return _stacked([each.plot(height=200) for each in found]), [_row(each) for each in found]
 
     with gr.Blocks(title="wsl", analytics_enabled=False) as page:
         gr.Markdown(f"# wsl\nWhere does **{classifier.name}** see its classes?")
@@ -96,11 +94,15 @@ def build_page(classifier: AnyClassifier, *, recipe: str = "default") -> gradio.
                     draw = gr.Button("Draw an image")
                     draw.click(_drawn, outputs=image)
             with gr.Column(scale=3, min_width=320):
-                pictures = gr.Gallery(
-                    label="image, saliency, seeds, mask, box", columns=1, height="auto"
+                picture = gr.Image(
+                    elem_id="steps",
+                    format="png",
+                    interactive=False,
+                    show_label=False,  # it would cover the strip's title
+                    buttons=["download", "fullscreen"],
                 )
                 table = gr.Dataframe(headers=_COLUMNS, label="localizations", interactive=False)
-        start.click(answer, [image, chosen, method, classes, top_k], [pictures, table])
+        start.click(answer, [image, chosen, method, classes, top_k], [picture, table])
     return page
 
 
@@ -130,6 +132,16 @@ def _theme() -> Any:
 
 def _drawn() -> NDArray[np.uint8]:
     return draw_image(int(np.random.default_rng().integers(10_000)), seed=1).image
+
+
+def _stacked(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Set pictures one below the other, on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [
+        np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255)
+        for each in pictures
+    ]
+    return np.concatenate(padded)
 
 
 def _row(found: Localization) -> list[Any]:
