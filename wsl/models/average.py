@@ -44,10 +44,10 @@ class ClassifierAverage:
 
     Examples
     --------
-    >>> from wsl import Localizer, load_classifier  # doctest: +SKIP
-    >>> members = [load_classifier("deit_tiny_patch16_224", source="timm"),
-    ...            load_classifier("squeezenet1_0")]  # doctest: +SKIP
-    >>> localizer = Localizer(members)  # doctest: +SKIP
+    >>> from wsl import Localizer, load_classifier
+    >>> demo = load_classifier("demo", device="cpu")
+    >>> Localizer([demo, demo], recipe="fast").classifier  # such as a network of each kind
+    <ClassifierAverage demo + demo: 10 classes>
     """
 
     members: tuple[Classifier, ...]
