@@ -169,7 +169,7 @@ def driver(name, *arguments):
     return sorted(done.stdout.splitlines())
 
 
-IN_USE = r"RunError: .* is in use( with shards of [23])? by process \d+"
+IN_USE = r"RunError: .* is in use( with shards of [23])? by (process \d+|another process)"
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ from wsl.storage import RemotePath
 log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
+_SIGNING = 1.0
 
 
 def is_lock(path: Path) -> bool:
@@ -174,7 +175,10 @@ def _signature(file: BinaryIO) -> dict[str, Any]:
 
 
 def _in_use(file: BinaryIO, what: str) -> RunError:
-    holder = _signature(file)
+    holder, until = _signature(file), time.monotonic() + _SIGNING
+    while not holder and time.monotonic() < until:  # it has the lock, and is about to sign
+        time.sleep(0.02)
+        holder = _signature(file)
     who = (
         f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
         if holder
