@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from eval.speed.measure import WSL, busy_seconds, checkpoint_of, photographs, spent
+from wsl.cli.tour import DemoPlan
 
 RUN_NETWORKS = ("mobilenet_v2", "squeezenet1_0")
 
@@ -68,29 +69,47 @@ def growth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the demo's images many times over, then score, report and export, by their number."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        demo = Path(scratch) / "demo"
-        spent([*WSL, "demo", "--out", demo, "--set", "demo.count=65"])
+        plan = DemoPlan(Path(scratch) / "demo", count=65, seed=0)
+        plan.draw()
         for count in arguments.counts:
-            found[str(count)] = grown(Path(scratch), demo, count)
+            found[str(count)] = grown(Path(scratch), plan.data, count)
     return found
 
 
 def grown(scratch: Path, demo: Path, count: int) -> dict[str, Any]:
     """Seconds, processor seconds and peak MB of each command on so many images."""
-    files = sorted((demo / "data").rglob("*.JPEG"))
-    data = links(scratch / f"images-{count}", [files[at % len(files)] for at in range(count)])
+    data = repeated(demo, scratch / f"data-{count}", count)
     run = scratch / f"run-{count}"
     commands: dict[str, list[str | Path]] = {
-        "run": [*WSL, "run", data, "--out", run, "--set", "model.source=demo",
-                "--set", "model.architecture=null"],
+        "run": [*WSL, "run", "demo", "--set", f"data.root={data}", "--out", run],
+        "score": [*WSL, "score", run],
         "report": [*WSL, "report", run],
-        "export coco": [*WSL, "export", run, "--format", "coco"],
+        "export coco": [*WSL, "export", run, "--format", "coco", "--out", f"{run}-coco"],
     }  # fmt: skip
     found = {}
     for name, command in commands.items():
         (taken,) = spent(command)
         found[name] = {"wall": taken.wall, "cpu": taken.cpu, "peak": taken.peak}
     return found
+
+
+def repeated(data: Path, to: Path, count: int) -> Path:
+    """Make a dataset in ILSVRC's layout of links to the images of another, many times over."""
+    head, *rows = (data / "LOC_val_solution.csv").read_text().splitlines()
+    named = {row.split(",")[0]: row for row in rows}
+    names = {f"{number:08d}": list(named)[number % len(named)] for number in range(count)}
+    for folder, ending in (("Data", "JPEG"), ("Annotations", "xml")):
+        (to / folder / "CLS-LOC" / "val").mkdir(parents=True)
+        for name, old in names.items():
+            path = Path(folder) / "CLS-LOC" / "val" / f"{old}.{ending}"
+            if (data / path).exists():
+                (to / path).with_name(f"{name}.{ending}").symlink_to(data / path)
+    listed = [f"{name} {number}" for number, name in enumerate(names, start=1)]
+    (to / "ImageSets" / "CLS-LOC").mkdir(parents=True)
+    (to / "ImageSets" / "CLS-LOC" / "val.txt").write_text("\n".join(listed) + "\n")
+    solution = [head, *(named[old].replace(old, name, 1) for name, old in names.items())]
+    (to / "LOC_val_solution.csv").write_text("\n".join(solution) + "\n")
+    return to
 
 
 def cold_start(arguments: argparse.Namespace) -> dict[str, Any]:
