@@ -255,22 +255,17 @@ def test_a_read_only_folder_is_one_clear_line(photos, tmp_path, begun):
 # Images.
 
 
-def test_images_that_vanish_in_the_middle_are_failed_rows(photos, tmp_path, whole):
-    class Vanish:
-        def start(self, total, done):
-            pass
+def test_images_that_vanish_in_the_middle_are_failed_rows(photos, tmp_path, whole, monkeypatch):
+    load = stages.load_image
 
-        def advance(self, count, failed):
-            for path in photos.rglob("1*.png"):
-                path.unlink()
+    def load_and_remove(path, **options):
+        pixels = load(path, **options)
+        for later in photos.rglob("1*.png"):
+            later.unlink(missing_ok=True)
+        return pixels
 
-    # Batches of one image, so that decoding is not far ahead.
-    summary = run_dataset(
-        config(photos, run__batch_size=1, run__workers=1),
-        tmp_path / "run",
-        classifier=classifier(),
-        progress=Vanish(),
-    )
+    monkeypatch.setattr(stages, "load_image", load_and_remove)
+    summary = run(photos, tmp_path / "run", run__workers=1)
     gone = {row["image_id"]: row["error"] for row in rows(tmp_path / "run") if row["error"]}
     assert f"{WNIDS[1]}/10" in gone
     assert all("there is no such file" in error for error in gone.values())

@@ -35,7 +35,7 @@ class RunConfig(LocalizerOptions):
     --------
     >>> config = load_config("fast", {"saliency.method": "grad_cam"})
     >>> config.saliency.method, config.localize.refine.method
-    ('grad_cam', 'grabcut')
+    ('grad_cam', 'map_cut')
     """
 
     extends: Extends = None
