@@ -7,8 +7,8 @@ r"""Train a small segmentation network on pseudo-labels of photographs, and one 
 --format segmentation`` wrote of a run on it, with the same classes. The photographs are cut into
 five parts; for each part a decoder is trained on the labels of the other four and predicts this
 one, and all predictions are scored on the exact masks: mIoU by the segmentation convention, 255
-ignored, with the interval of a bootstrap over images. Labels of the exact masks, of each export and
-of the trivial baseline (the image's most frequent label everywhere) go through the same training.
+ignored, with the interval of a bootstrap over images. Labels of the exact masks and of each export
+go through the same training.
 
 The encoder is a frozen mobilenet_v2 trained on image-level labels; only the decoder, 1 x 1 and 3 x
 3 convolutions over four of its grids, learns from the labels. Minutes on two cores.
