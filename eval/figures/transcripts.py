@@ -18,7 +18,6 @@ import signal
 import subprocess
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -308,7 +307,7 @@ for annotation in coco.loadAnns(coco.getAnnIds()):
 
 def interrupted(page: Transcript) -> None:
     """Write how a run is interrupted at a third, and resumed."""
-    count = 60
+    count = 300
     draw(page.folder / "photos", range(count))
     torch.manual_seed(SEED)
     torch.save(resnet18().state_dict(), page.folder / "weights.pth")
@@ -316,14 +315,18 @@ def interrupted(page: Transcript) -> None:
     page.say(
         """# Transcript: interrupted and resumed
 
-A run over sixty images is interrupted with Ctrl-C once a third is kept. What is finished is kept;
-the same command goes on. (The network has random weights here, so that nothing is downloaded.)"""
+A run over 300 images is interrupted with Ctrl-C once it tells that a third is done. What is
+finished is kept; the same command goes on. (The network has random weights here, so that nothing is
+downloaded.)"""
     )
     process = page.start(command)
-    while process.poll() is None and done_of(page) < count / 3:
-        time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate()[0]
+    output, done = "", 0
+    for line in process.stdout or ():
+        output += line
+        told = re.search(r"(\d+) of \d+ images", line)
+        if told and done < count / 3 <= (done := int(told[1])):
+            process.send_signal(signal.SIGINT)
+    process.wait()
     if process.returncode != 130:
         raise SystemExit(f"interrupting must end with 130, but ended with {process.returncode}")
     typed = output.rstrip().replace("wsl: stopping", "^C\nwsl: stopping")
@@ -332,12 +335,6 @@ the same command goes on. (The network has random weights here, so that nothing 
     page.type(command, "wsl run --status run")
     page.say("Once more, and nothing is left to do:")
     page.type(command)
-
-
-def done_of(page: Transcript) -> int:
-    """Read how many images of the run are kept so far."""
-    found = re.search(r"(\d+) of \d+ images", page.start("wsl run --status run").communicate()[0])
-    return int(found[1]) if found else 0
 
 
 def notebook(page: Transcript) -> None:
