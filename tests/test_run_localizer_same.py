@@ -40,7 +40,7 @@ def test_twenty_photographs_through_the_default_recipe(shared_data, shared_weigh
                     "--device", "cpu", "--out", tmp_path / "run")  # fmt: skip
     assert done.returncode == 0, done.stderr
     localizer = Localizer(load_classifier("mobilenet_v2", checkpoint=weights, device="cpu"))
-    assert_same_rows(photos, [localizer(photo, top_k=1) for photo in photos], tmp_path / "run")
+    assert_same_rows(photos, [localizer(photo) for photo in photos], tmp_path / "run")
 
 
 def test_a_list_of_drawn_images(tmp_path):

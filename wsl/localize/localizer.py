@@ -33,6 +33,7 @@ from wsl.saliency.explain import cut_views, explain, fitting_views
 from wsl.saliency.views import Views
 
 _BATCH = 16
+_TOP_K = 5  # what `Localization.in_top_k` counts by default, as in a run
 
 AnyImage = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """A file, a PIL image, an array (H, W, 3) of uint8, or a tensor (3, H, W): uint8, or float in
@@ -95,7 +96,7 @@ class Localizer:
         image: AnyImage,
         *,
         classes: AnyClasses | None = None,
-        top_k: int = 5,
+        top_k: int | None = None,
         image_id: str | None = None,
     ) -> list[Localization]: ...
     @overload
@@ -104,7 +105,7 @@ class Localizer:
         image: list[AnyImage] | tuple[AnyImage, ...],
         *,
         classes: AnyClasses | None = None,
-        top_k: int = 5,
+        top_k: int | None = None,
         image_id: str | None = None,
     ) -> list[list[Localization]]: ...
     def __call__(
@@ -112,7 +113,7 @@ class Localizer:
         image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
         *,
         classes: AnyClasses | None = None,
-        top_k: int = 5,
+        top_k: int | None = None,
         image_id: str | None = None,
     ) -> list[Localization] | list[list[Localization]]:
         """Localize the objects of an image, or of each image of a list.
@@ -123,7 +124,8 @@ class Localizer:
             An array is (H, W, 3) of uint8; a tensor (3, H, W), uint8 or float in [0, 1]. RGB.
         classes : int, str or sequence of them, optional
             Classes to localize: ids, names or numbers. By default the classifier's first `top_k`.
-        top_k : int
+        top_k : int, optional
+            How many classes that is: one by default, as in a run over images without labels.
         image_id : str, optional
             What the random generator is seeded with, beside the class; by default the file's name
             without its ending, or the empty string.
@@ -148,12 +150,13 @@ class Localizer:
         for start in range(0, len(image), _BATCH):
             named = [_as_pixels(each) for each in image[start : start + _BATCH]]
             views = [self.views(pixels) for pixels, _ in named]
-            first = top_k if classes is None else 0
+            first = (1 if top_k is None else top_k) if classes is None else 0
             found = self.explain(views, [wanted] * len(views), first=first)
             for (pixels, name), cut, maps in zip(named, views, found, strict=True):
                 on_image = self.image_maps(maps, cut)
                 seed_id = name if image_id is None else image_id
-                localized.append(self.localize(pixels, on_image, image_id=seed_id, top_k=top_k))
+                k = _TOP_K if top_k is None else top_k
+                localized.append(self.localize(pixels, on_image, image_id=seed_id, top_k=k))
         return localized
 
     @overload
